@@ -1,0 +1,167 @@
+"""The bundle: everything that must swap together, named by one digest.
+
+A bundle is a manifest and files. The manifest is canonical JSON (RFC 8785); its sha256
+is the build's name. It lists every file with its digest and chunks, so holding the
+name is enough to fetch and verify all the rest, over any transport.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import Annotated, Any, Literal
+
+import rfc8785
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from protocol.builds import BuildIdentity
+from protocol.chunks import BlobRef, Sha256, sha256_hex
+from protocol.errors import DigestError, ManifestError
+
+MANIFEST_BYTES_MAX = 4 * 1024 * 1024
+FILES_MAX = 256
+CLASSES_MAX = 4096
+FORMAT_VERSION = 1
+
+MODEL_PATH = "model.onnx"
+GOLDEN_PATH = "golden.json"
+MANIFEST_PATH = "manifest.json"
+
+RelativePath = Annotated[
+    str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}(/[A-Za-z0-9][A-Za-z0-9._-]{0,63}){0,3}$")
+]
+Score = Annotated[float, Field(ge=0, le=1)]
+Name = Annotated[str, Field(min_length=1, max_length=128)]
+
+
+class _Part(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="allow", allow_inf_nan=False)
+
+
+class Preprocessing(_Part):
+    """How a frame becomes the input tensor: letterbox, pad value, channel order, scale."""
+
+    letterbox: Literal["centred"] = "centred"
+    pad_value: int = Field(default=114, ge=0, le=255)
+    channels: Literal["rgb"] = "rgb"
+    scale: float = Field(default=1 / 255, gt=0)
+
+
+class Thresholds(_Part):
+    """Confidence from which a detection is served, with exceptions per class id."""
+
+    default: Score = 0.25
+    per_class: dict[int, Score] = Field(default_factory=dict, max_length=CLASSES_MAX)
+
+    def of(self, class_id: int) -> float:
+        return self.per_class.get(class_id, self.default)
+
+
+class BundleFile(_Part):
+    """One file of the bundle: where it lies in it and which blob it is."""
+
+    path: RelativePath
+    blob: BlobRef
+
+
+class Manifest(_Part):
+    """What a bundle is. Floats are finite; paths stay inside the bundle."""
+
+    format_version: Literal[1] = 1
+    model: Name
+    version: int = Field(ge=1)
+    build: BuildIdentity
+    head: Literal["end2end", "raw"]
+    class_names: tuple[Name, ...] = Field(min_length=1, max_length=CLASSES_MAX)
+    thresholds: Thresholds
+    preprocessing: Preprocessing
+    files: tuple[BundleFile, ...] = Field(min_length=1, max_length=FILES_MAX)
+    lineage: dict[str, Any] = Field(default_factory=dict)
+
+    @model_validator(mode="after")
+    def _whole(self) -> Manifest:
+        paths = [f.path for f in self.files]
+        if len(set(paths)) != len(paths):
+            raise ValueError("two files have the same path")
+        for needed in (MODEL_PATH, GOLDEN_PATH):
+            if needed not in paths:
+                raise ValueError(f"the bundle lacks {needed}")
+        return self
+
+    def file(self, path: str) -> BlobRef:
+        """The blob at `path`. Raises ManifestError where there is none."""
+        for entry in self.files:
+            if entry.path == path:
+                return entry.blob
+        raise ManifestError(f"the bundle of {self.model} v{self.version} has no file {path}")
+
+    @property
+    def size_bytes(self) -> int:
+        return sum(f.blob.size_bytes for f in self.files)
+
+
+class GoldenDetection(_Part):
+    """A detection that the build must reproduce: box in pixels of the golden image."""
+
+    class_id: int = Field(ge=0)
+    confidence: Score
+    box: tuple[float, float, float, float]
+
+
+class GoldenFrame(_Part):
+    """An image of the bundle with what the build, as shipped, sees in it."""
+
+    image: RelativePath
+    detections: tuple[GoldenDetection, ...] = Field(max_length=300)
+
+
+class GoldenSet(_Part):
+    """The content of `golden.json`: frames with expected outputs and the tolerance."""
+
+    frames: tuple[GoldenFrame, ...] = Field(min_length=1, max_length=64)
+    confidence_floor: Score = 0.25
+    confidence_tolerance: float = Field(default=0.02, ge=0)
+    box_tolerance_px: float = Field(default=1.5, ge=0)
+
+
+class GoldenOutcome(_Part):
+    """The result of running the golden frames on a device."""
+
+    passed: bool
+    frames: int
+    reason: str = ""
+    confidence_error_max: float | None = None
+    box_error_px_max: float | None = None
+
+
+def canonical(manifest: Manifest) -> bytes:
+    """The manifest's canonical bytes (RFC 8785), the ones that are hashed and shipped."""
+    return rfc8785.dumps(manifest.model_dump(mode="json", exclude_none=True))
+
+
+def digest(manifest: Manifest) -> Sha256:
+    """The build's name: sha256 of its canonical manifest."""
+    return sha256_hex(canonical(manifest))
+
+
+def read_manifest(data: bytes, expected_digest: str | None = None) -> Manifest:
+    """Parse manifest bytes, checking first that `expected_digest` names them.
+
+    Raises:
+        DigestError: the bytes are not the named manifest.
+        ManifestError: they are no manifest, too large, or of an unknown format version.
+    """
+    if len(data) > MANIFEST_BYTES_MAX:
+        raise ManifestError(f"a manifest of {len(data)} bytes is over {MANIFEST_BYTES_MAX}")
+    if expected_digest is not None and sha256_hex(data) != expected_digest:
+        raise DigestError(f"the manifest is not the one named {expected_digest[:12]}")
+    try:
+        found = json.loads(data).get("format_version")
+        if found != FORMAT_VERSION:
+            raise ManifestError(
+                f"bundle format {found!r} is unknown here; this side reads {FORMAT_VERSION}"
+            )
+        return Manifest.model_validate_json(data)
+    except ValidationError as error:
+        raise ManifestError(f"not a manifest: {error.errors()[0]['msg']}") from error
+    except (ValueError, AttributeError, RecursionError) as error:
+        raise ManifestError(f"not a manifest: {error}") from error

@@ -1,0 +1,72 @@
+# Two commands suffice: `make demo` and `make test`. `make help` lists the rest.
+VENV := .venv
+VENV_DEVICE := .venv-device
+PY := $(VENV)/bin/python
+export YOLO_OFFLINE := true
+export PYTHONUNBUFFERED := 1
+# Datasets and numeric libraries share two cores with agents; nested thread pools only hurt.
+ARGS ?=
+ONLY ?=
+DATA ?=
+
+.DEFAULT_GOAL := help
+.PHONY: help setup setup-device demo demo-real test test-device test-slow check bench docs pins clean
+
+help: ## this list
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
+
+setup: $(VENV)/.ready ## set up .venv (done by itself where needed)
+
+$(VENV)/.ready: pyproject.toml requirements/hub.txt scripts/setup.sh
+	@python=$$(scripts/find_python.sh 3.11) && \
+	scripts/setup.sh $(VENV) "$$python" requirements/hub.txt hub,sim,dev
+
+setup-device: ## set up .venv-device under Python 3.10, as devices have it
+	@if python=$$(scripts/find_python.sh 3.10 10 2>/dev/null); then \
+		[ $(VENV_DEVICE)/.ready -nt requirements/device.txt ] || \
+		scripts/setup.sh $(VENV_DEVICE) "$$python" requirements/device.txt edge,test; \
+	else echo "No Python 3.10 on this machine: the device's tests run under the hub's Python only"; fi
+
+demo: setup ## the whole loop: train, publish, drift, harvest, retrain, recover (ARGS=--fast)
+	$(PY) -m simulators demo $(ARGS)
+
+demo-real: setup ## the same with your own images: make demo-real DATA=folder in YOLO layout
+	@[ -n "$(DATA)" ] || { echo "Name a folder in YOLO layout: make demo-real DATA=path"; exit 2; }
+	$(PY) -m simulators demo-real --data "$(DATA)" $(ARGS)
+
+test: setup setup-device ## all tests but the slow ones, the device's under Python 3.10 too
+	@scripts/system_parts.sh
+	$(PY) -m pytest -m "not slow" $(ARGS)
+	@$(MAKE) --no-print-directory test-device
+
+test-device: setup-device ## the device's tests under Python 3.10
+	@[ ! -x $(VENV_DEVICE)/bin/python ] || \
+	$(VENV_DEVICE)/bin/python -m pytest -q -m "not slow and not integration" tests/unit/protocol tests/unit/edge_agent
+
+test-slow: setup ## the tests that take minutes: the demo itself, long runs
+	@scripts/system_parts.sh
+	$(PY) -m pytest -m slow $(ARGS)
+
+check: setup ## lint, formatting, types, import rules, generated documents
+	$(VENV)/bin/ruff check .
+	$(VENV)/bin/ruff format --check .
+	$(VENV)/bin/mypy
+	$(VENV)/bin/lint-imports
+	$(PY) -m scripts.documents --check
+
+bench: setup ## measure, write bench.json and docs/benchmarks.md (ONLY=prefix,…)
+	$(PY) -m tests.benchmarks "$(ONLY)"
+
+docs: setup ## write the generated parts of docs/ (protocol, state diagrams, pictures)
+	$(PY) -m scripts.documents
+
+pins: setup ## write the pinned versions anew
+	$(VENV)/bin/uv pip compile -q --upgrade --universal --python-version 3.11 --extra hub --extra sim --extra dev \
+		--no-emit-index-url --no-header --no-annotate --strip-extras pyproject.toml -o requirements/hub.txt
+	$(VENV)/bin/uv pip compile -q --upgrade --universal --python-version 3.10 --extra edge --extra test \
+		--no-emit-index-url --no-header --no-annotate --strip-extras pyproject.toml -o requirements/device.txt
+
+clean: ## remove what was made here: environments, demo data, reports, caches
+	rm -rf .demo demo-report demo-real-report $(VENV) $(VENV_DEVICE) build *.egg-info
+	rm -rf .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache bench.json
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +

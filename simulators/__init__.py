@@ -1,0 +1,1 @@
+"""Virtual devices, cameras and annotators that speak the production ports."""

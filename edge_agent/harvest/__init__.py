@@ -1,0 +1,1 @@
+"""Which images go back to the hub, and why."""

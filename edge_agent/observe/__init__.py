@@ -1,0 +1,1 @@
+"""What the agent tells of what it sees and of the machine that it runs on."""

@@ -1,0 +1,1 @@
+"""Where detections go on the device itself."""

@@ -1,0 +1,183 @@
+"""The device's disk: one folder, one agent, every write whole or absent.
+
+    data_dir/
+      lock                 held by the one agent that uses the folder
+      state/<name>.json    versioned state files (session, slots, updates)
+      outbox/              the outbox's database and the images of its samples
+      bundles/<digest>/    whole, verified bundles
+      partial/<slot>/      what a download holds so far
+
+A state file of an unknown version, or one that cannot be read, counts as absent and is
+reported: an agent that guesses what an old or a newer self meant cannot be trusted.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import shutil
+from pathlib import Path
+from typing import TypeVar
+
+import structlog
+from pydantic import BaseModel, ValidationError
+
+from edge_agent.errors import EdgeError
+
+STATE_BYTES_MAX = 1024 * 1024
+
+log = structlog.get_logger(__name__)
+
+
+class StoreError(EdgeError):
+    """The data folder cannot be used; the text names the path and the remedy."""
+
+
+class DiskFullError(StoreError):
+    """There is no room for what is about to be written; nothing has been written."""
+
+    def __init__(self, folder: Path, needed_bytes: int, free_bytes: int) -> None:
+        self.needed_bytes = needed_bytes
+        self.free_bytes = free_bytes
+        super().__init__(
+            f"disk full: {needed_bytes} bytes are needed under {folder} and {free_bytes} are "
+            "free; make room there or give the device a larger disk"
+        )
+
+
+class StateFile(BaseModel):
+    """A persisted state: each subclass sets the version that it writes and reads."""
+
+    version: int
+
+
+S = TypeVar("S", bound=StateFile)
+
+
+def write_atomically(path: Path, data: bytes) -> None:
+    """Replace `path` by `data`: after a power cut it holds the old bytes or the new ones.
+
+    Raises:
+        OSError: the disk refused; `path` is unchanged.
+    """
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        with temporary.open("wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.replace(path)
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise
+    fsync_directory(path.parent)
+
+
+def fsync_directory(folder: Path) -> None:
+    """Make names created in or renamed within `folder` survive a power cut."""
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+class Store:
+    """The folders of one data_dir and the state files in it."""
+
+    def __init__(self, data_dir: Path) -> None:
+        self.data_dir = data_dir
+        self.state = data_dir / "state"
+        self.outbox = data_dir / "outbox"
+        self.bundles = data_dir / "bundles"
+        self.partial = data_dir / "partial"
+        self._lock: int | None = None
+
+    def open(self) -> None:
+        """Make the folders and take the lock.
+
+        Raises:
+            StoreError: they cannot be made, or another agent uses them.
+        """
+        try:
+            for folder in (self.state, self.outbox, self.bundles, self.partial):
+                folder.mkdir(parents=True, exist_ok=True)
+            self.data_dir.chmod(0o700)
+            descriptor = os.open(self.data_dir / "lock", os.O_RDWR | os.O_CREAT, 0o600)
+        except OSError as error:
+            raise StoreError(
+                f"cannot use the data folder {self.data_dir}: {error.strerror}; "
+                "correct device.data_dir or its permissions"
+            ) from error
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            holder = os.pread(descriptor, 32, 0).decode(errors="replace").strip() or "unknown"
+            os.close(descriptor)
+            raise StoreError(
+                f"another agent (process {holder}) uses {self.data_dir}; stop it, or give "
+                "this one another device.data_dir"
+            ) from error
+        os.ftruncate(descriptor, 0)
+        os.pwrite(descriptor, str(os.getpid()).encode(), 0)
+        self._lock = descriptor
+
+    def close(self) -> None:
+        """Give the lock back."""
+        if self._lock is not None:
+            os.close(self._lock)
+            self._lock = None
+
+    def load(self, name: str, model: type[S]) -> S | None:
+        """The state `name`, or None where it is absent, unreadable or of another version."""
+        path = self._path(name)
+        try:
+            with path.open("rb") as file:
+                raw = file.read(STATE_BYTES_MAX + 1)
+        except FileNotFoundError:
+            return None
+        except OSError as error:
+            log.error("state_unreadable", path=str(path), error=str(error))
+            return None
+        current = model.model_fields["version"].default
+        found = _version(raw)
+        if found != current:
+            log.error("state_version_unknown", path=str(path), found=found, known=current)
+            return None
+        try:
+            return model.model_validate_json(raw)
+        except ValidationError as error:
+            log.error("state_malformed", path=str(path), error=str(error.errors()[0]["msg"]))
+            return None
+
+    def save(self, name: str, state: StateFile) -> None:
+        """Persist the state `name`. Raises OSError where the disk refuses."""
+        write_atomically(self._path(name), state.model_dump_json().encode())
+
+    def remove(self, name: str) -> None:
+        """Forget the state `name`; it may be absent."""
+        self._path(name).unlink(missing_ok=True)
+        fsync_directory(self.state)
+
+    def require_free(self, needed_bytes: int, kept_free_bytes: int) -> None:
+        """Return if `needed_bytes` can be written and `kept_free_bytes` still stay free.
+
+        Raises:
+            DiskFullError: there is less room.
+        """
+        free_bytes = shutil.disk_usage(self.data_dir).free
+        if needed_bytes + kept_free_bytes > free_bytes:
+            raise DiskFullError(self.data_dir, needed_bytes + kept_free_bytes, free_bytes)
+
+    def _path(self, name: str) -> Path:
+        return self.state / f"{name}.json"
+
+
+def _version(raw: bytes) -> object:
+    if len(raw) > STATE_BYTES_MAX:
+        return None
+    try:
+        return json.loads(raw)["version"]
+    except (ValueError, KeyError, TypeError, RecursionError):
+        return None

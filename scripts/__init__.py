@@ -1,0 +1,1 @@
+"""What make calls: set-up scripts and the generator of documents."""

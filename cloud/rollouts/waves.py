@@ -1,0 +1,62 @@
+"""How a rollout's devices are divided into waves."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+
+from protocol.chunks import sha256_hex
+
+
+@dataclass(frozen=True)
+class Wave:
+    """One stage; exactly one of the three is given.
+
+    percent: up to this share of all targeted devices, with the waves before.
+    count: this many further devices.
+    labels: all further devices that carry these labels.
+    """
+
+    percent: float | None = None
+    count: int | None = None
+    labels: dict[str, str] | None = None
+
+
+@dataclass(frozen=True)
+class Target:
+    """A device that the rollout's selector names, with its labels."""
+
+    device_id: str
+    labels: dict[str, str] = field(default_factory=dict)
+
+
+def assign(waves: Sequence[Wave], targets: Iterable[Target], seed: str) -> list[tuple[str, ...]]:
+    """Device ids for each wave; every target is in exactly one.
+
+    The order is a hash of `seed` (the rollout's id) and the device id: the same each
+    time for one rollout, and another for the next, so that not always the same devices
+    go first. What the given waves leave over forms a last wave.
+    """
+    waiting = sorted(targets, key=lambda t: sha256_hex(f"{seed}/{t.device_id}".encode()))
+    total = len(waiting)
+    assigned: list[tuple[str, ...]] = []
+    for wave in waves:
+        chosen = _choose(wave, waiting, total)
+        ids = {target.device_id for target in chosen}
+        waiting = [target for target in waiting if target.device_id not in ids]
+        assigned.append(tuple(target.device_id for target in chosen))
+    if waiting:
+        assigned.append(tuple(target.device_id for target in waiting))
+    return assigned
+
+
+def _choose(wave: Wave, waiting: list[Target], total: int) -> list[Target]:
+    if wave.labels is not None:
+        wanted = wave.labels.items()
+        return [target for target in waiting if wanted <= target.labels.items()]
+    if wave.count is not None:
+        return waiting[: wave.count]
+    gone = total - len(waiting)
+    upto = math.ceil(total * (wave.percent or 0) / 100)
+    return waiting[: max(0, upto - gone)]

@@ -1,0 +1,257 @@
+"""A small seeded world for the planner: devices that are late, silent, failing or odd.
+
+The world carries actions out as the service does, checks at every step what must never
+happen, and lets devices report late, twice and out of order.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from random import Random
+from typing import Any
+
+from cloud.rollouts.planner import (
+    Action,
+    BuildOption,
+    DeviceView,
+    EndExecution,
+    Finish,
+    MarkDiverged,
+    NextWave,
+    Pause,
+    Policy,
+    RolloutView,
+    StartExecution,
+    Stop,
+    plan,
+)
+from cloud.rollouts.states import (
+    HUB_EXECUTION_TABLE,
+    ROLLOUT_TABLE,
+    Outcome,
+    RolloutEvent,
+    RolloutState,
+    receive,
+)
+from protocol.builds import BuildIdentity, Capabilities, Format, Precision, RuntimeCapability
+from protocol.machine import advance
+from protocol.states import TERMINAL_EXECUTION_STATES, ExecutionState
+
+DIGEST = "a" * 64
+OTHER = "b" * 64
+IDENTITY = BuildIdentity(
+    format=Format.ONNX,
+    precision=Precision.FP32,
+    runtime="onnxruntime",
+    runtime_precision=Precision.FP32,
+    input_width=320,
+    input_height=320,
+)
+ABLE = Capabilities(
+    architecture="x86_64",
+    runtimes=(
+        RuntimeCapability(
+            runtime="onnxruntime",
+            version="1.31",
+            formats=(Format.ONNX,),
+            precisions=(Precision.FP32,),
+        ),
+    ),
+)
+UNABLE = Capabilities(architecture="aarch64", runtimes=())
+
+_S = ExecutionState
+PATH = (
+    *(_S.DOWNLOADING, _S.DOWNLOADED, _S.VERIFIED, _S.PROVING, _S.PREPARED),
+    *(_S.SWAPPING, _S.PROBATION, _S.COMMITTING, _S.SUCCEEDED),
+)
+FAILING_PATH = (*PATH[:7], ExecutionState.ROLLING_BACK, ExecutionState.ROLLED_BACK)
+
+
+@dataclass
+class Edge:
+    """A device: what it will do with an attempt, and reports that are under way."""
+
+    kind: str
+    path: tuple[ExecutionState, ...] = ()
+    position: int = 0
+    attempt: int = 0
+    outbox: list[tuple[int, ExecutionState]] = field(default_factory=list)
+
+
+@dataclass
+class World:
+    """`devices` and `edges` go by device id; times are in seconds."""
+
+    rng: Random
+    rollout: RolloutView
+    devices: dict[str, DeviceView]
+    edges: dict[str, Edge]
+    now: float = 1_000_000.0
+    outcome: Outcome | None = None
+    started: set[tuple[str, int]] = field(default_factory=set)
+
+    def tick(self) -> list[Action]:
+        """One look of the engine: plan, check, carry out; planning is idempotent."""
+        views = list(self.devices.values())
+        actions = plan(self.rollout, views, self.now)
+        assert actions == plan(self.rollout, views, self.now)
+        for action in actions:
+            self._carry_out(action)
+        return actions
+
+    def settle(self) -> None:
+        """Tick until the planner waits; it must come to rest."""
+        for _ in range(self.rollout.waves + 6):
+            if not self.tick():
+                return
+        raise AssertionError("the planner does not come to rest")
+
+    def _carry_out(self, action: Action) -> None:
+        match action:
+            case StartExecution():
+                self._start(action)
+            case EndExecution():
+                self._end(action)
+            case MarkDiverged(device_id=device_id):
+                self._change(device_id, diverged=True)
+            case NextWave(wave=wave):
+                self._check_gate(wave)
+                self.rollout = replace(self.rollout, wave=wave)
+            case Pause():
+                self._move(RolloutEvent.PAUSED)
+            case Finish(outcome=outcome):
+                self.outcome = outcome
+                self._move(RolloutEvent.COMPLETED)
+            case Stop():
+                self._move(RolloutEvent.EMPTIED)
+
+    def _start(self, action: StartExecution) -> None:
+        key = (action.device_id, action.attempt)
+        view = self.devices[action.device_id]
+        assert key not in self.started, f"{key} started twice"
+        assert self.rollout.state in (RolloutState.RUNNING, RolloutState.FINISHED)
+        assert view.wave <= self.rollout.wave, f"{key} is of a later wave"
+        assert action.attempt <= self.rollout.policy.attempts_max
+        assert view.capabilities is not UNABLE
+        self.started.add(key)
+        self.devices[action.device_id] = DeviceView(
+            device_id=view.device_id,
+            wave=view.wave,
+            attempt=action.attempt,
+            state=ExecutionState.QUEUED,
+            started_at=self.now,
+            step_at=self.now,
+            digest=action.digest,
+            owned=True,
+            capabilities=view.capabilities,
+        )
+        edge = self.edges[action.device_id]
+        edge.attempt, edge.position = action.attempt, 0
+        edge.path = FAILING_PATH if edge.kind == "failing" else PATH
+
+    def _end(self, action: EndExecution) -> None:
+        view = self.devices[action.device_id]
+        assert view.attempt == action.attempt
+        state = advance(HUB_EXECUTION_TABLE, view.state, action.event)
+        self._change(action.device_id, state=state, ended_at=self.now, owned=False)
+
+    def _check_gate(self, wave: int) -> None:
+        """No next wave before the gate: enough of the counted succeeded, and soaked."""
+        policy = self.rollout.policy
+        assert wave == self.rollout.wave + 1
+        counted = [d for d in self.devices.values() if d.wave == wave - 1 and d.counted]
+        succeeded = [d for d in counted if d.state is ExecutionState.SUCCEEDED]
+        assert len(succeeded) * 100 >= policy.success_percent * len(counted)
+        assert all(self.now - (d.ended_at or 0) >= policy.soak_s for d in succeeded)
+        assert sum(d.failed for d in self.devices.values()) <= policy.failed_max
+
+    def _move(self, event: RolloutEvent) -> None:
+        self.rollout = replace(
+            self.rollout, state=advance(ROLLOUT_TABLE, self.rollout.state, event)
+        )
+
+    def _change(self, device_id: str, **values: Any) -> None:
+        self.devices[device_id] = replace(self.devices[device_id], **values)
+
+    def step_devices(self) -> None:
+        """Devices work on and report; some reports are late, repeated or out of order."""
+        for device_id, edge in sorted(self.edges.items()):
+            self._work(edge)
+            for _ in range(self.rng.randrange(3)):
+                if edge.outbox:
+                    self._deliver(device_id, edge)
+
+    def _work(self, edge: Edge) -> None:
+        if edge.kind == "silent" or edge.position >= len(edge.path):
+            return
+        if edge.kind == "slow" and self.rng.random() < 0.7:
+            return
+        edge.outbox.append((edge.attempt, edge.path[edge.position]))
+        edge.position += 1
+
+    def _deliver(self, device_id: str, edge: Edge) -> None:
+        index = 0 if self.rng.random() < 0.8 else self.rng.randrange(len(edge.outbox))
+        attempt, reported = edge.outbox[index]
+        if self.rng.random() < 0.8:
+            edge.outbox.pop(index)
+        view = self.devices[device_id]
+        if attempt != view.attempt:
+            return
+        state = receive(view.state, reported)
+        if state is view.state:
+            return
+        assert view.state not in TERMINAL_EXECUTION_STATES, "a terminal state moved"
+        ended = self.now if state in TERMINAL_EXECUTION_STATES else None
+        self._change(device_id, state=state, step_at=self.now, ended_at=ended)
+        if ended is not None:
+            done = state is ExecutionState.SUCCEEDED
+            odd = edge.kind == "odd"
+            running = (OTHER if odd else DIGEST) if done else None
+            self._change(device_id, owned=done, running_digest=running)
+
+    def resume(self) -> None:
+        """A person acknowledges the failures and goes on."""
+        for device_id, view in self.devices.items():
+            if view.failed:
+                self._change(device_id, acknowledged=True)
+        self._move(RolloutEvent.RESUMED)
+
+    def cancel(self) -> None:
+        self._move(RolloutEvent.CANCEL_REQUESTED)
+
+    def supersede(self, share: float) -> None:
+        """A newer rollout takes some of the devices."""
+        for device_id in sorted(self.devices):
+            if self.rng.random() < share:
+                self._change(device_id, newer=True)
+
+
+KINDS = ("good", "good", "good", "slow", "failing", "silent", "odd", "unable")
+
+
+def build_world(seed: int, kinds: tuple[str, ...] = KINDS) -> World:
+    """A world of up to 24 devices in up to 4 waves; `seed` decides everything."""
+    rng = Random(seed)
+    waves = rng.randint(1, 4)
+    policy = Policy(
+        soak_s=rng.choice([0.0, 30.0]),
+        success_percent=rng.choice([50.0, 80.0, 100.0]),
+        failed_max=rng.choice([0, 1, 5]),
+        step_timeout_s=rng.choice([60.0, 300.0]),
+        total_timeout_s=600.0,
+    )
+    devices, edges = {}, {}
+    for number in range(rng.randint(1, 24)):
+        device_id, kind = f"dev-{number:02}", rng.choice(kinds)
+        devices[device_id] = DeviceView(
+            device_id=device_id,
+            wave=rng.randrange(waves),
+            attempt=1,
+            state=ExecutionState.QUEUED,
+            capabilities=UNABLE if kind == "unable" else rng.choice([ABLE, None]),
+        )
+        edges[device_id] = Edge(kind)
+    builds = (BuildOption(DIGEST, IDENTITY),)
+    rollout = RolloutView(RolloutState.RUNNING, 0, waves, builds, policy)
+    return World(rng, rollout, devices, edges)

@@ -1,0 +1,178 @@
+"""The planner's decisions, one by one."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from cloud.rollouts.planner import (
+    BuildOption,
+    DeviceView,
+    EndExecution,
+    Finish,
+    MarkDiverged,
+    NextWave,
+    Pause,
+    Policy,
+    RolloutView,
+    StartExecution,
+    Stop,
+    plan,
+)
+from cloud.rollouts.states import Outcome, RolloutState
+from protocol.states import ExecutionEvent, ExecutionState
+from tests.simulation.rollouts.world import ABLE, DIGEST, IDENTITY, OTHER, UNABLE
+
+NOW = 5000.0
+S = ExecutionState
+BUILDS = (BuildOption(DIGEST, IDENTITY),)
+ROLLOUT = RolloutView(RolloutState.RUNNING, 0, 2, BUILDS, Policy())
+
+
+def device(name: str = "d", state: S = S.QUEUED, wave: int = 0, **values: Any) -> DeviceView:
+    return replace(DeviceView(name, wave, 1, state), **values)
+
+
+def flying(state: S = S.DOWNLOADING, **values: Any) -> DeviceView:
+    given = {"started_at": NOW - 10, "step_at": NOW - 5, "owned": True, "digest": DIGEST}
+    return device(state=state, **{**given, **values})
+
+
+def done(name: str = "d", state: S = S.SUCCEEDED, **values: Any) -> DeviceView:
+    return replace(flying(state, ended_at=NOW - 5, **values), device_id=name)
+
+
+WAITING = device("later", wave=1)
+
+
+def test_starts_only_the_current_wave() -> None:
+    assert plan(ROLLOUT, [device("a"), WAITING], NOW) == [StartExecution("a", 1, DIGEST)]
+
+
+def test_nothing_is_sent_to_a_device_that_no_build_fits() -> None:
+    actions = plan(ROLLOUT, [device(capabilities=UNABLE), WAITING], NOW)
+
+    assert [(type(a), getattr(a, "event", None)) for a in actions] == [
+        (EndExecution, ExecutionEvent.NOTHING_FITS)
+    ]
+    assert "needs the runtime onnxruntime; the device has none" in str(actions[0])
+
+
+def test_the_first_build_that_fits_is_taken() -> None:
+    engine = BuildOption(OTHER, IDENTITY.model_copy(update={"runtime": "tensorrt"}))
+    rollout = replace(ROLLOUT, builds=(engine, *BUILDS))
+
+    assert plan(rollout, [device(capabilities=ABLE)], NOW) == [StartExecution("d", 1, DIGEST)]
+
+
+@pytest.mark.parametrize("state", [s for s in S if s in (S.DOWNLOADING, S.SWAPPING, S.PROBATION)])
+@pytest.mark.parametrize(
+    ("values", "word"),
+    [({"step_at": NOW - 901}, "no step after"), ({"started_at": NOW - 3601}, "not done after")],
+)
+def test_timers_end_a_silent_device(state: S, values: dict[str, Any], word: str) -> None:
+    (action,) = plan(ROLLOUT, [flying(state, **values), WAITING], NOW)
+
+    assert isinstance(action, EndExecution)
+    assert action.event is ExecutionEvent.TIMER_EXPIRED
+    assert word in action.reason
+
+
+@pytest.mark.parametrize("values", [{"newer": True}, {"owned": False}])
+def test_a_newer_desire_supersedes_before_the_exchange(values: dict[str, Any]) -> None:
+    (action,) = plan(ROLLOUT, [flying(**values), WAITING], NOW)
+
+    assert isinstance(action, EndExecution)
+    assert action.event is ExecutionEvent.NEWER_DESIRED
+    assert plan(ROLLOUT, [flying(S.SWAPPING, **values), WAITING], NOW) == []
+
+
+def test_one_failure_over_the_maximum_pauses_before_anything_starts() -> None:
+    views = [done("a", S.ROLLED_BACK), device("b"), WAITING]
+
+    (pause,) = plan(ROLLOUT, views, NOW)
+    assert isinstance(pause, Pause)
+    tolerant = replace(ROLLOUT, policy=Policy(failed_max=1))
+    assert plan(tolerant, views, NOW) == [StartExecution("b", 1, DIGEST)]
+
+
+def test_acknowledged_failures_neither_pause_nor_hold_the_gate() -> None:
+    views = [done("a", S.FAILED, acknowledged=True), WAITING]
+    assert plan(ROLLOUT, views, NOW) == [NextWave(1)]
+
+
+@pytest.mark.parametrize(("asked", "expected"), [(50, [NextWave(1)]), (51, [])])
+def test_the_gate_opens_at_its_percentage(asked: float, expected: list[object]) -> None:
+    rollout = replace(ROLLOUT, policy=Policy(success_percent=asked))
+    assert plan(rollout, [done("a"), flying(), WAITING], NOW) == expected
+
+
+def test_a_wave_below_its_percentage_pauses_when_all_have_ended() -> None:
+    rollout = replace(ROLLOUT, policy=Policy(failed_max=9, success_percent=60))
+
+    (pause,) = plan(rollout, [done("a"), done("b", S.TIMED_OUT), WAITING], NOW)
+
+    assert isinstance(pause, Pause)
+    assert pause.reason == "wave 1: 50 % of 2 devices succeeded; 60 % are asked"
+
+
+def test_a_wave_soaks_after_its_last_success() -> None:
+    rollout = replace(ROLLOUT, policy=Policy(soak_s=30))
+    views = [done("a"), done("b", S.NO_ARTIFACT), WAITING]
+
+    assert plan(rollout, views, NOW + 24.9) == []
+    assert plan(rollout, views, NOW + 25) == [NextWave(1)]
+
+
+def test_a_success_that_runs_something_else_is_tried_again_a_bounded_number_of_times() -> None:
+    odd = done("a", running_digest=OTHER)
+
+    marked, again = plan(ROLLOUT, [odd, WAITING], NOW)
+    assert isinstance(marked, MarkDiverged)
+    assert again == StartExecution("a", 2, DIGEST)
+    last = replace(odd, attempt=3, diverged=True)
+    assert plan(replace(ROLLOUT, state=RolloutState.FINISHED), [last], NOW) == []
+
+
+@pytest.mark.parametrize("values", [{"owned": False}, {"newer": True}, {"running_digest": DIGEST}])
+def test_what_another_rollout_brought_is_no_divergence(values: dict[str, Any]) -> None:
+    odd = done("a", **{"running_digest": OTHER, **values})
+    assert plan(replace(ROLLOUT, state=RolloutState.FINISHED), [odd], NOW) == []
+
+
+@pytest.mark.parametrize(
+    ("states", "outcome"),
+    [
+        ([S.SUCCEEDED, S.SUCCEEDED], Outcome.SUCCEEDED),
+        ([S.SUCCEEDED, S.ROLLED_BACK], Outcome.PARTIAL),
+        ([S.NO_ARTIFACT, S.ROLLED_BACK], Outcome.FAILED),
+    ],
+)
+def test_it_finishes_when_nothing_is_left(states: list[S], outcome: Outcome) -> None:
+    views = [done(f"d{n}", state) for n, state in enumerate(states)]
+    for state in (RolloutState.RUNNING, RolloutState.PAUSED):
+        assert plan(replace(ROLLOUT, state=state), views, NOW) == [Finish(outcome)]
+
+
+def test_a_pause_starts_nothing_but_keeps_the_timers() -> None:
+    paused = replace(ROLLOUT, state=RolloutState.PAUSED)
+
+    assert plan(paused, [device("a"), flying()], NOW) == []
+    assert len(plan(paused, [device("a"), flying()], NOW + 5000)) == 1
+
+
+def test_stopping_cancels_what_has_not_been_exchanged_and_waits_for_the_rest() -> None:
+    stopping = replace(ROLLOUT, state=RolloutState.STOPPING)
+    swapping = replace(flying(S.SWAPPING), device_id="s")
+
+    ends = plan(stopping, [device("a"), flying(), swapping], NOW)
+    assert [getattr(e, "event", None) for e in ends] == [ExecutionEvent.CANCEL_REQUESTED] * 2
+    assert plan(stopping, [swapping], NOW) == []
+    assert plan(stopping, [done("a", S.CANCELED)], NOW) == [Stop()]
+
+
+@pytest.mark.parametrize("state", [RolloutState.WAITING_FOR_APPROVAL, RolloutState.STOPPED])
+def test_other_states_ask_for_nothing(state: RolloutState) -> None:
+    assert plan(replace(ROLLOUT, state=state), [device("a")], NOW) == []

@@ -1,0 +1,49 @@
+"""Devices in waves: each in exactly one, in an order that can be computed again."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from cloud.rollouts.waves import Target, Wave, assign
+
+TARGETS = [Target(f"dev-{n:02}", {"line": "a" if n % 3 else "b"}) for n in range(10)]
+WAVES = st.one_of(
+    st.builds(Wave, percent=st.floats(0.1, 100)),
+    st.builds(Wave, count=st.integers(1, 30)),
+    st.builds(Wave, labels=st.sampled_from([{"line": "a"}, {"line": "z"}])),
+)
+
+
+def sizes(*waves: Wave) -> list[int]:
+    return [len(wave) for wave in assign(waves, TARGETS, "seed")]
+
+
+@pytest.mark.parametrize(
+    ("waves", "expected"),
+    [
+        ((), [10]),
+        ((Wave(percent=10), Wave(percent=50), Wave(percent=100)), [1, 4, 5]),
+        ((Wave(percent=1), Wave(percent=2)), [1, 0, 9]),
+        ((Wave(count=2),), [2, 8]),
+        ((Wave(count=2), Wave(count=20)), [2, 8]),
+        ((Wave(labels={"line": "b"}), Wave(percent=100)), [4, 6]),
+    ],
+)
+def test_sizes(waves: tuple[Wave, ...], expected: list[int]) -> None:
+    assert sizes(*waves) == expected
+
+
+@given(waves=st.lists(WAVES, max_size=5), seed=st.text(max_size=5))
+def test_every_device_is_in_one_wave_whatever_the_order_given(waves: list[Wave], seed: str) -> None:
+    assigned = assign(waves, TARGETS, seed)
+
+    flat = [device for wave in assigned for device in wave]
+    assert sorted(flat) == [target.device_id for target in TARGETS]
+    assert assigned == assign(waves, reversed(TARGETS), seed)
+
+
+def test_not_always_the_same_devices_go_first() -> None:
+    first = {assign([Wave(count=1)], TARGETS, f"rollout-{n}")[0] for n in range(20)}
+    assert len(first) > 3

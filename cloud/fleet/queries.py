@@ -1,0 +1,56 @@
+"""Every SELECT of the fleet."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+
+from sqlalchemy import func
+from sqlmodel import Session, col, select
+
+from cloud.fleet.models import Device, DeviceCommand, Site
+
+
+def sites(session: Session, after: str | None, limit: int) -> Sequence[Site]:
+    query = select(Site).order_by(col(Site.name)).limit(limit)
+    if after is not None:
+        query = query.where(col(Site.name) > after)
+    return session.exec(query).all()
+
+
+def devices(
+    session: Session, site: str | None, after: str | None, limit: int | None
+) -> Sequence[Device]:
+    query = select(Device).order_by(col(Device.id)).limit(limit)
+    if site is not None:
+        query = query.where(Device.site == site)
+    if after is not None:
+        query = query.where(col(Device.id) > after)
+    return session.exec(query).all()
+
+
+def known_ids(session: Session, device_ids: Collection[str]) -> set[str]:
+    return set(session.exec(select(Device.id).where(col(Device.id).in_(device_ids))).all())
+
+
+def running(session: Session) -> Sequence[tuple[str, dict[str, str]]]:
+    return session.exec(select(Device.id, Device.running)).all()
+
+
+def desired_states(session: Session) -> Sequence[tuple[str, str]]:
+    rows = session.exec(
+        select(Device.id, Device.desired).where(col(Device.desired).is_not(None))
+    ).all()
+    return [(device_id, desired) for device_id, desired in rows if desired is not None]
+
+
+def pending_commands(session: Session, now: float) -> Sequence[DeviceCommand]:
+    return session.exec(
+        select(DeviceCommand).where(
+            col(DeviceCommand.answered_at).is_(None), DeviceCommand.expires_at > now
+        )
+    ).all()
+
+
+def count_by_presence(session: Session) -> dict[str, int]:
+    query = select(Device.presence, func.count()).group_by(Device.presence)
+    return dict(session.exec(query).all())

@@ -1,0 +1,125 @@
+"""HTTP of the fleet: /sites and /devices."""
+
+from __future__ import annotations
+
+import json
+
+from fastapi import APIRouter
+
+from cloud.dependencies import LimitDep, Page, PrincipalDep, SessionDep, SettingsDep, page
+from cloud.fleet import service
+from cloud.fleet.models import Device, DeviceCommand
+from cloud.fleet.schemas import (
+    CommandCreate,
+    CommandView,
+    DesiredChange,
+    DeviceCreate,
+    DeviceCreated,
+    DeviceToken,
+    DeviceView,
+    Generation,
+    SiteCreate,
+    SiteView,
+)
+
+router = APIRouter(tags=["fleet"])
+
+
+def _view(device: Device) -> DeviceView:
+    values = device.model_dump()
+    for name in ("reported", "desired"):
+        values[name] = json.loads(values[name]) if values[name] else None
+    return DeviceView(**values)
+
+
+def _command_view(row: DeviceCommand) -> CommandView:
+    return CommandView(
+        command_id=row.id, state=service.command_state(row), **row.model_dump(exclude={"id"})
+    )
+
+
+@router.post("/sites", status_code=201)
+def create_site(body: SiteCreate, session: SessionDep, principal: PrincipalDep) -> SiteView:
+    site = service.create_site(session, principal, body.name, body.time_zone)
+    return SiteView(**site.model_dump())
+
+
+@router.get("/sites")
+def list_sites(
+    session: SessionDep, principal: PrincipalDep, cursor: str | None = None, limit: LimitDep = 100
+) -> Page[SiteView]:
+    rows = service.list_sites(session, principal, cursor, limit)
+    items = [SiteView(**row.model_dump()) for row in rows]
+    return page(items, limit, items[-1].name if items else "")
+
+
+@router.post("/devices", status_code=201)
+def enrol(body: DeviceCreate, session: SessionDep, principal: PrincipalDep) -> DeviceCreated:
+    device, token = service.enrol(
+        session, principal, body.device_id, site=body.site, labels=body.labels, models=body.models
+    )
+    return DeviceCreated(device=_view(device), token=token)
+
+
+@router.get("/devices")
+def list_devices(
+    session: SessionDep,
+    principal: PrincipalDep,
+    site: str | None = None,
+    cursor: str | None = None,
+    limit: LimitDep = 100,
+) -> Page[DeviceView]:
+    rows = service.list_devices(session, principal, site=site, after=cursor, limit=limit)
+    items = [_view(row) for row in rows]
+    return page(items, limit, items[-1].id if items else "")
+
+
+@router.get("/devices/{device_id}")
+def get_device(device_id: str, session: SessionDep, principal: PrincipalDep) -> DeviceView:
+    return _view(service.get_device(session, principal, device_id))
+
+
+@router.post("/devices/{device_id}/token")
+def rotate_token(device_id: str, session: SessionDep, principal: PrincipalDep) -> DeviceToken:
+    return DeviceToken(token=service.rotate_token(session, principal, device_id))
+
+
+@router.put("/devices/{device_id}/desired")
+def change_desired(
+    device_id: str, body: DesiredChange, session: SessionDep, principal: PrincipalDep
+) -> Generation:
+    generation = service.change_desired(
+        session,
+        principal,
+        device_id,
+        slots=body.slots,
+        harvest=body.harvest,
+        telemetry_window_s=body.telemetry_window_s,
+    )
+    return Generation(device_id=device_id, desired_generation=generation)
+
+
+@router.post("/devices/{device_id}/commands", status_code=202)
+def send_command(
+    device_id: str,
+    body: CommandCreate,
+    session: SessionDep,
+    principal: PrincipalDep,
+    settings: SettingsDep,
+) -> CommandView:
+    row = service.send_command(
+        session,
+        principal,
+        device_id,
+        body.name,
+        body.arguments,
+        expires_s=settings.limits.command_expires_s,
+    )
+    return _command_view(row)
+
+
+@router.get("/devices/{device_id}/commands/{command_id}")
+def get_command(
+    device_id: str, command_id: str, session: SessionDep, principal: PrincipalDep
+) -> CommandView:
+    return _command_view(service.get_command(session, principal, device_id, command_id))

@@ -1,0 +1,89 @@
+"""API shapes of the fleet."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from protocol.messages import DeviceId, HarvestPolicy, SlotDesired, Word
+
+
+class _Body(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+
+
+class SiteCreate(_Body):
+    name: DeviceId
+    time_zone: str = "UTC"
+
+
+class SiteView(BaseModel):
+    name: str
+    time_zone: str
+    created_at: float
+
+
+class DeviceCreate(_Body):
+    device_id: DeviceId
+    site: str | None = None
+    labels: dict[Word, Annotated[str, Field(max_length=128)]] = Field(
+        default_factory=dict, max_length=64
+    )
+    models: list[Word] = Field(default_factory=list, max_length=64)
+
+
+class DeviceView(BaseModel):
+    """A device, what it should run and what it runs."""
+
+    id: str
+    site: str | None
+    labels: dict[str, str]
+    models: list[str]
+    created_at: float
+    presence: str
+    last_seen: float | None
+    reported: dict[str, Any] | None
+    desired: dict[str, Any] | None
+    desired_generation: int
+    running: dict[str, str]
+
+
+class DeviceCreated(BaseModel):
+    device: DeviceView
+    token: str
+
+
+class DeviceToken(BaseModel):
+    token: str
+
+
+class DesiredChange(_Body):
+    """What to change; what is not given stays. A slot given as null is taken away."""
+
+    slots: dict[Word, SlotDesired | None] | None = Field(default=None, max_length=64)
+    harvest: HarvestPolicy | None = None
+    telemetry_window_s: float | None = Field(default=None, ge=0.5, le=86_400)
+
+
+class Generation(BaseModel):
+    device_id: str
+    desired_generation: int
+
+
+class CommandCreate(_Body):
+    name: Literal["report", "snapshot"]
+    arguments: dict[str, Any] = Field(default_factory=dict, max_length=64)
+
+
+class CommandView(BaseModel):
+    command_id: str
+    device_id: str
+    name: str
+    arguments: dict[str, Any]
+    created_at: float
+    expires_at: float
+    answered_at: float | None
+    ok: bool | None
+    text: str
+    state: Literal["pending", "answered", "expired"]

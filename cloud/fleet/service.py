@@ -1,0 +1,316 @@
+"""Verbs of the fleet. Desired states are stored first and published after the commit."""
+
+from __future__ import annotations
+
+import time
+import uuid
+import zoneinfo
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal
+
+from sqlmodel import Session
+
+from cloud.access import service as access
+from cloud.access.principal import Principal, PrincipalKind, Role, require
+from cloud.database import publish_after_commit
+from cloud.errors import ConflictError, InvalidError, NotFoundError
+from cloud.fleet import queries
+from cloud.fleet.models import Device, DeviceCommand, Site
+from protocol.messages import (
+    Command,
+    CommandResponse,
+    Desired,
+    HarvestPolicy,
+    Presence,
+    Reported,
+    SlotDesired,
+    encode,
+)
+from protocol.topics import Kind, Topic, valid_device_id
+
+
+def create_site(session: Session, principal: Principal, name: str, time_zone: str) -> Site:
+    """A new site. Raises ConflictError where it exists, InvalidError on an unknown zone."""
+    require(principal, Role.OPERATOR)
+    if session.get(Site, name) is not None:
+        raise ConflictError(f"site {name} exists already", "choose another name")
+    if time_zone not in zoneinfo.available_timezones():
+        raise InvalidError(f"{time_zone!r} is no time zone", "name one like Europe/Berlin or UTC")
+    site = Site(name=name, time_zone=time_zone, created_at=time.time())
+    session.add(site)
+    access.audit(session, principal, "site.create", f"site/{name}", time_zone=time_zone)
+    return site
+
+
+def list_sites(
+    session: Session, principal: Principal, after: str | None, limit: int
+) -> Sequence[Site]:
+    require(principal, Role.VIEWER)
+    return queries.sites(session, after, limit)
+
+
+def enrol(
+    session: Session,
+    principal: Principal,
+    device_id: str,
+    *,
+    site: str | None = None,
+    labels: Mapping[str, str] | None = None,
+    models: Sequence[str] = (),
+) -> tuple[Device, str]:
+    """A new device and its token, which is shown this once.
+
+    Raises:
+        InvalidError: the id cannot be a part of a topic.
+        ConflictError: the device exists already.
+        NotFoundError: the site does not exist.
+    """
+    require(principal, Role.OPERATOR)
+    if not valid_device_id(device_id):
+        raise InvalidError(
+            f"{device_id[:80]!r} is no device id", "use 1 to 64 letters, digits, '.', '_', '-'"
+        )
+    if session.get(Device, device_id) is not None:
+        raise ConflictError(
+            f"device {device_id} is enrolled already", "choose another id or rotate its token"
+        )
+    if site is not None and session.get(Site, site) is None:
+        raise NotFoundError(f"there is no site {site}", f"`argosy site create {site}`")
+    device = Device(
+        id=device_id,
+        site=site,
+        labels=dict(labels or {}),
+        models=list(models),
+        created_at=time.time(),
+    )
+    session.add(device)
+    _, token = access.issue(session, PrincipalKind.DEVICE, device_id, Role.DEVICE)
+    access.audit(
+        session, principal, "device.enrol", f"device/{device_id}", site=site, models=list(models)
+    )
+    return device, token
+
+
+def rotate_token(session: Session, principal: Principal, device_id: str) -> str:
+    """A new token for a device; the old ones are worthless at once.
+
+    The session epoch begins anew, as a device that lost its data counts from 1 again.
+    """
+    require(principal, Role.OPERATOR)
+    device = _device(session, device_id)
+    access.revoke_of(session, PrincipalKind.DEVICE, device_id)
+    _, token = access.issue(session, PrincipalKind.DEVICE, device_id, Role.DEVICE)
+    device.session_epoch = 0
+    session.add(device)
+    access.audit(session, principal, "device.rotate_token", f"device/{device_id}")
+    return token
+
+
+def get_device(session: Session, principal: Principal, device_id: str) -> Device:
+    """Raises NotFoundError where there is none."""
+    require(principal, Role.VIEWER)
+    return _device(session, device_id)
+
+
+def list_devices(
+    session: Session,
+    principal: Principal,
+    *,
+    site: str | None = None,
+    after: str | None = None,
+    limit: int | None = None,
+) -> Sequence[Device]:
+    require(principal, Role.VIEWER)
+    return queries.devices(session, site, after, limit)
+
+
+def running(session: Session, principal: Principal) -> dict[str, dict[str, str]]:
+    """device id -> slot -> digest, of every device, as last reported."""
+    require(principal, Role.VIEWER)
+    return dict(queries.running(session))
+
+
+def known_ids(session: Session, device_ids: set[str]) -> set[str]:
+    """Those of `device_ids` that are enrolled."""
+    return queries.known_ids(session, device_ids)
+
+
+def reported(device: Device) -> Reported | None:
+    """The device's last report, if it ever sent one."""
+    return None if device.reported is None else Reported.model_validate_json(device.reported)
+
+
+def desired(device: Device) -> Desired | None:
+    """What the device should run, if that was ever set."""
+    return None if device.desired is None else Desired.model_validate_json(device.desired)
+
+
+def set_slot(
+    session: Session, principal: Principal, device_id: str, slot: str, wanted: SlotDesired | None
+) -> int:
+    """Set (None: take away) one slot of a device's desired state; returns the generation."""
+    return change_desired(session, principal, device_id, slots={slot: wanted})
+
+
+def change_desired(
+    session: Session,
+    principal: Principal,
+    device_id: str,
+    *,
+    slots: Mapping[str, SlotDesired | None] | None = None,
+    harvest: HarvestPolicy | None = None,
+    telemetry_window_s: float | None = None,
+) -> int:
+    """Merge a change into a device's desired state.
+
+    A change that changes nothing keeps the generation. A new generation is stored and
+    published, retained, after the commit.
+    """
+    require(principal, Role.OPERATOR)
+    device = _device(session, device_id)
+    before = desired(device) or Desired(device_id=device_id, generation=1)
+    merged = {**before.slots, **(slots or {})}
+    after = before.model_copy(
+        update={
+            "slots": {name: slot for name, slot in merged.items() if slot is not None},
+            "harvest": harvest or before.harvest,
+            "telemetry_window_s": telemetry_window_s or before.telemetry_window_s,
+        }
+    )
+    if device.desired is not None and after == before:
+        return device.desired_generation
+    generation = device.desired_generation + 1
+    payload = encode(after.model_copy(update={"generation": generation}))
+    device.desired, device.desired_generation = payload.decode(), generation
+    session.add(device)
+    access.audit(
+        session,
+        principal,
+        "device.desire",
+        f"device/{device_id}",
+        generation=generation,
+        slots={n: s and s.bundle_digest for n, s in (slots or {}).items()},
+    )
+    publish_after_commit(session, Topic(Kind.DESIRED, device_id=device_id), payload)
+    return generation
+
+
+def send_command(
+    session: Session,
+    principal: Principal,
+    device_id: str,
+    name: Literal["report", "snapshot"],
+    arguments: dict[str, Any],
+    *,
+    expires_s: float,
+) -> DeviceCommand:
+    """Store a command and publish it after the commit."""
+    require(principal, Role.OPERATOR)
+    _device(session, device_id)
+    now = time.time()
+    row = DeviceCommand(
+        id=uuid.uuid4().hex,
+        device_id=device_id,
+        name=name,
+        arguments=arguments,
+        created_at=now,
+        expires_at=now + expires_s,
+    )
+    session.add(row)
+    access.audit(session, principal, "device.command", f"device/{device_id}", name=name)
+    publish_after_commit(session, *_command_message(row))
+    return row
+
+
+def get_command(
+    session: Session, principal: Principal, device_id: str, command_id: str
+) -> DeviceCommand:
+    """Raises NotFoundError where the device has no such command."""
+    require(principal, Role.VIEWER)
+    row = session.get(DeviceCommand, command_id)
+    if row is None or row.device_id != device_id:
+        raise NotFoundError(f"device {device_id} has no command {command_id}", "check the ids")
+    return row
+
+
+def command_state(row: DeviceCommand) -> Literal["pending", "answered", "expired"]:
+    if row.answered_at is not None:
+        return "answered"
+    return "pending" if time.time() < row.expires_at else "expired"
+
+
+def standing_messages(session: Session) -> list[tuple[Topic, bytes]]:
+    """What a broker that has forgotten everything must be told: desired states, commands."""
+    states = [
+        (Topic(Kind.DESIRED, device_id=device_id), text.encode())
+        for device_id, text in queries.desired_states(session)
+    ]
+    pending = queries.pending_commands(session, time.time())
+    return states + [_command_message(row) for row in pending]
+
+
+def store_presence(session: Session, message: Presence, at: float) -> bool:
+    """Take a device's word on its presence; False where a newer session has spoken."""
+    device = session.get(Device, message.device_id)
+    if device is None or message.session_epoch < device.session_epoch:
+        return False
+    if message.session_epoch == device.session_epoch and (
+        device.presence == "offline" and message.boot_id == device.boot_id
+    ):
+        # Within a session, offline is last: the will of it has been carried out.
+        return message.status == "offline"
+    device.presence, device.boot_id = message.status, message.boot_id
+    device.session_epoch = message.session_epoch
+    device.last_seen = at
+    session.add(device)
+    return True
+
+
+def store_reported(session: Session, message: Reported, payload: bytes, at: float) -> bool:
+    """Keep a device's report; False where a newer session has spoken."""
+    device = session.get(Device, message.device_id)
+    if device is None or message.session_epoch < device.session_epoch:
+        return False
+    device.reported = payload.decode()
+    device.running = {
+        name: slot.running_digest for name, slot in message.slots.items() if slot.running_digest
+    }
+    device.last_seen = at
+    session.add(device)
+    return True
+
+
+def store_response(session: Session, message: CommandResponse, at: float) -> bool:
+    """Keep the first answer to a command; False where nobody asked or it was answered."""
+    row = session.get(DeviceCommand, message.command_id)
+    if row is None or row.device_id != message.device_id or row.answered_at is not None:
+        return False
+    row.answered_at, row.ok, row.text = at, message.ok, message.text
+    session.add(row)
+    return True
+
+
+def count_by_presence(session: Session) -> dict[str, int]:
+    return queries.count_by_presence(session)
+
+
+def _command_message(row: DeviceCommand) -> tuple[Topic, bytes]:
+    message = Command.model_validate(
+        {
+            "device_id": row.device_id,
+            "command_id": row.id,
+            "name": row.name,
+            "arguments": row.arguments,
+            "expires_at": row.expires_at,
+        }
+    )
+    return Topic(Kind.COMMANDS, device_id=row.device_id), encode(message)
+
+
+def _device(session: Session, device_id: str) -> Device:
+    device = session.get(Device, device_id)
+    if device is None:
+        raise NotFoundError(
+            f"there is no device {device_id}", "`argosy device list` shows the enrolled ones"
+        )
+    return device

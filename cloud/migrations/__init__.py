@@ -1,0 +1,1 @@
+"""Alembic migrations: one revision file per slice and change, in one line."""

@@ -29,5 +29,9 @@ echo "Setting up $folder with $("$python" --version) (some minutes at the first 
 "$python" -m venv --clear "$folder"
 "$folder/bin/python" -m pip install -q --disable-pip-version-check "uv==$(cat requirements/uv.txt)"
 export UV_HTTP_TIMEOUT="${UV_HTTP_TIMEOUT:-300}"
-"$folder/bin/uv" pip install -q --python "$folder/bin/python" -c "$constraints" -e ".[$extras]"
+# The system's certificates, where there are any: a factory's proxy has its own authority.
+certificates=""
+[ ! -s /etc/ssl/certs/ca-certificates.crt ] || certificates=--system-certs
+# shellcheck disable=SC2086 # empty or one word, on purpose
+"$folder/bin/uv" pip install -q $certificates --python "$folder/bin/python" -c "$constraints" -e ".[$extras]"
 touch "$folder/.ready"

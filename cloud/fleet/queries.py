@@ -33,7 +33,8 @@ def known_ids(session: Session, device_ids: Collection[str]) -> set[str]:
 
 
 def running(session: Session) -> Sequence[tuple[str, dict[str, str]]]:
-    return session.exec(select(Device.id, Device.running)).all()
+    rows = session.exec(select(Device.id, Device.running)).all()
+    return [(device_id, dict(slots)) for device_id, slots in rows]
 
 
 def desired_states(session: Session) -> Sequence[tuple[str, str]]:

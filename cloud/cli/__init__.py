@@ -1,0 +1,1 @@
+"""`argosy`: the hub's command line. Commands talk to a running hub over its REST API."""

@@ -1,0 +1,168 @@
+"""The REST client of the command line, and how a command gets one.
+
+The hub's address comes from `--url`, `ARGOSY_URL` or `hub.json` in the data folder, the
+token from `ARGOSY_TOKEN` or `admin.token` there.
+"""
+
+from __future__ import annotations
+
+import functools
+import inspect
+import json
+import os
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Annotated, Any
+
+import httpx
+import typer
+from rich.console import Console
+
+DATA_DIR_DEFAULT = Path("argosy-data")
+TIMEOUT_S = 60.0
+
+DataOption = Annotated[
+    Path, typer.Option("--data", envvar="ARGOSY_DATA", help="The hub's data folder.")
+]
+UrlOption = Annotated[
+    str | None, typer.Option("--url", envvar="ARGOSY_URL", help="The hub's address.")
+]
+JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON for programs.")]
+
+
+class CommandError(Exception):
+    """A command cannot do what it was asked; says what is wrong and the remedy."""
+
+    def __init__(self, message: str, remedy: str = "") -> None:
+        super().__init__(message)
+        self.message = message
+        self.remedy = remedy
+
+
+class HubClient:
+    """Requests to one hub; every answer is checked and parsed."""
+
+    def __init__(self, url: str, token: str, transport: httpx.BaseTransport | None = None) -> None:
+        self.url = url.rstrip("/")
+        self._http = httpx.Client(
+            base_url=f"{self.url}/api/v1/",
+            headers={"Authorization": f"Bearer {token}"},
+            timeout=TIMEOUT_S,
+            transport=transport,
+        )
+
+    def get(self, path: str, **query: Any) -> Any:
+        return self.request("GET", path, query=query)
+
+    def post(self, path: str, body: Any = None) -> Any:
+        return self.request("POST", path, body=body)
+
+    def put(self, path: str, body: Any = None) -> Any:
+        return self.request("PUT", path, body=body)
+
+    def delete(self, path: str) -> Any:
+        return self.request("DELETE", path)
+
+    def items(self, path: str, **query: Any) -> Iterator[dict[str, Any]]:
+        """Every item of a list, page by page."""
+        cursor = None
+        while True:
+            page = self.get(path, cursor=cursor, **query)
+            yield from page["items"]
+            cursor = page["next"]
+            if cursor is None:
+                return
+
+    def request(self, method: str, path: str, *, query: Any = None, body: Any = None) -> Any:
+        """The JSON that the hub answers.
+
+        Raises:
+            CommandError: the hub cannot be reached, or says no.
+        """
+        return self._send(method, path, query, body).json()
+
+    def content(self, path: str) -> bytes:
+        """The bytes that the hub answers. Raises as `request` does."""
+        return self._send("GET", path, None, None).content
+
+    def _send(self, method: str, path: str, query: Any, body: Any) -> httpx.Response:
+        given = {k: v for k, v in (query or {}).items() if v is not None}
+        try:
+            response = self._http.request(method, path.lstrip("/"), params=given, json=body)
+        except httpx.HTTPError as error:
+            raise CommandError(
+                f"the hub at {self.url} does not answer: {error}",
+                "start it with `argosy serve`, or give its address with --url",
+            ) from error
+        if response.is_error:
+            raise _refusal(response)
+        return response
+
+
+def open_client(data: Path, url: str | None) -> HubClient:
+    """The client for the hub that `data` or `url` names. Raises CommandError."""
+    return HubClient(url or _ready_value(data, "url"), read_token(data))
+
+
+def read_token(data: Path) -> str:
+    """The token to use. Raises CommandError where there is none."""
+    given = os.environ.get("ARGOSY_TOKEN")
+    if given:
+        return given
+    try:
+        return (data / "admin.token").read_text().strip()
+    except OSError as error:
+        raise CommandError(
+            f"no token: {data / 'admin.token'} cannot be read ({error.strerror})",
+            "set ARGOSY_TOKEN, or name the hub's folder with --data",
+        ) from error
+
+
+def connected(function: Callable[..., None]) -> Callable[..., None]:
+    """Make a command of a function whose first parameter is a HubClient.
+
+    The command has the options --data and --url instead of that parameter.
+    """
+    signature = inspect.signature(function, eval_str=True)
+    first, *others = signature.parameters.values()
+
+    @functools.wraps(function)
+    def command(*, data: Path, url: str | None, **options: Any) -> None:
+        function(open_client(data, url), **options)
+
+    keyword = inspect.Parameter.KEYWORD_ONLY
+    added = [
+        inspect.Parameter("data", keyword, default=DATA_DIR_DEFAULT, annotation=DataOption),
+        inspect.Parameter("url", keyword, default=None, annotation=UrlOption),
+    ]
+    parameters = [p.replace(kind=keyword) for p in others] + added
+    del command.__wrapped__  # type: ignore[attr-defined]
+    command.__signature__ = signature.replace(parameters=parameters)  # type: ignore[attr-defined]
+    command.__annotations__ = {p.name: p.annotation for p in parameters}
+    return command
+
+
+def show_error(error: CommandError) -> None:
+    console = Console(stderr=True)
+    console.print(f"[red]error:[/red] {error.message}", highlight=False, soft_wrap=True)
+    if error.remedy:
+        console.print(f"  {error.remedy}", highlight=False, soft_wrap=True)
+
+
+def _refusal(response: httpx.Response) -> CommandError:
+    try:
+        error = response.json()["error"]
+        return CommandError(error["message"], error["remedy"])
+    except (ValueError, KeyError, TypeError):
+        return CommandError(f"the hub answered {response.status_code}", "see the hub's log")
+
+
+def _ready_value(data: Path, key: str) -> str:
+    try:
+        value = json.loads((data / "hub.json").read_text())[key]
+    except (OSError, ValueError, KeyError) as error:
+        raise CommandError(
+            f"no hub is known: {data / 'hub.json'} cannot be read",
+            "start one with `argosy serve`, name its folder with --data, or give --url",
+        ) from error
+    return str(value)

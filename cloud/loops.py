@@ -22,14 +22,20 @@ class Loop:
         self._period_s = period_s
         self._step = step
         self._stopping = threading.Event()
+        self._due = threading.Event()
         self._thread = threading.Thread(target=self._run, name=f"loop-{name}", daemon=True)
 
     def start(self) -> None:
         self._thread.start()
 
+    def wake(self) -> None:
+        """Take the next step now instead of at the end of the period."""
+        self._due.set()
+
     def stop(self) -> None:
         """End after the step that is being taken, and wait for it."""
         self._stopping.set()
+        self._due.set()
         if self._thread.is_alive():
             self._thread.join()
 
@@ -40,4 +46,5 @@ class Loop:
             except Exception:  # the next step gets its chance
                 self.failures += 1
                 log.exception("a step of the loop %s failed", self.name)
-            self._stopping.wait(self._period_s)
+            self._due.wait(self._period_s)
+            self._due.clear()

@@ -1,0 +1,57 @@
+"""Every SELECT of rollouts."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from sqlmodel import Session, col, select
+
+from cloud.rollouts.models import Execution, Rollout
+from cloud.rollouts.states import RolloutState
+
+# A rollout in one of these gives nothing to any device any more, or not yet.
+_IDLE = (RolloutState.CREATING, RolloutState.WAITING_FOR_APPROVAL, RolloutState.STOPPED)
+
+
+def rollouts(
+    session: Session, model: str | None, before: float | None, limit: int
+) -> Sequence[Rollout]:
+    """Newest first."""
+    query = select(Rollout).order_by(col(Rollout.created_at).desc()).limit(limit)
+    if model is not None:
+        query = query.where(Rollout.model == model)
+    if before is not None:
+        query = query.where(col(Rollout.created_at) < before)
+    return session.exec(query).all()
+
+
+def watched(session: Session) -> Sequence[Rollout]:
+    """Those that the engine looks at, oldest first."""
+    return session.exec(
+        select(Rollout).where(col(Rollout.watched)).order_by(col(Rollout.created_at))
+    ).all()
+
+
+def executions(session: Session, rollout_id: str) -> Sequence[Execution]:
+    """Every attempt, by device and attempt."""
+    return session.exec(
+        select(Execution)
+        .where(Execution.rollout_id == rollout_id)
+        .order_by(col(Execution.device_id), col(Execution.attempt))
+    ).all()
+
+
+def devices_of_newer(session: Session, rollout: Rollout) -> set[str]:
+    """Devices that a newer standing rollout for the same slot targets."""
+    return set(
+        session.exec(
+            select(Execution.device_id)
+            .join(Rollout, col(Rollout.id) == col(Execution.rollout_id))
+            .where(
+                Rollout.model == rollout.model,
+                col(Rollout.created_at) > rollout.created_at,
+                col(Rollout.state).not_in([state.value for state in _IDLE]),
+            )
+            .distinct()
+        ).all()
+    )

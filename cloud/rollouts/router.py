@@ -1,0 +1,86 @@
+"""HTTP of rollouts: /rollouts."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+
+from fastapi import APIRouter
+from sqlmodel import Session
+
+from cloud.dependencies import PAGE_ITEMS_MAX, LimitDep, Page, PrincipalDep, SessionDep, page
+from cloud.rollouts import service
+from cloud.rollouts.models import Execution, Rollout
+from cloud.rollouts.schemas import (
+    ExecutionView,
+    RolloutCreate,
+    RolloutSummary,
+    RolloutView,
+    WaveView,
+)
+
+router = APIRouter(tags=["rollouts"])
+
+
+@router.post("/rollouts", status_code=201)
+def create(body: RolloutCreate, session: SessionDep, principal: PrincipalDep) -> RolloutView:
+    return _view(session, service.create(session, principal, body))
+
+
+@router.get("/rollouts")
+def list_rollouts(
+    session: SessionDep,
+    principal: PrincipalDep,
+    model: str | None = None,
+    cursor: float | None = None,
+    limit: LimitDep = 100,
+) -> Page[RolloutSummary]:
+    rows = service.list_rollouts(session, principal, model, cursor, limit)
+    items = [RolloutSummary(**row.model_dump()) for row in rows]
+    return page(items, limit, repr(items[-1].created_at) if items else "")
+
+
+@router.get("/rollouts/{rollout_id}")
+def show(rollout_id: str, session: SessionDep, principal: PrincipalDep) -> RolloutView:
+    return _view(session, service.get(session, principal, rollout_id))
+
+
+@router.post("/rollouts/{rollout_id}/approve")
+def approve(rollout_id: str, session: SessionDep, principal: PrincipalDep) -> RolloutView:
+    return _view(session, service.approve(session, principal, rollout_id))
+
+
+@router.post("/rollouts/{rollout_id}/pause")
+def pause(rollout_id: str, session: SessionDep, principal: PrincipalDep) -> RolloutView:
+    return _view(session, service.pause(session, principal, rollout_id))
+
+
+@router.post("/rollouts/{rollout_id}/resume")
+def resume(rollout_id: str, session: SessionDep, principal: PrincipalDep) -> RolloutView:
+    return _view(session, service.resume(session, principal, rollout_id))
+
+
+@router.post("/rollouts/{rollout_id}/cancel")
+def cancel(rollout_id: str, session: SessionDep, principal: PrincipalDep) -> RolloutView:
+    return _view(session, service.cancel(session, principal, rollout_id))
+
+
+def _view(session: Session, rollout: Rollout) -> RolloutView:
+    rows = service.executions(session, rollout)
+    latest = list({row.device_id: row for row in rows}.values())
+    values = rollout.model_dump(exclude={"waves"})
+    return RolloutView(
+        waves=[_wave_view(rollout, latest, number) for number in range(len(rollout.waves))],
+        counts=dict(Counter(row.state for row in latest)),
+        executions=[_execution_view(row) for row in rows[:PAGE_ITEMS_MAX]],
+        **values,
+    )
+
+
+def _wave_view(rollout: Rollout, latest: Sequence[Execution], number: int) -> WaveView:
+    states = [row.state for row in latest if row.wave == number]
+    return WaveView(devices=len(states), counts=dict(Counter(states)), **rollout.waves[number])
+
+
+def _execution_view(row: Execution) -> ExecutionView:
+    return ExecutionView(device=row.device_id, updated_at=row.step_at, **row.model_dump())

@@ -1,0 +1,145 @@
+"""API shapes of rollouts. Wrong plans are refused here, by field, with the remedy."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+from protocol.chunks import Sha256
+from protocol.messages import DeviceId, Word
+
+WAVES_MAX = 100
+SELECTED_MAX = 100_000
+Labels = dict[Word, Annotated[str, Field(max_length=128)]]
+TimerS = Annotated[float, Field(gt=0, le=30 * 86_400)]
+
+
+class _Body(BaseModel):
+    model_config = ConfigDict(extra="forbid", allow_inf_nan=False)
+
+
+class Selector(_Body):
+    """Which of the model's devices: those for which all that is given holds."""
+
+    devices: list[DeviceId] | None = Field(default=None, max_length=SELECTED_MAX)
+    sites: list[Word] | None = Field(default=None, max_length=1000)
+    labels: Labels = Field(default_factory=dict, max_length=64)
+
+
+class WaveAsked(_Body):
+    """One stage: up to `percent` of all devices, `count` more, or those with `labels`."""
+
+    percent: float | None = Field(default=None, gt=0, le=100)
+    count: int | None = Field(default=None, ge=1)
+    labels: Labels | None = Field(default=None, min_length=1, max_length=64)
+
+    @model_validator(mode="after")
+    def _one(self) -> WaveAsked:
+        if sum(x is not None for x in (self.percent, self.count, self.labels)) != 1:
+            raise ValueError("a wave is one of percent, count, labels; give exactly one")
+        return self
+
+
+class RolloutCreate(_Body):
+    """A rollout of a version's builds, or of the one build that `bundle_digest` names.
+
+    Devices that the waves leave over form a last wave; without waves all go at once.
+    """
+
+    model: Word
+    version: int | None = Field(default=None, ge=1)
+    bundle_digest: Sha256 | None = None
+    name: str = Field(default="", max_length=128)
+    selector: Selector = Selector()
+    waves: list[WaveAsked] = Field(default_factory=list, max_length=WAVES_MAX)
+    soak_s: float = Field(default=0.0, ge=0, le=30 * 86_400)
+    success_percent: float = Field(default=100.0, ge=0, le=100)
+    failed_max: int = Field(default=0, ge=0)
+    probation_s: float = Field(default=10.0, ge=0, le=86_400)
+    step_timeout_s: TimerS = 900.0
+    total_timeout_s: TimerS = 3600.0
+    attempts_max: int = Field(default=3, ge=1, le=100)
+    needs_approval: bool = False
+
+    @model_validator(mode="after")
+    def _plausible(self) -> RolloutCreate:
+        if (self.version is None) == (self.bundle_digest is None):
+            raise ValueError("give exactly one of version and bundle_digest")
+        reached = 0.0
+        for number, wave in enumerate(self.waves):
+            if wave.percent is None:
+                continue
+            if wave.percent <= reached:
+                raise ValueError(
+                    f"waves.{number}.percent: {wave.percent:g} is not above {reached:g}, which an "
+                    "earlier wave reaches; percents count all devices so far: let them rise"
+                )
+            reached = wave.percent
+        if self.total_timeout_s < self.step_timeout_s:
+            raise ValueError(
+                f"total_timeout_s: {self.total_timeout_s:g} is below step_timeout_s "
+                f"({self.step_timeout_s:g}); raise it or lower step_timeout_s"
+            )
+        if self.step_timeout_s <= self.probation_s:
+            raise ValueError(
+                f"step_timeout_s: {self.step_timeout_s:g} would end devices in their probation of "
+                f"{self.probation_s:g} s; raise it or lower probation_s"
+            )
+        return self
+
+
+class WaveView(BaseModel):
+    """A wave with its number of devices and their latest states."""
+
+    percent: float | None = None
+    count: int | None = None
+    labels: dict[str, str] | None = None
+    devices: int
+    counts: dict[str, int]
+
+
+class ExecutionView(BaseModel):
+    device: str
+    attempt: int
+    wave: int
+    state: str
+    reason: str
+    updated_at: float
+    started_at: float | None
+    ended_at: float | None
+    digest: str | None
+    diverged: bool
+
+
+class RolloutSummary(BaseModel):
+    """A rollout in a list. `wave` is the index in `waves` of the one that is open."""
+
+    id: str
+    name: str
+    model: str
+    version: int
+    state: str
+    outcome: str | None
+    reason: str
+    wave: int
+    created_at: float
+    created_by: str
+    ended_at: float | None
+
+
+class RolloutView(RolloutSummary):
+    """A rollout with its waves; `executions` holds every attempt, the first 1000."""
+
+    selector: dict[str, Any]
+    builds: list[dict[str, Any]]
+    soak_s: float
+    success_percent: float
+    failed_max: int
+    probation_s: float
+    step_timeout_s: float
+    total_timeout_s: float
+    attempts_max: int
+    waves: list[WaveView]
+    counts: dict[str, int]
+    executions: list[ExecutionView]

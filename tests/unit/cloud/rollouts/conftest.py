@@ -1,0 +1,164 @@
+"""A hub's database with a model of two versions and enrolled devices, without a broker."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+from sqlmodel import SQLModel
+
+from cloud.access.principal import Principal, PrincipalKind, Role
+from cloud.database import Database
+from cloud.fleet import service as fleet
+from cloud.registry.models import Build, DetectorModel, ModelVersion
+from cloud.rollouts import service
+from cloud.rollouts.engine import Engine
+from cloud.rollouts.models import Execution, Rollout
+from cloud.rollouts.schemas import RolloutCreate
+from protocol.messages import Desired, ExecutionReport, Reported, SlotReported, decode, encode
+from protocol.states import ExecutionState
+from protocol.topics import Kind, Topic
+from tests.simulation.rollouts.world import ABLE, IDENTITY, PATH
+
+ADMIN = Principal(PrincipalKind.USER, "ada", Role.ADMINISTRATOR)
+DIGESTS = {1: "1" * 64, 2: "2" * 64}
+MODEL = "caps"
+START = 1_000_000.0
+
+
+@dataclass
+class Published:
+    """Stands where the broker's link does and keeps what was published."""
+
+    messages: list[tuple[Topic, bytes]] = field(default_factory=list)
+
+    def publish(self, topic: Topic, payload: bytes) -> None:
+        self.messages.append((topic, payload))
+
+    def desired(self, device_id: str) -> list[Desired]:
+        wanted = Topic(Kind.DESIRED, device_id=device_id)
+        return [decode(Kind.DESIRED, data) for topic, data in self.messages if topic == wanted]
+
+
+@dataclass
+class Hub:
+    """The verbs of the slice, each in a transaction, and a clock that tests turn."""
+
+    database: Database
+    published: Published
+    engine: Engine
+    now: float = START
+
+    def create(self, **asked: Any) -> str:
+        with self.database.transaction() as session:
+            body = RolloutCreate.model_validate({"model": MODEL, "version": 1, **asked})
+            return service.create(session, ADMIN, body).id
+
+    def call(self, verb: Callable[..., Rollout], rollout_id: str) -> None:
+        with self.database.transaction() as session:
+            verb(session, ADMIN, rollout_id)
+
+    def settle(self, seconds: float = 0.0) -> None:
+        self.now += seconds
+        while self.engine.tick(self.now):
+            pass
+
+    def rollout(self, rollout_id: str) -> Rollout:
+        with self.database.reading() as session:
+            return service.get(session, ADMIN, rollout_id)
+
+    def executions(self, rollout_id: str) -> dict[tuple[str, int], Execution]:
+        with self.database.reading() as session:
+            rows = service.executions(session, service.get(session, ADMIN, rollout_id))
+            return {(row.device_id, row.attempt): row for row in rows}
+
+    def report(self, device_id: str, state: ExecutionState, reason: str = "") -> bool:
+        """The device speaks of what it was last told to run."""
+        slot = self.published.desired(device_id)[-1].slots[MODEL]
+        report = ExecutionReport(
+            rollout_id=slot.rollout_id,
+            attempt=slot.attempt,
+            slot=MODEL,
+            bundle_digest=slot.bundle_digest,
+            state=state,
+            reason=reason,
+        )
+        return self.tell(device_id, report)
+
+    def tell(self, device_id: str, report: ExecutionReport) -> bool:
+        with self.database.transaction() as session:
+            return service.on_execution(session, device_id, report, self.now, now=self.now)
+
+    def succeed(self, device_id: str) -> None:
+        for state in PATH:
+            self.report(device_id, state)
+
+    def runs(self, device_id: str, digest: str, after_s: float = 1.0) -> None:
+        """The device's own word on what it runs."""
+        message = Reported(
+            device_id=device_id,
+            boot_id="boot",
+            session_epoch=1,
+            agent_version="0.1.0",
+            desired_generation=1,
+            slots={MODEL: SlotReported(running_digest=digest)},
+            capabilities=ABLE,
+            reported_at=self.now + after_s,
+        )
+        with self.database.transaction() as session:
+            assert fleet.store_reported(session, message, encode(message), self.now)
+
+
+@pytest.fixture
+def hub(tmp_path: Path) -> Iterator[Hub]:
+    database = Database(f"sqlite:///{tmp_path / 'hub.sqlite3'}")
+    SQLModel.metadata.create_all(database.engine)
+    published = Published()
+    database.publisher = published
+    with database.transaction() as session:
+        session.add(DetectorModel(name=MODEL, class_names=["cap"], created_at=0, created_by="ada"))
+        session.flush()
+        for number, digest in DIGESTS.items():
+            _add_version(session, number, digest)
+        for number in range(6):
+            labels = {"line": "a" if number < 2 else "b"}
+            fleet.enrol(session, ADMIN, f"dev-{number}", labels=labels, models=[MODEL])
+        fleet.enrol(session, ADMIN, "shelf", models=["bottles"])
+    yield Hub(database, published, Engine(database, 1.0))
+    database.close()
+
+
+def _add_version(session: Any, number: int, digest: str) -> None:
+    version = ModelVersion(
+        model=MODEL,
+        number=number,
+        dataset="d",
+        dataset_version=1,
+        dataset_digest="d" * 64,
+        weights_sha256="e" * 64,
+        weights_bytes=1,
+        lineage={},
+        metrics={},
+        created_at=0,
+        created_by="ada",
+    )
+    session.add(version)
+    session.flush()
+    assert version.id is not None
+    build = Build(
+        digest=digest,
+        version_id=version.id,
+        model=MODEL,
+        number=number,
+        identity=IDENTITY.model_dump(mode="json", exclude_none=True),
+        state="EVALUATED",
+        metrics={},
+        size_bytes=10,
+        manifest_bytes=500,
+        created_at=number,
+    )
+    session.add(build)
+    session.flush()

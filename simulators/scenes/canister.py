@@ -149,8 +149,7 @@ class _Painter:
         paper = np.asarray(cv2.warpAffine(paper, turn, size, flags=cv2.INTER_LINEAR), np.float32)
         mask = np.asarray(turned, np.uint8) & self._mask(_BODY, 15)
         shade = 0.25 + 0.75 * self._shade(_BODY[0], _BODY[2])
-        where = mask > 0
-        self._image[where] = (paper * shade[:, None])[where]
+        np.copyto(self._image, paper * shade[:, None], where=(mask > 0)[..., None])
         if skewed:
             self._note(LABEL_SKEW, mask)
 

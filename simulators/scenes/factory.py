@@ -18,6 +18,7 @@ from simulators.scenes.sprites import Sprite, brushed_metal, paste
 _SIZE = (320, 320)
 _SPACING_PX = 122
 _BELT_Y = 246
+_PARTS_IN_SIGHT = 4
 _CACHED_PARTS = 64
 
 
@@ -45,13 +46,11 @@ class FactoryScene:
             :, : canvas.shape[1]
         ]
         boxes: list[Box] = []
-        first = -(travel // _SPACING_PX) - 2
-        for slot in range(first, first + canvas.shape[1] // _SPACING_PX + 4):
-            sprite = self._part(-slot, drift.packaging, drift.new_defect)
-            wobble = np.random.default_rng([self._seed, 13, slot & 0xFFFFFFFF]).integers(-7, 8, 2)
-            x = slot * _SPACING_PX + travel + int(wobble[0])
+        for number in range(travel // _SPACING_PX - _PARTS_IN_SIGHT, travel // _SPACING_PX + 2):
+            wobble = np.random.default_rng([self._seed, 13, number & 0xFFFFFFFF]).integers(-7, 8, 2)
+            x = travel - number * _SPACING_PX + int(wobble[0])
             y = MARGIN_PX + 58 + int(wobble[1]) // 2
-            boxes += paste(canvas, sprite, x, y)
+            boxes += paste(canvas, self._part(number, drift.packaging, drift.new_defect), x, y)
         return self._optics.expose(canvas, boxes, frame_number, drift)
 
     def _paint_part(self, number: int, packaging: float, new_defect: float) -> Sprite:

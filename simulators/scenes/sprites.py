@@ -63,9 +63,11 @@ def fill(
     shade: NDArray[np.float32] | float = 1.0,
 ) -> None:
     """Paint `colour`, times `shade` (per column or one number), where `mask` is set, in place."""
-    where = mask > 0
-    painted = np.asarray(shade, np.float32)[..., None] * np.asarray(colour, np.float32)
-    image[where] = np.broadcast_to(painted, image.shape)[where]
+    x, y, width, height = cv2.boundingRect(mask)
+    columns = np.broadcast_to(np.asarray(shade, np.float32), image.shape[1])[x : x + width]
+    painted = columns[:, None] * np.asarray(colour, np.float32)
+    region = mask[y : y + height, x : x + width, None] > 0
+    np.copyto(image[y : y + height, x : x + width], painted, where=region)
 
 
 def stroke(

@@ -53,7 +53,9 @@ class Ledger:
         with self._lock:
             return self._accounts[camera]
 
-    def _change(self, camera: str, captured: int = 0, inferred: int = 0, unreadable: int = 0) -> None:
+    def _change(
+        self, camera: str, captured: int = 0, inferred: int = 0, unreadable: int = 0
+    ) -> None:
         with self._lock:
             account = self._accounts[camera]
             self._accounts[camera] = Account(

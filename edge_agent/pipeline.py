@@ -1,46 +1,42 @@
-"""Frames to detections to sinks, for all cameras and slots of the device."""
+"""Frames to detections to sinks, for all cameras and slots of the device.
+
+A capture thread per camera fills the feed of the camera's slot. Per slot one thread
+prepares frames and one infers. One thread hands the results of all slots to the sinks.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from random import Random
 
+from edge_agent.cameras.capture import Capture, CaptureLimits, OnCamera
+from edge_agent.cameras.feed import Feed
 from edge_agent.cameras.source import CameraSpec
 from edge_agent.clock import Clock
+from edge_agent.delivery import Delivery
+from edge_agent.errors import EdgeError
 from edge_agent.ledger import Ledger
 from edge_agent.results import FrameResult, Sink
+from edge_agent.slot_worker import SlotWorker
 from edge_agent.update.slot import Slot
 from protocol.messages import CameraReported
-from protocol.states import CameraState
 
-OnCamera = Callable[[str, CameraState, str], None]
-"""Told of each change of a camera's state: camera, state, detail. Called by its thread."""
+__all__ = ["OnCamera", "Pipeline", "PipelineLimits"]
 
 
 @dataclass(frozen=True)
 class PipelineLimits:
-    """Every bound of the pipeline.
+    """Bounds of the pipeline.
 
     Attributes:
         buffer_frames: frames that wait per camera that is read in order.
-        stale_after_s: a live picture that does not change for so long is reported as stale.
-        reopen_after_s: and after so long the source is opened again.
-        open_timeout_s, read_timeout_s: for network streams.
-        backoff_base_s, backoff_cap_s: between tries to open a source.
-        stable_after_s: uptime after which the count of failures starts anew.
         stop_timeout_s: how long `stop` waits for each thread.
     """
 
     buffer_frames: int = 4
-    stale_after_s: float = 10.0
-    reopen_after_s: float = 120.0
-    open_timeout_s: float = 5.0
-    read_timeout_s: float = 5.0
-    backoff_base_s: float = 0.5
-    backoff_cap_s: float = 30.0
-    stable_after_s: float = 30.0
     stop_timeout_s: float = 10.0
+    capture: CaptureLimits = field(default_factory=CaptureLimits)
 
 
 class Pipeline:
@@ -50,6 +46,10 @@ class Pipeline:
         slots: by name; each camera's `slot` must be among them.
         sinks: called in this order, by one thread.
         ledger: where captured, inferred and dropped frames are counted.
+        on_camera: told of each change of a camera's state, by that camera's thread.
+
+    Raises:
+        EdgeError: two cameras share an id, or one names a slot that there is not.
     """
 
     def __init__(
@@ -63,26 +63,99 @@ class Pipeline:
         rng: Random,
         limits: PipelineLimits | None = None,
         on_camera: OnCamera | None = None,
-    ) -> None: ...
+    ) -> None:
+        _check(cameras, slots)
+        self._limits = limits or PipelineLimits()
+        self._ledger = ledger
+        self._delivery = Delivery(sinks, clock)
+        self._feeds = {
+            name: Feed([c for c in cameras if c.slot == name], self._limits.buffer_frames, ledger)
+            for name in slots
+        }
+        self._workers = [
+            SlotWorker(
+                slot, self._feeds[name], ledger=ledger, clock=clock, deliver=self._delivery.put
+            )
+            for name, slot in slots.items()
+        ]
+        self._captures = {
+            c.id: Capture(
+                c,
+                self._feeds[c.slot],
+                ledger=ledger,
+                clock=clock,
+                rng=rng,
+                limits=self._limits.capture,
+                on_camera=on_camera,
+            )
+            for c in cameras
+        }
 
     def start(self) -> None:
-        """Start all threads."""
+        """Start all threads, sinks first."""
+        self._delivery.start()
+        for worker in self._workers:
+            worker.start()
+        for capture in self._captures.values():
+            capture.start()
 
     def stop(self) -> None:
-        """Stop all threads; frames that wait are counted as dropped, sinks are closed."""
+        """End all threads: captures, then workers, then sinks, which are closed.
+
+        A frame that a worker has is answered; one that waits is counted as dropped.
+        """
+        for capture in self._captures.values():
+            capture.stop()
+        for worker in self._workers:
+            worker.stop()
+        for feed in self._feeds.values():
+            feed.close()
+        for capture in self._captures.values():
+            capture.join(self._limits.stop_timeout_s)
+        for worker in self._workers:
+            worker.join(self._limits.stop_timeout_s)
+        self._delivery.finish(self._limits.stop_timeout_s)
 
     def camera_reports(self) -> dict[str, CameraReported]:
         """What to report of each camera, by its id."""
-        return {}
+        return {camera: capture.report() for camera, capture in self._captures.items()}
 
     def latest(self, camera: str) -> FrameResult | None:
-        """The last result of a camera, for a snapshot; its `inner` is not valid."""
-        return None
+        """The last result of a camera, for a snapshot; None before the first."""
+        return self._delivery.latest(camera)
 
     def counters(self) -> dict[str, int]:
         """Frames by fate over all cameras, unreadable images, and errors by sink."""
-        return {}
+        total = {"frames_captured": 0, "frames_inferred": 0, "images_unreadable": 0}
+        for camera in self._captures:
+            account = self._ledger.account(camera)
+            total["frames_captured"] += account.captured
+            total["frames_inferred"] += account.inferred
+            total["images_unreadable"] += account.unreadable
+            for cause, frames in account.dropped.items():
+                name = f"frames_dropped_{cause}"
+                total[name] = total.get(name, 0) + frames
+        return total | {f"sink_errors_{n}": e for n, e in self._delivery.errors().items()}
+
+    def errors(self) -> dict[str, str]:
+        """The last error of each slot's detector, by slot; empty where there was none."""
+        return {w.name: w.last_error for w in self._workers if w.last_error}
 
     def ended(self) -> bool:
-        """Whether every camera's source has come to its end and all its frames are answered."""
-        return False
+        """Whether every source has come to its end and no frame is in flight."""
+        return all(
+            capture.ended and not self._ledger.account(camera).in_flight
+            for camera, capture in self._captures.items()
+        )
+
+
+def _check(cameras: Sequence[CameraSpec], slots: Mapping[str, Slot]) -> None:
+    ids = [c.id for c in cameras]
+    for camera in cameras:
+        if ids.count(camera.id) > 1:
+            raise EdgeError(f"two cameras are named {camera.id}; give each its own id")
+        if camera.slot not in slots:
+            raise EdgeError(
+                f"camera {camera.id} names the slot {camera.slot}; "
+                f"there are: {', '.join(slots) or 'none'}"
+            )

@@ -22,8 +22,7 @@ class FrameResult:
         served: bool (N,): which of them reach the bundle's serving threshold.
         latency_ms: time in the runtime and the head, without preparation or waiting.
         result_at, result_monotonic: when the answer was there, on both clocks (s).
-        inner: uint8 (h, w, 3), BGR: the frame as the model saw it, without padding. Its
-            memory is used again: valid only while a sink's `take` runs.
+        inner: uint8 (h, w, 3), BGR: the frame as the model saw it, without padding.
     """
 
     camera: str
@@ -57,8 +56,8 @@ class Sink(Protocol):
 
     def take(self, result: FrameResult) -> None: ...
 
-    def tick(self, wall_s: float, monotonic_s: float) -> None:
-        """Called several times a second, also while no frame comes."""
+    def tick(self, now_s: float) -> None:
+        """Called several times a second with Unix time, also while no frame comes."""
 
     def close(self) -> None:
         """Called once, after the last result."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import Enum
+from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
@@ -97,7 +98,13 @@ class Grab:
 
 
 class Source(Protocol):
-    """An opened source. Used by one thread."""
+    """An opened source. Used by one thread.
+
+    Attributes:
+        fps: frames per second that the source says of itself; None where unknown.
+    """
+
+    fps: float | None
 
     def read(self, decode: bool = True) -> Grab | None:
         """The next frame; None at the end of a file or folder.
@@ -119,8 +126,6 @@ def source_kind(source: str) -> SourceKind:
         return SourceKind.USB
     if "://" in source:
         return SourceKind.STREAM
-    from pathlib import Path
-
     return SourceKind.FOLDER if Path(source).is_dir() else SourceKind.FILE
 
 

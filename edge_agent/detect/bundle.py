@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from edge_agent.errors import BundleError
+import numpy as np
+
 from edge_agent.detect.detector import CONFIDENCE_FLOOR, Detector
-from protocol.bundles import Manifest
+from edge_agent.errors import BundleError
+from protocol.builds import Format
+from protocol.bundles import MANIFEST_BYTES_MAX, MANIFEST_PATH, MODEL_PATH, Manifest, read_manifest
+
+WARM_FRAMES = 3
 
 
 @dataclass(frozen=True, eq=False)
@@ -26,9 +32,61 @@ def load_bundle(
 
     The files' digests were verified when they were stored; the manifest's is checked here.
 
+    Args:
+        threads: for the runtime; 0 lets it choose.
+        floor: the lowest confidence that the detector answers.
+
     Raises:
         BundleError: a file is missing, or the model is not what the manifest says.
         DetectorError: the runtime cannot load or run it.
         ProtocolError: the manifest is not the one that `digest` names.
     """
-    raise BundleError(f"{folder} {digest} {threads} {floor}")
+    manifest = _read(folder, digest)
+    make = DETECTORS.get(manifest.build.format)
+    if make is None:
+        known = ", ".join(f.value for f in DETECTORS)
+        raise BundleError(
+            f"bundle {digest[:12]} is {manifest.build.format.value}; this agent runs {known}"
+        )
+    detector = make(folder, manifest, threads, floor)
+    build = manifest.build
+    blank = np.full((build.input_height, build.input_width, 3), 114, dtype=np.uint8)
+    try:
+        for _ in range(WARM_FRAMES):
+            detector.detect(blank)
+    except BaseException:
+        detector.close()
+        raise
+    return LoadedBundle(digest, manifest, detector)
+
+
+def _read(folder: Path, digest: str) -> Manifest:
+    path = folder / MANIFEST_PATH
+    try:
+        if path.stat().st_size > MANIFEST_BYTES_MAX:
+            raise BundleError(f"{path} is over {MANIFEST_BYTES_MAX} bytes; fetch the bundle again")
+        data = path.read_bytes()
+    except OSError as error:
+        raise BundleError(f"no bundle in {folder}: {error.strerror}; fetch it again") from error
+    return read_manifest(data, digest)
+
+
+def _onnx(folder: Path, manifest: Manifest, threads: int, floor: float) -> Detector:
+    from edge_agent.detect.onnx import OnnxDetector
+
+    detector = OnnxDetector(
+        folder / MODEL_PATH, threads=threads, floor=floor, preprocessing=manifest.preprocessing
+    )
+    said = (manifest.build.input_width, manifest.build.input_height, manifest.head)
+    found = (detector.input_width, detector.input_height, detector.head)
+    if said != found:
+        detector.close()
+        raise BundleError(
+            f"the manifest of {manifest.model} v{manifest.version} says (width, height, head) "
+            f"{said}, its model has {found}; export it again"
+        )
+    return detector
+
+
+DETECTORS: dict[Format, Callable[[Path, Manifest, int, float], Detector]] = {Format.ONNX: _onnx}
+"""Who runs a format; each runtime is imported when its first bundle is loaded."""

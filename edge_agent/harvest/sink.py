@@ -7,15 +7,30 @@ from dataclasses import dataclass
 from random import Random
 from typing import Literal
 
+import numpy as np
+
+from edge_agent.cameras.source import Image
+from edge_agent.errors import EdgeError
+from edge_agent.harvest.diversity import dhash
+from edge_agent.harvest.sampler import Sampler
+from edge_agent.harvest.scores import image_uncertainty
 from edge_agent.results import FrameResult
 from protocol.messages import DetectedBox, HarvestPolicy
 
 Reason = Literal["uncertain", "random", "snapshot"]
 
+JPEG_QUALITY = 92
+DETECTIONS_MAX = 300
+
 
 @dataclass(frozen=True)
 class HarvestedSample:
-    """An image chosen to be sent back; the fields are those of protocol SampleReport."""
+    """An image chosen to be sent back; the fields are those of protocol SampleReport.
+
+    Attributes:
+        jpeg: the frame as captured, encoded.
+        detections: all at or above the floor, most confident first.
+    """
 
     camera: str
     slot: str
@@ -32,23 +47,91 @@ class HarvestedSample:
 
 
 class HarvestSink:
-    """Sink `harvest`; `set_policy` may be called by any thread."""
+    """Sink `harvest`; `set_policy` may be called by any thread, the rest by the delivery's."""
 
     name = "harvest"
 
     def __init__(
         self, policy: HarvestPolicy, rng: Random, emit: Callable[[HarvestedSample], None]
-    ) -> None: ...
+    ) -> None:
+        self._policy, self._rng, self._emit = policy, rng, emit
+        self._wanted = policy
+        self._sampler: Sampler | None = None
 
-    def set_policy(self, policy: HarvestPolicy) -> None: ...
+    def set_policy(self, policy: HarvestPolicy) -> None:
+        """Use another policy from the next frame on; the same one again changes nothing."""
+        self._wanted = policy
 
-    def take(self, result: FrameResult) -> None: ...
+    def take(self, result: FrameResult) -> None:
+        sampler = self._ready(result.result_monotonic)
+        uncertainty = image_uncertainty(result.detections)
+        choice = sampler.choose(
+            result.camera, uncertainty, result.result_monotonic, lambda: dhash(result.inner)
+        )
+        if choice is None:
+            return
+        sample = _sample(result, choice.reason, choice.selection_probability, uncertainty)
+        if sampler.pay(choice, len(sample.jpeg)):
+            self._emit(sample)
 
-    def tick(self, wall_s: float, monotonic_s: float) -> None: ...
+    def tick(self, now_s: float) -> None:
+        """Nothing is due by time."""
 
-    def close(self) -> None: ...
+    def close(self) -> None:
+        """Nothing is held."""
+
+    def _ready(self, now_s: float) -> Sampler:
+        """The sampler, under the policy that is wanted now."""
+        wanted = self._wanted
+        if self._sampler is None:
+            self._sampler = Sampler(wanted, now_s, self._rng)
+        elif wanted != self._policy:
+            self._sampler.set_policy(wanted, now_s)
+        self._policy = wanted
+        return self._sampler
 
 
 def snapshot(result: FrameResult) -> HarvestedSample:
     """The frame of `result` as a sample that was asked for."""
-    raise ValueError(result.camera)
+    return _sample(result, "snapshot", 1.0, image_uncertainty(result.detections))
+
+
+def _sample(
+    result: FrameResult, reason: Reason, probability: float, uncertainty: float
+) -> HarvestedSample:
+    frame = result.frame
+    return HarvestedSample(
+        camera=result.camera,
+        slot=result.slot,
+        bundle_digest=result.bundle_digest,
+        jpeg=encode_jpeg(frame.image),
+        width=frame.width,
+        height=frame.height,
+        reason=reason,
+        selection_probability=probability,
+        uncertainty=uncertainty,
+        frame_id=frame.frame_id,
+        captured_at=frame.captured_at,
+        detections=_boxes(result),
+    )
+
+
+def _boxes(result: FrameResult) -> tuple[DetectedBox, ...]:
+    found = result.detections
+    rows = zip(
+        found.class_ids.tolist(), found.confidences.tolist(), found.boxes.tolist(), strict=True
+    )
+    return tuple(
+        DetectedBox(class_id=class_id, confidence=min(confidence, 1.0), box=tuple(box))
+        for class_id, confidence, box in list(rows)[:DETECTIONS_MAX]
+    )
+
+
+def encode_jpeg(image: Image) -> bytes:
+    """JPEG of a uint8 (H, W, 3) BGR image. Raises EdgeError where it cannot be encoded."""
+    import cv2
+
+    done, data = cv2.imencode(".jpg", image, [cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY])
+    if not done:
+        raise EdgeError(f"a frame of {image.shape} could not be encoded as JPEG")
+    return np.asarray(data).tobytes()

@@ -2,20 +2,109 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
+from typing import Any, TextIO
 
+import numpy as np
+
+from edge_agent.errors import OutputError
 from edge_agent.results import FrameResult
 
 
 class JsonlSink:
-    """Sink `jsonl`: a line per frame, flushed; rotated to `<name>.1` by size."""
+    """Sink `jsonl`: a line per frame with what was served, flushed at once.
+
+    At `rotate_bytes` the file becomes `<name>.1`, that one `<name>.2`, up to `keep_files`.
+    A file that cannot be written is opened again with the next frame.
+    """
 
     name = "jsonl"
 
-    def __init__(self, path: Path, rotate_bytes: int = 64 * 1024 * 1024, keep_files: int = 3) -> None: ...
+    def __init__(
+        self, path: Path, rotate_bytes: int = 64 * 1024 * 1024, keep_files: int = 3
+    ) -> None:
+        self._path, self._rotate_bytes, self._keep_files = path, rotate_bytes, keep_files
+        self._file: TextIO | None = None
 
-    def take(self, result: FrameResult) -> None: ...
+    def take(self, result: FrameResult) -> None:
+        """Append the result. Raises OutputError where the file cannot be written."""
+        line = json.dumps(record(result), separators=(",", ":"), allow_nan=False) + "\n"
+        try:
+            file = self._file or self._open()
+            file.write(line)
+            file.flush()
+            if file.tell() >= self._rotate_bytes:
+                self._rotate()
+        except OSError as error:
+            self.close()
+            raise OutputError(
+                f"{self._path} cannot be written: {error.strerror}; make room or change the path"
+            ) from error
 
-    def tick(self, wall_s: float, monotonic_s: float) -> None: ...
+    def tick(self, now_s: float) -> None:
+        """Every line is flushed already."""
 
-    def close(self) -> None: ...
+    def close(self) -> None:
+        file, self._file = self._file, None
+        if file is not None:
+            try:
+                file.close()
+            except OSError as error:
+                raise OutputError(f"{self._path} could not be closed: {error.strerror}") from error
+
+    def _open(self) -> TextIO:
+        self._path.parent.mkdir(parents=True, exist_ok=True)
+        self._file = self._path.open("a", encoding="utf-8")
+        return self._file
+
+    def _rotate(self) -> None:
+        self.close()
+        for number in range(self._keep_files - 1, 0, -1):
+            older = self._numbered(number)
+            if older.exists():
+                older.replace(self._numbered(number + 1))
+        if self._keep_files:
+            self._path.replace(self._numbered(1))
+        else:
+            self._path.unlink()
+
+    def _numbered(self, number: int) -> Path:
+        return self._path.with_name(f"{self._path.name}.{number}")
+
+
+def record(result: FrameResult) -> dict[str, Any]:
+    """The line of one frame: who saw what with which build, and when."""
+    frame = result.frame
+    line: dict[str, Any] = {
+        "camera": result.camera,
+        "frame_id": frame.frame_id,
+        "connection": frame.connection,
+        "index": frame.index,
+        "captured_at": frame.captured_at,
+        "result_at": result.result_at,
+        "slot": result.slot,
+        "bundle_digest": result.bundle_digest,
+        "model": result.model,
+        "version": result.version,
+        "width": frame.width,
+        "height": frame.height,
+        "latency_ms": round(result.latency_ms, 3),
+        "detections": _served(result),
+    }
+    if frame.file is not None:
+        line["file"] = frame.file
+    return line
+
+
+def _served(result: FrameResult) -> list[dict[str, Any]]:
+    names, found = result.manifest.class_names, result.detections
+    return [
+        {
+            "class_id": int(found.class_ids[i]),
+            "class_name": names[int(found.class_ids[i])],
+            "confidence": float(found.confidences[i]),
+            "box": found.boxes[i].tolist(),
+        }
+        for i in np.flatnonzero(result.served)
+    ]

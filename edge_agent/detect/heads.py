@@ -1,0 +1,116 @@
+"""From a model's output to boxes: one function per kind of head.
+
+Each takes the output of one image and the floor, and answers in input pixels, most
+confident first.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+Floats = npt.NDArray[np.float32]
+Ints = npt.NDArray[np.int32]
+
+DETECTIONS_MAX = 300
+IOU_THRESHOLD = 0.7
+END2END_COLUMNS = 6
+
+
+@dataclass(frozen=True)
+class RawDetections:
+    """Boxes (N, 4) xyxy in input pixels, with confidence, class and margin, each (N,)."""
+
+    boxes: Floats
+    confidences: Floats
+    class_ids: Ints
+    margins: Floats
+
+
+Head = Callable[[Floats, float], RawDetections]
+
+
+def parse_end2end(output: Floats, floor: float) -> RawDetections:
+    """(N, 6): x1, y1, x2, y2, confidence, class; the model has chosen already.
+
+    The model's top-k runs over anchor x class, so an anchor can appear under several
+    classes, with the same box; that is how rivals are known here.
+    """
+    rows = output[output[:, 4] >= floor]
+    boxes, confidences = rows[:, :4], rows[:, 4]
+    return RawDetections(
+        np.ascontiguousarray(boxes),
+        np.ascontiguousarray(confidences),
+        rows[:, 5].astype(np.int32),
+        same_box_margins(boxes, confidences),
+    )
+
+
+def parse_raw(output: Floats, floor: float) -> RawDetections:
+    """(4 + classes, anchors): centre x, centre y, width, height, then a score per class."""
+    import cv2
+
+    scores = output[4:]
+    best = scores.max(axis=0)
+    chosen = np.flatnonzero(best >= floor)
+    if not len(chosen):
+        return _none()
+    scores, confidences = scores[:, chosen], best[chosen]
+    class_ids = scores.argmax(axis=0).astype(np.int32)
+    x, y, width, height = output[:4, chosen]
+    corners = np.stack([x - width / 2, y - height / 2, width, height], axis=1)
+    kept = cv2.dnn.NMSBoxesBatched(
+        corners.tolist(), confidences.tolist(), class_ids.tolist(), floor, IOU_THRESHOLD
+    )
+    order = np.asarray(kept, dtype=np.intp).reshape(-1)[:DETECTIONS_MAX]
+    boxes = corners[order]
+    boxes[:, 2:] += boxes[:, :2]
+    return RawDetections(
+        np.ascontiguousarray(boxes, dtype=np.float32),
+        confidences[order],
+        class_ids[order],
+        _score_margins(scores[:, order]),
+    )
+
+
+HEADS: dict[str, Head] = {"end2end": parse_end2end, "raw": parse_raw}
+
+
+def head_name(shape: tuple[int | str | None, ...]) -> str | None:
+    """Which head an output of this shape (batch, …, …) comes from; None where unknown."""
+    if len(shape) != 3:
+        return None
+    return "end2end" if shape[2] == END2END_COLUMNS else "raw"
+
+
+def same_box_margins(boxes: Floats, confidences: Floats) -> Floats:
+    """Distance (N,) of each confidence from its nearest rival with the very same box."""
+    margins = confidences.astype(np.float32, copy=True)
+    if len(boxes) < 2:
+        return margins
+    keys = np.ascontiguousarray(boxes).view(np.dtype((np.void, boxes.itemsize * 4))).reshape(-1)
+    _, group, counts = np.unique(keys, return_inverse=True, return_counts=True)
+    for shared in np.flatnonzero(counts > 1):
+        members = np.flatnonzero(group == shared)
+        for member in members:
+            rivals = confidences[members[members != member]]
+            margins[member] = np.abs(rivals - confidences[member]).min()
+    return margins
+
+
+def _score_margins(scores: Floats) -> Floats:
+    """Best minus second best score (N,) of each column of (classes, N)."""
+    if scores.shape[0] < 2:
+        only: Floats = scores[0]
+        return only
+    top = np.partition(scores, scores.shape[0] - 2, axis=0)[-2:]
+    margins: Floats = top[1] - top[0]
+    return margins
+
+
+def _none() -> RawDetections:
+    nothing = np.empty(0, np.float32)
+    return RawDetections(np.empty((0, 4), np.float32), nothing, np.empty(0, np.int32), nothing)

@@ -102,9 +102,15 @@ def after_commit(session: Session, hook: Callable[[], None]) -> None:
     session.info.setdefault(_AFTER_COMMIT, []).append(hook)
 
 
+def publisher_of(session: Session) -> Publisher | None:
+    """Who publishes for the session's database; None while there is no link to a broker."""
+    publisher: Publisher | None = session.info.get(_PUBLISHER)
+    return publisher
+
+
 def publish_after_commit(session: Session, topic: Topic, payload: bytes) -> None:
     """Publish `payload` once the session's transaction has been committed."""
-    publisher: Publisher | None = session.info.get(_PUBLISHER)
+    publisher = publisher_of(session)
     if publisher is not None:
         after_commit(session, lambda: publisher.publish(topic, payload))
 

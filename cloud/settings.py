@@ -54,7 +54,6 @@ class LimitSettings(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
-    request_body_bytes_max: int = 64 * 1024 * 1024
     blob_bytes_max: int = 4 * 1024**3
     sample_bytes_max: int = 16 * 1024 * 1024
     sample_spool_bytes_max: int = Field(default=64 * 1024 * 1024, description="per device")
@@ -63,7 +62,8 @@ class LimitSettings(BaseModel):
     ingest_batch_messages_max: int = 1000
     ingest_batch_age_ms: int = 20
     ingest_retry_delay_max_s: float = 5.0
-    sequence_gap_max: int = Field(default=4096, description="out-of-order sequences kept")
+    sequence_ranges_max: int = Field(default=1024, description="holes in a stream, plus one")
+    image_pixels_max: int = 50_000_000
     log_payload_bytes_max: int = 200
     wants_collect_ms: int = 150
     wants_chunks_max: int = Field(default=65_536, description="chunks waiting to be published")
@@ -73,6 +73,35 @@ class LimitSettings(BaseModel):
     database_connections_max: int = 40
     trust_expires_s: float = Field(default=7 * 86_400.0, description="of snapshot and timestamp")
     engine_tick_s: float = Field(default=1.0, gt=0, description="period of background loops")
+
+
+class DatasetSettings(BaseModel):
+    """How imported images are checked and split."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    image_bytes_max: int = Field(default=64 * 1024 * 1024, ge=1024)
+    image_pixels_max: int = Field(default=64_000_000, ge=4096)
+    import_images_max: int = Field(default=1_000_000, ge=1)
+    import_problems_max: int = Field(default=50, ge=1, description="listed before it stops")
+    selection_share: float = Field(default=0.10, ge=0, le=0.5)
+    calibration_share: float = Field(default=0.05, ge=0, le=0.5)
+    held_out_images_min: int = Field(default=4, ge=1)
+    near_distance_bits_max: int = Field(
+        default=8, ge=0, le=256, description="hashes of 256 bits that close are near-duplicates"
+    )
+    split_seed: int = 0
+
+
+class TrainingSettings(BaseModel):
+    """How training jobs run."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    child_nice: int = Field(default=10, ge=0, le=19)
+    progress_every_s: float = Field(default=1.0, gt=0)
+    log_bytes_max: int = Field(default=1024 * 1024, ge=4096, description="of a log, when read")
+    terminate_grace_s: float = Field(default=3.0, ge=0, description="then the child is killed")
 
 
 class Settings(BaseSettings):
@@ -93,6 +122,8 @@ class Settings(BaseSettings):
     http_proxy: str | None = Field(default=None, description="outgoing HTTP: http://, socks5://")
     mqtt: MqttSettings = MqttSettings()
     limits: LimitSettings = LimitSettings()
+    datasets: DatasetSettings = DatasetSettings()
+    training: TrainingSettings = TrainingSettings()
 
     @classmethod
     def settings_customise_sources(

@@ -5,10 +5,24 @@ from __future__ import annotations
 from sqlmodel import SQLModel
 
 from cloud.access import models as access_models
+from cloud.annotation import models as annotation_models
 from cloud.blobs import models as blobs_models
+from cloud.datasets import models as datasets_models
 from cloud.fleet import models as fleet_models
+from cloud.registry import models as registry_models
+from cloud.telemetry import models as telemetry_models
+from cloud.training import models as training_models
 
-TABLE_MODULES = (access_models, blobs_models, fleet_models)
+TABLE_MODULES = (
+    access_models,
+    blobs_models,
+    fleet_models,
+    telemetry_models,
+    annotation_models,
+    datasets_models,
+    registry_models,
+    training_models,
+)
 """Importing a module of tables registers them; this names them all."""
 
 metadata = SQLModel.metadata

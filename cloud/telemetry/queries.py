@@ -1,0 +1,112 @@
+"""Every SELECT of telemetry."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from typing import Any
+
+from sqlalchemy import Integer, cast, func
+from sqlalchemy import select as select_columns
+from sqlmodel import Session, col, select
+
+from cloud.telemetry.models import DeviceEvent, Sample, StreamCursor, TelemetryWindow
+
+
+def cursors(
+    session: Session, stream: str, device_ids: Collection[str], epochs: Collection[str]
+) -> Sequence[StreamCursor]:
+    return session.exec(
+        select(StreamCursor).where(
+            StreamCursor.stream == stream,
+            col(StreamCursor.device_id).in_(device_ids),
+            col(StreamCursor.epoch).in_(epochs),
+        )
+    ).all()
+
+
+def windows(
+    session: Session,
+    *,
+    device_id: str | None,
+    camera: str | None,
+    since: float,
+    after: int,
+    limit: int,
+) -> Sequence[TelemetryWindow]:
+    query = select(TelemetryWindow).where(
+        TelemetryWindow.window_end > since, col(TelemetryWindow.id) > after
+    )
+    if device_id is not None:
+        query = query.where(TelemetryWindow.device_id == device_id)
+    if camera is not None:
+        query = query.where(TelemetryWindow.camera == camera)
+    return session.exec(query.order_by(col(TelemetryWindow.id)).limit(limit)).all()
+
+
+def summary(
+    session: Session,
+    *,
+    device_id: str | None,
+    camera: str | None,
+    since: float,
+    bucket_s: float,
+    limit: int,
+) -> Sequence[Any]:
+    """Rows (device_id, camera, slot, bundle_digest, bucket, windows, frames, served, sum)."""
+    w = TelemetryWindow
+    bucket = cast(col(w.window_start) / bucket_s, Integer)
+    groups = (col(w.device_id), col(w.camera), col(w.slot), col(w.bundle_digest), bucket)
+    query = (
+        select_columns(
+            *groups,
+            func.count(),
+            func.sum(col(w.frames_inferred)),
+            func.sum(col(w.served)),
+            func.sum(col(w.served_confidence_sum)),
+        )
+        .where(w.window_end > since)
+        .group_by(*groups)
+        .order_by(bucket)
+        .limit(limit)
+    )
+    if device_id is not None:
+        query = query.where(w.device_id == device_id)
+    if camera is not None:
+        query = query.where(w.camera == camera)
+    return session.execute(query).all()
+
+
+def events(
+    session: Session,
+    *,
+    device_id: str | None,
+    kind: str | None,
+    since: float,
+    after: int,
+    limit: int,
+) -> Sequence[DeviceEvent]:
+    query = select(DeviceEvent).where(DeviceEvent.at >= since, col(DeviceEvent.id) > after)
+    if device_id is not None:
+        query = query.where(DeviceEvent.device_id == device_id)
+    if kind is not None:
+        query = query.where(DeviceEvent.kind == kind)
+    return session.exec(query.order_by(col(DeviceEvent.id)).limit(limit)).all()
+
+
+def samples(
+    session: Session,
+    *,
+    device_id: str | None,
+    camera: str | None,
+    since: float,
+    after: str | None,
+    limit: int,
+) -> Sequence[Sample]:
+    query = select(Sample).where(Sample.captured_at >= since)
+    if device_id is not None:
+        query = query.where(Sample.device_id == device_id)
+    if camera is not None:
+        query = query.where(Sample.camera == camera)
+    if after is not None:
+        query = query.where(col(Sample.id) > after)
+    return session.exec(query.order_by(col(Sample.id)).limit(limit)).all()

@@ -1,0 +1,204 @@
+"""Verbs of telemetry: store what devices send, exactly once, and show it.
+
+The `store_*` functions are handlers of the ingress: they run in the batch's transaction
+and promise acknowledgements that go out after its commit.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Sequence
+
+from sqlalchemy.dialects.sqlite import insert
+from sqlmodel import Session, SQLModel
+
+from cloud.access.principal import Principal, Role, require
+from cloud.errors import InvalidError
+from cloud.inbound import Received, Tally
+from cloud.telemetry import queries
+from cloud.telemetry.admission import Admission
+from cloud.telemetry.models import DeviceEvent, Sample, TelemetryWindow
+from cloud.telemetry.schemas import SummaryPoint
+from cloud.telemetry.sequences import Verdict
+from protocol.messages import EventReport, ExecutionReport, TelemetryReport, Tombstone
+
+OnExecution = Callable[[Session, str, ExecutionReport, float], None]
+"""Told of an execution's step in the transaction that stores it: (session, device id,
+report, Unix seconds at the device)."""
+
+TALLY = {
+    Verdict.FRESH: "stored",
+    Verdict.DUPLICATE: "duplicates",
+    Verdict.TOO_FAR: "refused.too_far_ahead",
+}
+
+
+def store_windows(session: Session, batch: Sequence[Received], *, ranges_max: int) -> Tally:
+    """Store windows of statistics."""
+    admission = Admission(session, "telemetry", batch, ranges_max)
+    tally: Tally = Counter()
+    rows = []
+    for received in batch:
+        message = received.message
+        verdict = admission.admit(message)
+        tally[_outcome(message, verdict)] += 1
+        if verdict is Verdict.FRESH and isinstance(message, TelemetryReport):
+            stats = message.stats
+            rows.append(
+                {
+                    "device_id": message.device_id,
+                    "epoch": message.epoch,
+                    "sequence": message.sequence,
+                    "camera": message.camera,
+                    "slot": message.slot,
+                    "bundle_digest": message.bundle_digest,
+                    "window_start": message.window_start,
+                    "window_end": message.window_end,
+                    "frames_inferred": stats.frames_inferred,
+                    "served": stats.served,
+                    "served_confidence_sum": stats.served_confidence_sum,
+                    "payload": received.payload,
+                }
+            )
+    insert_once(session, TelemetryWindow, rows)
+    admission.close()
+    return tally
+
+
+def store_events(
+    session: Session,
+    batch: Sequence[Received],
+    *,
+    ranges_max: int,
+    on_execution: Sequence[OnExecution] = (),
+) -> Tally:
+    """Store events and tell `on_execution` of the executions' steps among them."""
+    admission = Admission(session, "events", batch, ranges_max)
+    tally: Tally = Counter()
+    rows = []
+    for received in batch:
+        message = received.message
+        verdict = admission.admit(message)
+        tally[_outcome(message, verdict)] += 1
+        if verdict is Verdict.FRESH and isinstance(message, EventReport):
+            rows.append(
+                {
+                    "device_id": message.device_id,
+                    "epoch": message.epoch,
+                    "sequence": message.sequence,
+                    "at": message.at,
+                    "kind": _event_kind(message),
+                    "payload": received.payload,
+                }
+            )
+            if message.execution is not None:
+                for tell in on_execution:
+                    tell(session, message.device_id, message.execution, message.at)
+    insert_once(session, DeviceEvent, rows)
+    admission.close()
+    return tally
+
+
+def insert_once(session: Session, table: type[SQLModel], rows: list[dict[str, object]]) -> None:
+    """Insert rows; one whose (device, epoch, sequence) is there already is left out."""
+    if rows:
+        unique = ("device_id", "epoch", "sequence")
+        statement = insert(table).on_conflict_do_nothing(index_elements=unique)
+        session.connection().execute(statement, rows)
+
+
+def list_windows(
+    session: Session,
+    principal: Principal,
+    *,
+    device_id: str | None = None,
+    camera: str | None = None,
+    since: float = 0.0,
+    after: int = 0,
+    limit: int = 100,
+) -> Sequence[TelemetryWindow]:
+    """Windows that end after `since`, in the order of their arrival."""
+    require(principal, Role.VIEWER)
+    return queries.windows(
+        session, device_id=device_id, camera=camera, since=since, after=after, limit=limit
+    )
+
+
+def summarise(
+    session: Session,
+    principal: Principal,
+    *,
+    device_id: str | None = None,
+    camera: str | None = None,
+    since: float = 0.0,
+    bucket_s: float = 60.0,
+    limit: int = 1000,
+) -> list[SummaryPoint]:
+    """A point per camera, build and bucket of `bucket_s`, in the order of time."""
+    require(principal, Role.VIEWER)
+    if bucket_s <= 0:
+        raise InvalidError(f"bucket_s is {bucket_s}", "give seconds above 0")
+    rows = queries.summary(
+        session, device_id=device_id, camera=camera, since=since, bucket_s=bucket_s, limit=limit
+    )
+    return [
+        SummaryPoint(
+            device_id=device,
+            camera=name,
+            slot=slot,
+            bundle_digest=digest,
+            start=bucket * bucket_s,
+            windows=windows,
+            frames=frames,
+            detections=served,
+            mean_confidence=total / served if served else None,
+            detections_per_frame=served / frames if frames else None,
+        )
+        for device, name, slot, digest, bucket, windows, frames, served, total in rows
+    ]
+
+
+def list_events(
+    session: Session,
+    principal: Principal,
+    *,
+    device_id: str | None = None,
+    kind: str | None = None,
+    since: float = 0.0,
+    after: int = 0,
+    limit: int = 100,
+) -> Sequence[DeviceEvent]:
+    """Events at or after `since`, in the order of their arrival."""
+    require(principal, Role.VIEWER)
+    return queries.events(
+        session, device_id=device_id, kind=kind, since=since, after=after, limit=limit
+    )
+
+
+def list_samples(
+    session: Session,
+    principal: Principal,
+    *,
+    device_id: str | None = None,
+    camera: str | None = None,
+    since: float = 0.0,
+    after: str | None = None,
+    limit: int = 100,
+) -> Sequence[Sample]:
+    """Samples captured at or after `since`."""
+    require(principal, Role.VIEWER)
+    return queries.samples(
+        session, device_id=device_id, camera=camera, since=since, after=after, limit=limit
+    )
+
+
+def _outcome(message: object, verdict: Verdict) -> str:
+    if isinstance(message, Tombstone) and verdict is Verdict.FRESH:
+        return "tombstones"
+    return TALLY[verdict]
+
+
+def _event_kind(message: EventReport) -> str:
+    if message.execution is not None:
+        return "execution"
+    return "camera" if message.camera is not None else "alert"

@@ -1,0 +1,277 @@
+"""A labelled folder in YOLO layout, read whole or refused with a list of what is wrong.
+
+Layout: `data.yaml` with `names`, `train`, `val` and `path`; a split is a folder of images,
+a text file that lists images, or several of these. The labels of `…/images/…/a.jpg` lie in
+`…/labels/…/a.txt`, one line a box.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from cloud.datasets.boxes import LabelBox, parse_line
+from cloud.datasets.images import SUFFIXES, ImageFacts, ImageLimits, read_image
+from cloud.errors import InvalidError
+from protocol.bundles import CLASSES_MAX
+
+YAML_BYTES_MAX = 1024 * 1024
+LIST_BYTES_MAX = 256 * 1024 * 1024
+LABEL_BYTES_MAX = 4 * 1024 * 1024
+SPLITS = ("train", "val")
+
+Progress = Callable[[int, int], None]
+"""Called with images done and images in all; may raise to stop the reading."""
+
+
+@dataclass(frozen=True)
+class FolderLimits:
+    """Bounds of one import."""
+
+    images_max: int = 1_000_000
+    problems_max: int = 50
+    image: ImageLimits = field(default_factory=ImageLimits)
+
+
+@dataclass(frozen=True)
+class FolderImage:
+    """One labelled image: `name` is its path as far as the folder, for people."""
+
+    path: Path
+    name: str
+    facts: ImageFacts
+    boxes: tuple[LabelBox, ...]
+
+
+@dataclass(frozen=True)
+class FolderContent:
+    """All of a folder, in the order of the files' names."""
+
+    class_names: tuple[str, ...]
+    train: tuple[FolderImage, ...]
+    val: tuple[FolderImage, ...]
+
+
+class FolderError(InvalidError):
+    """A folder that cannot be imported; `problems` lists every one that was found."""
+
+    def __init__(self, folder: Path, problems: list[str]) -> None:
+        self.problems = problems
+        noun = "problem" if len(problems) == 1 else "problems"
+        super().__init__(
+            f"{folder} was not imported, {len(problems)} {noun}:\n" + "\n".join(problems),
+            "mend what is listed and import again; nothing was registered",
+        )
+
+
+@dataclass
+class _Problems:
+    """What is wrong so far. Gathering stops at the limit: one bad habit fills a folder."""
+
+    folder: Path
+    problems_max: int
+    lines: list[str] = field(default_factory=list)
+
+    def add(self, where: str, what: str) -> None:
+        self.lines.append(f"{where}: {what}")
+        if len(self.lines) >= self.problems_max:
+            self.lines.append(f"… stopped after {self.problems_max}; there may be more")
+            self.stop_if_any()
+
+    def stop_if_any(self) -> None:
+        if self.lines:
+            raise FolderError(self.folder, self.lines)
+
+    def name(self, path: Path) -> str:
+        return str(path.relative_to(self.folder)) if path.is_relative_to(self.folder) else str(path)
+
+
+def read_folder(
+    folder: Path, limits: FolderLimits | None = None, progress: Progress | None = None
+) -> FolderContent:
+    """Read and check everything.
+
+    Raises:
+        FolderError: with all problems, each naming file, line and remedy.
+    """
+    limits = limits or FolderLimits()
+    folder = folder.expanduser().resolve()
+    problems = _Problems(folder, limits.problems_max)
+    yaml_path = _find_yaml(folder, problems)
+    names, sources, root = _read_yaml(yaml_path, problems)
+    paths = {split: _list_images(sources[split], root, problems) for split in SPLITS}
+    total = sum(len(p) for p in paths.values())
+    if total > limits.images_max:
+        problems.add(str(folder), f"{total} images are over images_max {limits.images_max}")
+    problems.stop_if_any()
+
+    done = 0
+    images: dict[str, list[FolderImage]] = {split: [] for split in SPLITS}
+    for split in SPLITS:
+        for path in paths[split]:
+            image = _read_labelled(path, len(names), limits.image, problems)
+            images[split] += [image] if image else []
+            done += 1
+            if progress:
+                progress(done, total)
+        _refuse_copies(images[split], problems)
+    problems.stop_if_any()
+    return FolderContent(names, tuple(images["train"]), tuple(images["val"]))
+
+
+def _find_yaml(folder: Path, problems: _Problems) -> Path:
+    if folder.is_file():
+        problems.folder = folder.parent
+        return folder
+    found = folder / "data.yaml"
+    if not found.is_file():
+        problems.add(
+            str(found), "not there; name a folder in YOLO layout, with data.yaml at its top"
+        )
+        problems.stop_if_any()
+    return found
+
+
+def _read_yaml(path: Path, problems: _Problems) -> tuple[tuple[str, ...], dict[str, Any], Path]:
+    import yaml
+
+    where = path.name
+    content: Any = None
+    try:
+        if path.stat().st_size > YAML_BYTES_MAX:
+            problems.add(where, f"over {YAML_BYTES_MAX} bytes; this is no data.yaml")
+        else:
+            content = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, yaml.YAMLError, RecursionError) as error:
+        problems.add(where, f"cannot be read as YAML: {str(error)[:200]}")
+    problems.stop_if_any()
+    if not isinstance(content, dict):
+        problems.add(where, "is no mapping; it needs the keys names, train and val")
+        problems.stop_if_any()
+    names = _class_names(content, where, problems)
+    for split in SPLITS:
+        if not content.get(split):
+            problems.add(where, f"lacks the key {split}: give the folder or list of its images")
+    problems.stop_if_any()
+    return names, {s: content[s] for s in SPLITS}, path.parent / str(content.get("path") or ".")
+
+
+def _class_names(content: dict[Any, Any], where: str, problems: _Problems) -> tuple[str, ...]:
+    given = content.get("names")
+    if isinstance(given, list):
+        given = dict(enumerate(given))
+    if not isinstance(given, dict) or sorted(given, key=str) != sorted(range(len(given)), key=str):
+        problems.add(where, "names is neither a list nor a mapping of 0, 1, 2 … to names")
+        return ()
+    names = tuple(str(given[i]) for i in range(len(given)))
+    if not 1 <= len(names) <= CLASSES_MAX:
+        problems.add(where, f"names holds {len(names)} classes; 1 to {CLASSES_MAX} are possible")
+    if any(not 1 <= len(name) <= 128 for name in names) or len(set(names)) != len(names):
+        problems.add(where, "class names differ from each other and have 1 to 128 characters")
+    if "nc" in content and content["nc"] != len(names):
+        problems.add(where, f"nc is {content['nc']} and names holds {len(names)}; make them equal")
+    return names
+
+
+def _list_images(source: Any, root: Path, problems: _Problems) -> list[Path]:
+    parts = source if isinstance(source, list) else [source]
+    found: list[Path] = []
+    for part in parts:
+        path = root / str(part)
+        if path.is_dir():
+            found += sorted(p for p in path.rglob("*") if p.suffix.lower() in SUFFIXES)
+        elif path.is_file():
+            found += _read_list(path, problems)
+        else:
+            problems.add(
+                problems.name(path), "not there, though data.yaml names it; correct the path"
+            )
+    if not found and not problems.lines:
+        problems.add(str(source), f"holds no image with a suffix of {', '.join(sorted(SUFFIXES))}")
+    return found
+
+
+def _read_list(path: Path, problems: _Problems) -> list[Path]:
+    name = problems.name(path)
+    found: dict[Path, int] = {}
+    if path.stat().st_size > LIST_BYTES_MAX:
+        problems.add(name, f"over {LIST_BYTES_MAX} bytes; this is no list of images")
+        return []
+    text = path.read_text(encoding="utf-8", errors="replace")
+    for number, line in enumerate(text.splitlines(), start=1):
+        entry = line.strip()
+        if not entry:
+            continue
+        image = path.parent / entry
+        if image in found:
+            problems.add(
+                f"{name}:{number}", f"{entry} is listed in line {found[image]} already; remove one"
+            )
+        elif not image.is_file():
+            problems.add(f"{name}:{number}", f"{entry[:120]} is not there; remove the line")
+        else:
+            found[image] = number
+    return list(found)
+
+
+def _read_labelled(
+    path: Path, classes: int, limits: ImageLimits, problems: _Problems
+) -> FolderImage | None:
+    name = problems.name(path)
+    boxes = _read_labels(_label_path(path), classes, name, problems)
+    try:
+        facts = read_image(path, limits)
+    except (ValueError, OSError) as error:
+        problems.add(name, str(error))
+        return None
+    return FolderImage(path, name, facts, boxes)
+
+
+def _label_path(image: Path) -> Path:
+    """`labels` in place of the last folder named `images`, `.txt` in place of the suffix."""
+    parts = list(image.parts)
+    for index in range(len(parts) - 2, -1, -1):
+        if parts[index] == "images":
+            parts[index] = "labels"
+            break
+    return Path(*parts).with_suffix(".txt")
+
+
+def _read_labels(
+    path: Path, classes: int, image_name: str, problems: _Problems
+) -> tuple[LabelBox, ...]:
+    name = problems.name(path)
+    if not path.is_file():
+        problems.add(
+            name,
+            f"the label file of {image_name} is missing; write it, empty if the image shows "
+            "nothing of the classes",
+        )
+        return ()
+    if path.stat().st_size > LABEL_BYTES_MAX:
+        problems.add(name, f"over {LABEL_BYTES_MAX} bytes; this is no label file")
+        return ()
+    text = path.read_text(encoding="utf-8", errors="replace")
+    return _parse_labels(text, classes, name, problems)
+
+
+def _parse_labels(text: str, classes: int, name: str, problems: _Problems) -> tuple[LabelBox, ...]:
+    boxes: dict[LabelBox, None] = {}  # a box that is written twice counts once
+    for number, line in enumerate(text.splitlines(), start=1):
+        if not line.strip():
+            continue
+        try:
+            boxes[parse_line(line, classes)] = None
+        except ValueError as error:
+            problems.add(f"{name}:{number}", str(error))
+    return tuple(boxes)
+
+
+def _refuse_copies(images: Iterable[FolderImage], problems: _Problems) -> None:
+    first: dict[str, str] = {}
+    for image in images:
+        known = first.setdefault(image.facts.sha256, image.name)
+        if known != image.name:
+            problems.add(image.name, f"is the same file as {known}; remove one of the two")

@@ -1,0 +1,74 @@
+"""HTTP of training: /training/jobs."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from fastapi import APIRouter, Depends, Request
+from fastapi.responses import PlainTextResponse
+
+from cloud.database import after_commit
+from cloud.dependencies import LimitDep, Page, PrincipalDep, SessionDep, page
+from cloud.training import service
+from cloud.training.runner import TrainingRunner
+from cloud.training.schemas import JobCreate, JobView
+from cloud.training.states import JobState
+
+router = APIRouter(prefix="/training/jobs", tags=["training"])
+
+
+def runner_of(request: Request) -> TrainingRunner:
+    runner: TrainingRunner = request.app.state.training
+    return runner
+
+
+RunnerDep = Annotated[TrainingRunner, Depends(runner_of)]
+
+
+@router.post("", status_code=202)
+def start(
+    body: JobCreate, session: SessionDep, principal: PrincipalDep, runner: RunnerDep
+) -> JobView:
+    job = service.request_job(
+        session,
+        principal,
+        body.model,
+        body.dataset,
+        dataset_version=body.dataset_version,
+        weights=body.weights,
+        parent_version=body.parent_version,
+        parameters=body.parameters,
+        tags=body.tags,
+    )
+    after_commit(session, runner.wake)
+    return JobView.of(job)
+
+
+@router.get("")
+def list_jobs(
+    session: SessionDep,
+    principal: PrincipalDep,
+    state: JobState | None = None,
+    cursor: float | None = None,
+    limit: LimitDep = 100,
+) -> Page[JobView]:
+    items = [JobView.of(j) for j in service.list_jobs(session, principal, state, cursor, limit)]
+    return page(items, limit, repr(items[-1].created_at) if items else "")
+
+
+@router.get("/{job_id}")
+def get_job(job_id: str, session: SessionDep, principal: PrincipalDep) -> JobView:
+    return JobView.of(service.get_job(session, principal, job_id))
+
+
+@router.post("/{job_id}/cancel")
+def cancel(job_id: str, session: SessionDep, principal: PrincipalDep) -> JobView:
+    return JobView.of(service.cancel(session, principal, job_id))
+
+
+@router.get("/{job_id}/log")
+def get_log(
+    job_id: str, session: SessionDep, principal: PrincipalDep, runner: RunnerDep
+) -> PlainTextResponse:
+    """The end of what the training wrote."""
+    return PlainTextResponse(runner.read_log(service.get_job(session, principal, job_id)))

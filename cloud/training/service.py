@@ -1,0 +1,168 @@
+"""Verbs of training."""
+
+from __future__ import annotations
+
+import time
+import uuid
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from sqlmodel import Session
+
+from cloud.access import service as access
+from cloud.access.principal import Principal, Role, require
+from cloud.datasets import service as datasets
+from cloud.errors import ConflictError, InvalidError, NotFoundError
+from cloud.registry import service as registry
+from cloud.training import queries
+from cloud.training.models import TrainingJob
+from cloud.training.parameters import TrainingParameters
+from cloud.training.states import JOB_TABLE, TERMINAL_JOB_STATES, JobEvent, JobState
+from protocol.errors import IllegalEvent
+from protocol.machine import advance
+
+SCRATCH = "scratch"
+PARENT = "parent"
+
+
+def request_job(
+    session: Session,
+    principal: Principal,
+    model: str,
+    dataset: str,
+    *,
+    dataset_version: int | None = None,
+    weights: str = SCRATCH,
+    parent_version: int | None = None,
+    parameters: TrainingParameters | None = None,
+    tags: Mapping[str, str] | None = None,
+) -> TrainingJob:
+    """Queue a training of `model` on a dataset version (the newest where none is named).
+
+    Raises:
+        NotFoundError: model, dataset or parent version do not exist.
+        ConflictError: the dataset's classes are not the model's.
+        InvalidError: the weights cannot be started from.
+    """
+    require(principal, Role.OPERATOR)
+    target = registry.get_model(session, principal, model)
+    version = datasets.get_version(session, principal, dataset, dataset_version)
+    registry.check_classes(target, version.class_names)
+    if weights == PARENT:
+        parent_version = _parent(session, principal, model, parent_version)
+    elif parent_version is not None:
+        raise InvalidError(
+            "parent_version is given, and weights is not `parent`", "give weights: parent"
+        )
+    elif weights != SCRATCH:
+        _check_checkpoint(Path(weights))
+    job = TrainingJob(
+        id=uuid.uuid4().hex,
+        model=model,
+        dataset=dataset,
+        dataset_version=version.number,
+        weights=weights,
+        parent_version=parent_version,
+        parameters=(parameters or TrainingParameters()).model_dump(mode="json"),
+        tags=dict(tags or {}),
+        state=JobState.QUEUED.value,
+        progress={},
+        created_at=time.time(),
+        created_by=principal.name,
+    )
+    session.add(job)
+    access.audit(
+        session, principal, "training.start", f"training/{job.id}",
+        model=model, dataset=f"{dataset}/{version.number}", weights=weights,
+    )  # fmt: skip
+    session.flush()
+    return job
+
+
+def get_job(session: Session, principal: Principal, job_id: str) -> TrainingJob:
+    """Raises NotFoundError where there is none."""
+    require(principal, Role.VIEWER)
+    job = session.get(TrainingJob, job_id)
+    if job is None:
+        raise NotFoundError(f"there is no training job {job_id}", "`argosy train list` shows them")
+    return job
+
+
+def list_jobs(
+    session: Session,
+    principal: Principal,
+    state: JobState | None,
+    before: float | None,
+    limit: int,
+) -> Sequence[TrainingJob]:
+    require(principal, Role.VIEWER)
+    return queries.jobs(session, state, before, limit)
+
+
+def cancel(session: Session, principal: Principal, job_id: str) -> TrainingJob:
+    """Cancel a queued job at once, or have the runner end a running one.
+
+    Raises:
+        ConflictError: the job has ended already.
+    """
+    require(principal, Role.OPERATOR)
+    job = get_job(session, principal, job_id)
+    if JobState(job.state) in TERMINAL_JOB_STATES:
+        raise ConflictError(f"training job {job_id} is {job.state} already", "nothing to cancel")
+    job.cancel_requested = True
+    if job.state == JobState.QUEUED.value:
+        move(job, JobEvent.CANCEL_REQUESTED)
+    session.add(job)
+    access.audit(session, principal, "training.cancel", f"training/{job_id}")
+    return job
+
+
+def claim_next(session: Session) -> TrainingJob | None:
+    """The job that has waited longest, now RUNNING; None where none waits."""
+    job = queries.next_queued(session)
+    if job is not None:
+        move(job, JobEvent.STARTED)
+        session.add(job)
+    return job
+
+
+def fail_begun(session: Session) -> None:
+    """Fail what a stop of the hub cut off; queued jobs just go on waiting."""
+    for job in queries.begun(session):
+        move(job, JobEvent.ERROR)
+        job.error = "the hub stopped during the job; nothing was registered: start it again"
+        session.add(job)
+
+
+def move(job: TrainingJob, event: JobEvent) -> None:
+    """Advance the job and note the time. Raises ConflictError where it does not take that."""
+    try:
+        state = advance(JOB_TABLE, JobState(job.state), event)
+    except IllegalEvent as error:
+        raise ConflictError(f"training job {job.id}: {error}", "read its state again") from error
+    job.state, now = state.value, time.time()
+    if event is JobEvent.STARTED:
+        job.started_at = now
+    elif event is JobEvent.TRAINED:
+        job.training_ended_at = now
+    elif state in TERMINAL_JOB_STATES:
+        job.ended_at = now
+
+
+def _parent(session: Session, principal: Principal, model: str, number: int | None) -> int:
+    """The version to start from: the one named, or the newest."""
+    newest = registry.next_number(session, model) - 1
+    if number is None and newest == 0:
+        raise InvalidError(
+            f"model {model} has no version to start from", "give weights: scratch, or a .pt file"
+        )
+    return registry.get_version(session, principal, model, number or newest).number
+
+
+def _check_checkpoint(path: Path) -> None:
+    if path.suffix != ".pt" or not path.is_absolute() or not path.is_file():
+        raise InvalidError(
+            f"{path} is no checkpoint on the hub's machine",
+            "give `scratch`, `parent`, or the absolute path of a .pt file that you trust: "
+            "loading one runs code in it",
+        )

@@ -1,0 +1,224 @@
+"""`argosy rollout`: start, watch and steer staged changes."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Iterator
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console, Group
+from rich.live import Live
+from rich.table import Table
+from rich.text import Text
+
+from cloud.cli.client import CommandError, HubClient, JsonOption, connected
+from cloud.cli.output import print_fields, print_table
+
+POLL_S = 0.5
+BAR_CELLS = 40
+EXIT_NOT_ON_ALL = 3
+MOVING = frozenset({"CREATING", "READY", "RUNNING", "STOPPING"})
+BAD_WORDS = frozenset({"FAILED", "ROLLED_BACK", "TIMED_OUT", "REJECTED"})
+PASSED_OVER_WORDS = frozenset({"NO_ARTIFACT", "SUPERSEDED", "CANCELED"})
+
+rollouts = typer.Typer(help="Staged changes of what devices run.", no_args_is_help=True)
+
+RolloutId = Annotated[str, typer.Argument(help="As `argosy rollout list` shows it.")]
+
+
+def parse_wave(text: str) -> dict[str, Any]:
+    """A wave as it is typed: `10%`, `5` (devices) or `line=a,hall=2` (labels)."""
+    try:
+        if text.endswith("%"):
+            return {"percent": float(text[:-1])}
+        if "=" in text:
+            return {"labels": dict(_label(part) for part in text.split(","))}
+        return {"count": int(text)}
+    except ValueError as error:
+        raise CommandError(f"{text!r} is no wave", "write 10%, 5 or line=a,hall=2") from error
+
+
+def _label(text: str) -> tuple[str, str]:
+    key, found, value = text.partition("=")
+    if not (key and found):
+        raise CommandError(f"{text!r} is no label", "write key=value")
+    return key, value
+
+
+@rollouts.command("start")
+@connected
+def start(
+    client: HubClient,
+    *,
+    model: Annotated[str, typer.Argument(help="The model whose devices are meant.")],
+    version: Annotated[int | None, typer.Argument(help="The version to bring.")] = None,
+    build: Annotated[str | None, typer.Option(help="One build by digest, not a version.")] = None,
+    wave: Annotated[list[str] | None, typer.Option(help="10%, 5 or line=a; repeat.")] = None,
+    device: Annotated[list[str] | None, typer.Option(help="Only these; repeat.")] = None,
+    site: Annotated[list[str] | None, typer.Option(help="Only there; repeat.")] = None,
+    label: Annotated[list[str] | None, typer.Option(help="Only with key=value; repeat.")] = None,
+    soak_s: Annotated[float | None, typer.Option(help="After a wave's last success.")] = None,
+    success_percent: Annotated[float | None, typer.Option(help="For the next wave.")] = None,
+    failed_max: Annotated[int | None, typer.Option(help="More failures pause.")] = None,
+    probation_s: Annotated[float | None, typer.Option(help="Watched after a swap.")] = None,
+    step_timeout_s: Annotated[float | None, typer.Option(help="Without any progress.")] = None,
+    total_timeout_s: Annotated[float | None, typer.Option(help="For one device.")] = None,
+    name: Annotated[str | None, typer.Option(help="For people.")] = None,
+    needs_approval: Annotated[bool, typer.Option("--needs-approval")] = False,
+    follow: Annotated[bool, typer.Option("--watch", help="Then watch it.")] = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Bring a version to the model's devices, in waves; without waves to all at once."""
+    asked = {
+        "model": model,
+        "version": version,
+        "bundle_digest": build,
+        "name": name,
+        "waves": [parse_wave(text) for text in wave or ()],
+        "selector": _given(
+            devices=device, sites=site, labels=dict(_label(text) for text in label or ())
+        ),
+        "soak_s": soak_s,
+        "success_percent": success_percent,
+        "failed_max": failed_max,
+        "probation_s": probation_s,
+        "step_timeout_s": step_timeout_s,
+        "total_timeout_s": total_timeout_s,
+        "needs_approval": needs_approval,
+    }
+    rollout = client.post("rollouts", _given(**asked))
+    if follow:
+        _watch(client, rollout["id"], as_json=as_json)
+    else:
+        _print(rollout, as_json=as_json)
+
+
+def _given(**values: Any) -> dict[str, Any]:
+    return {name: value for name, value in values.items() if value is not None}
+
+
+@rollouts.command("list")
+@connected
+def list_rollouts(
+    client: HubClient,
+    model: Annotated[str | None, typer.Option(help="Only of this model.")] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """List rollouts, newest first."""
+    columns = ("id", "name", "state", "outcome", "wave", "created_at", "created_by", "reason")
+    print_table(client.items("rollouts", model=model), columns, as_json=as_json)
+
+
+@rollouts.command("show")
+@connected
+def show(client: HubClient, rollout_id: RolloutId, as_json: JsonOption = False) -> None:
+    """Show one rollout with every device's attempts."""
+    _print(client.get(f"rollouts/{rollout_id}"), as_json=as_json)
+
+
+@rollouts.command("watch")
+@connected
+def watch(client: HubClient, rollout_id: RolloutId, as_json: JsonOption = False) -> None:
+    """Watch until it moves no more. Exit status 3: not every device got the build."""
+    _watch(client, rollout_id, as_json=as_json)
+
+
+@rollouts.command("approve")
+@connected
+def approve(client: HubClient, rollout_id: RolloutId, as_json: JsonOption = False) -> None:
+    """Let a rollout that waits for approval run."""
+    _print(client.post(f"rollouts/{rollout_id}/approve"), as_json=as_json)
+
+
+@rollouts.command("pause")
+@connected
+def pause(client: HubClient, rollout_id: RolloutId, as_json: JsonOption = False) -> None:
+    """Start nothing more; what is under way goes on."""
+    _print(client.post(f"rollouts/{rollout_id}/pause"), as_json=as_json)
+
+
+@rollouts.command("resume")
+@connected
+def resume(client: HubClient, rollout_id: RolloutId, as_json: JsonOption = False) -> None:
+    """Go on, and acknowledge the failures so far."""
+    _print(client.post(f"rollouts/{rollout_id}/resume"), as_json=as_json)
+
+
+@rollouts.command("cancel")
+@connected
+def cancel(client: HubClient, rollout_id: RolloutId, as_json: JsonOption = False) -> None:
+    """Give up what has not been exchanged; devices that have the build keep it."""
+    _print(client.post(f"rollouts/{rollout_id}/cancel"), as_json=as_json)
+
+
+def _print(rollout: dict[str, Any], *, as_json: bool) -> None:
+    if as_json:
+        print_fields(rollout, as_json=True)
+        return
+    Console().print(picture(rollout))
+    columns = ("device", "wave", "attempt", "state", "updated_at", "diverged", "reason")
+    print_table(rollout["executions"], columns)
+
+
+def _watch(client: HubClient, rollout_id: str, *, as_json: bool) -> None:
+    rollout: dict[str, Any] = {}
+    if as_json:
+        for rollout in _changes(client, rollout_id):
+            typer.echo(json.dumps(rollout))
+    else:
+        with Live(console=Console(), auto_refresh=False) as live:
+            for rollout in _changes(client, rollout_id):
+                live.update(picture(rollout), refresh=True)
+    if rollout["outcome"] != "SUCCEEDED":
+        raise typer.Exit(EXIT_NOT_ON_ALL)
+
+
+def _changes(client: HubClient, rollout_id: str) -> Iterator[dict[str, Any]]:
+    """The rollout now and after each change, until it moves no more by itself."""
+    last: dict[str, Any] = {}
+    while not last or last["state"] in MOVING:
+        if last:
+            time.sleep(POLL_S)
+        rollout = client.get(f"rollouts/{rollout_id}")
+        if rollout != last:
+            yield rollout
+        last = rollout
+
+
+def picture(rollout: dict[str, Any]) -> Group:
+    """The rollout as a headline and a bar for each wave."""
+    outcome = f" · {rollout['outcome']}" if rollout["outcome"] else ""
+    headline = Text(f"{rollout['name']}  {rollout['state']}{outcome}", style="bold")
+    if rollout["reason"]:
+        headline.append(f"  {rollout['reason']}", style="not bold yellow")
+    waves = Table(show_header=False, box=None)
+    for number, wave in enumerate(rollout["waves"]):
+        opened = "▸" if number == rollout["wave"] and rollout["state"] in MOVING else " "
+        words = ", ".join(f"{count} {word}" for word, count in sorted(wave["counts"].items()))
+        waves.add_row(opened, f"wave {number + 1}", _bar(wave), f"{wave['devices']}", words)
+    return Group(headline, waves)
+
+
+def _bar(wave: dict[str, Any]) -> Text:
+    """Green: have it; red: failed; grey: passed over; yellow: under way; dots: waiting."""
+    shares = {"green": 0, "red": 0, "bright_black": 0, "yellow": 0}
+    for word, count in wave["counts"].items():
+        if word != "QUEUED":
+            shares[_colour(word)] += count
+    bar, reached, drawn = Text(), 0, 0
+    for colour, count in shares.items():
+        reached += count
+        upto = round(BAR_CELLS * reached / max(1, wave["devices"]))
+        bar.append("█" * (upto - drawn), style=colour)
+        drawn = upto
+    return bar.append("·" * (BAR_CELLS - drawn), style="bright_black")
+
+
+def _colour(word: str) -> str:
+    if word == "SUCCEEDED":
+        return "green"
+    if word in BAD_WORDS:
+        return "red"
+    return "bright_black" if word in PASSED_OVER_WORDS else "yellow"

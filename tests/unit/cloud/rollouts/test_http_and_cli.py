@@ -1,0 +1,154 @@
+"""The slice over HTTP and from the command line, against a database without a broker."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+from fastapi import FastAPI
+from fastapi.testclient import TestClient
+from rich.console import Console
+from typer.testing import CliRunner, Result
+
+from cloud import errors
+from cloud.access import service as access
+from cloud.access.principal import PrincipalKind, Role
+from cloud.cli import client as cli_client
+from cloud.cli.client import CommandError, HubClient
+from cloud.cli.rollout import EXIT_NOT_ON_ALL, parse_wave, picture, rollouts
+from cloud.rollouts.router import router
+from protocol.states import ExecutionState
+from tests.unit.cloud.rollouts.conftest import Hub
+
+
+@pytest.fixture
+def http(hub: Hub) -> TestClient:
+    app = FastAPI()
+    errors.install_handlers(app)
+    app.include_router(router, prefix="/api/v1")
+    app.state.database = hub.database
+    return TestClient(app)
+
+
+def token(hub: Hub, role: Role) -> str:
+    with hub.database.transaction() as session:
+        return access.issue(session, PrincipalKind.USER, role.word, role)[1]
+
+
+@pytest.fixture
+def api(hub: Hub, http: TestClient, monkeypatch: pytest.MonkeyPatch) -> HubClient:
+    client = HubClient("http://hub", token(hub, Role.OPERATOR), transport=http._transport)
+    monkeypatch.setattr(cli_client, "open_client", lambda *_: client)
+    return client
+
+
+def argosy(*words: str) -> Result:
+    return CliRunner().invoke(rollouts, list(words))
+
+
+def test_the_contract_of_a_rollout(hub: Hub, api: HubClient) -> None:
+    made = api.post("rollouts", {"model": "caps", "version": 1, "waves": [{"count": 2}]})
+    hub.settle()
+
+    shown = api.get(f"rollouts/{made['id']}")
+
+    assert (shown["state"], shown["wave"]) == ("RUNNING", 0)
+    assert [(wave["devices"], wave["counts"]) for wave in shown["waves"]] == [
+        (2, {"QUEUED": 2}),
+        (4, {"QUEUED": 4}),
+    ]
+    assert shown["counts"] == {"QUEUED": 6}
+    assert {"device", "attempt", "state", "reason", "updated_at", "diverged"} <= set(
+        shown["executions"][0]
+    )
+    assert [row["id"] for row in api.items("rollouts", limit=1)] == [made["id"]]
+
+
+@pytest.mark.parametrize(
+    ("body", "status", "said"),
+    [
+        ({"model": "caps", "version": 1, "waves": [{"count": 0}]}, 422, "body.waves.0.count"),
+        ({"model": "caps", "version": 7}, 404, "no version 7"),
+        ({"model": "caps", "version": 1, "selector": {"sites": ["x"]}}, 422, "selector"),
+    ],
+)
+def test_refusals_name_field_and_remedy(
+    hub: Hub, http: TestClient, body: dict[str, Any], status: int, said: str
+) -> None:
+    headers = {"Authorization": f"Bearer {token(hub, Role.OPERATOR)}"}
+    answer = http.post("/api/v1/rollouts", json=body, headers=headers)
+
+    assert answer.status_code == status
+    error = answer.json()["error"]
+    assert said in error["message"]
+    assert error["remedy"]
+
+
+@pytest.mark.parametrize(
+    ("role", "verb", "status"),
+    [
+        (Role.VIEWER, "pause", 403),
+        (Role.OPERATOR, "pause", 200),
+        (Role.OPERATOR, "approve", 403),
+        (Role.APPROVER, "approve", 409),
+    ],
+)
+def test_verbs_ask_for_their_role(
+    hub: Hub, http: TestClient, role: Role, verb: str, status: int
+) -> None:
+    rollout_id = hub.create()
+    headers = {"Authorization": f"Bearer {token(hub, role)}"}
+
+    assert http.post(f"/api/v1/rollouts/{rollout_id}/{verb}", headers=headers).status_code == status
+
+
+@pytest.mark.usefixtures("api")
+def test_start_watch_and_list_from_the_command_line(hub: Hub) -> None:
+    started = argosy("start", "caps", "1", "--device", "dev-0", "--wave", "100%", "--json")
+    rollout = json.loads(started.output)
+    hub.settle()
+    hub.succeed("dev-0")
+    hub.settle()
+
+    watched = argosy("watch", rollout["id"], "--json")
+    assert watched.exit_code == 0
+    assert json.loads(watched.output)["outcome"] == "SUCCEEDED"
+    assert "dev-0" in argosy("show", rollout["id"]).output
+    assert json.loads(argosy("list", "--json").output)[0]["state"] == "FINISHED"
+
+
+@pytest.mark.usefixtures("api")
+def test_watch_says_by_its_status_that_not_all_have_it(hub: Hub) -> None:
+    rollout_id = hub.create()
+    for verb, state in (("pause", "PAUSED"), ("resume", "RUNNING"), ("cancel", "STOPPING")):
+        assert json.loads(argosy(verb, rollout_id, "--json").output)["state"] == state
+    hub.settle()
+
+    assert argosy("watch", rollout_id).exit_code == EXIT_NOT_ON_ALL
+
+
+def test_the_picture_shows_a_bar_for_each_wave(hub: Hub, api: HubClient) -> None:
+    rollout_id = hub.create(waves=[{"count": 2}])
+    hub.settle()
+    first, second = [k[0] for k, row in hub.executions(rollout_id).items() if row.started_at]
+    hub.succeed(first)
+    hub.report(second, ExecutionState.FAILED)
+    console = Console(record=True, width=120, file=None)
+
+    with console.capture() as captured:
+        console.print(picture(api.get(f"rollouts/{rollout_id}")))
+
+    _, wave_1, wave_2 = captured.get().splitlines()
+    assert wave_1.count("█") == 40
+    assert "1 FAILED, 1 SUCCEEDED" in wave_1
+    assert wave_2.count("·") == 40
+
+
+def test_waves_as_they_are_typed() -> None:
+    assert parse_wave("10%") == {"percent": 10}
+    assert parse_wave("5") == {"count": 5}
+    assert parse_wave("line=a,hall=2") == {"labels": {"line": "a", "hall": "2"}}
+    for text in ("ten", "x%", "=a"):
+        with pytest.raises(CommandError):
+            parse_wave(text)

@@ -1,0 +1,1 @@
+"""The page that shows a run: pictures (`figures`, `frames`), and the HTML around them (`page`)."""

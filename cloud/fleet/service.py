@@ -18,10 +18,8 @@ from cloud.fleet import queries
 from cloud.fleet.models import Device, DeviceCommand, Site
 from protocol.messages import (
     Command,
-    CommandResponse,
     Desired,
     HarvestPolicy,
-    Presence,
     Reported,
     SlotDesired,
     encode,
@@ -247,47 +245,6 @@ def standing_messages(session: Session) -> list[tuple[Topic, bytes]]:
     ]
     pending = queries.pending_commands(session, time.time())
     return states + [_command_message(row) for row in pending]
-
-
-def store_presence(session: Session, message: Presence, at: float) -> bool:
-    """Take a device's word on its presence; False where a newer session has spoken."""
-    device = session.get(Device, message.device_id)
-    if device is None or message.session_epoch < device.session_epoch:
-        return False
-    if message.session_epoch == device.session_epoch and (
-        device.presence == "offline" and message.boot_id == device.boot_id
-    ):
-        # Within a session, offline is last: the will of it has been carried out.
-        return message.status == "offline"
-    device.presence, device.boot_id = message.status, message.boot_id
-    device.session_epoch = message.session_epoch
-    device.last_seen = at
-    session.add(device)
-    return True
-
-
-def store_reported(session: Session, message: Reported, payload: bytes, at: float) -> bool:
-    """Keep a device's report; False where a newer session has spoken."""
-    device = session.get(Device, message.device_id)
-    if device is None or message.session_epoch < device.session_epoch:
-        return False
-    device.reported = payload.decode()
-    device.running = {
-        name: slot.running_digest for name, slot in message.slots.items() if slot.running_digest
-    }
-    device.last_seen = at
-    session.add(device)
-    return True
-
-
-def store_response(session: Session, message: CommandResponse, at: float) -> bool:
-    """Keep the first answer to a command; False where nobody asked or it was answered."""
-    row = session.get(DeviceCommand, message.command_id)
-    if row is None or row.device_id != message.device_id or row.answered_at is not None:
-        return False
-    row.answered_at, row.ok, row.text = at, message.ok, message.text
-    session.add(row)
-    return True
 
 
 def count_by_presence(session: Session) -> dict[str, int]:

@@ -64,15 +64,15 @@ def summary(
             func.sum(col(w.served)),
             func.sum(col(w.served_confidence_sum)),
         )
-        .where(w.window_end > since)
+        .where(col(w.window_end) > since)
         .group_by(*groups)
         .order_by(bucket)
         .limit(limit)
     )
     if device_id is not None:
-        query = query.where(w.device_id == device_id)
+        query = query.where(col(w.device_id) == device_id)
     if camera is not None:
-        query = query.where(w.camera == camera)
+        query = query.where(col(w.camera) == camera)
     return session.execute(query).all()
 
 

@@ -51,13 +51,13 @@ class SampleSpool:
     def waiting(self, device_id: str, sha256: str) -> list[tuple[SampleReport, bytes]]:
         """Reports of the device that wait for this image, in the order of their sequence."""
         with self._lock:
-            image = self._devices.get(device_id, {}).get(sha256)
+            image = self._find(device_id, sha256)
             return [] if image is None else [image.reports[key] for key in sorted(image.reports)]
 
     def assemble(self, device_id: str, ref: BlobRef) -> bytes | None:
         """The image's bytes when every chunk is there and right; wrong chunks are dropped."""
         with self._lock:
-            image = self._devices.get(device_id, {}).get(ref.sha256)
+            image = self._find(device_id, ref.sha256)
             if image is None:
                 return None
             for index, data in list(image.chunks.items()):
@@ -80,6 +80,10 @@ class SampleSpool:
                 images.pop(sha256, None)
                 if not images:
                     del self._devices[device_id]
+
+    def _find(self, device_id: str, sha256: str) -> _Image | None:
+        images = self._devices.get(device_id)
+        return None if images is None else images.get(sha256)
 
     def _image(self, device_id: str, sha256: str) -> _Image:
         return self._devices.setdefault(device_id, OrderedDict()).setdefault(sha256, _Image())

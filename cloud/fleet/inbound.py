@@ -1,0 +1,86 @@
+"""What devices say of themselves: presence, reports, answers. Handlers of the ingress."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+
+from sqlmodel import Session
+
+from cloud.fleet.models import Device, DeviceCommand
+from cloud.inbound import Received, Tally
+from protocol.messages import Presence, Reported
+
+OFFLINE = "offline"
+
+
+def store_presences(session: Session, batch: Sequence[Received]) -> Tally:
+    """Take devices' word on their presence, but for sessions that a newer one replaced."""
+    tally: Tally = Counter()
+    for received in batch:
+        device = _device(session, received)
+        fresh = device is not None and _speaks_for(device, received.message)
+        if device is not None and fresh:
+            device.presence = received.message.status
+            _heard(session, device, received)
+        tally["stored" if fresh else "refused.older_session"] += 1
+    return tally
+
+
+def store_reports(session: Session, batch: Sequence[Received]) -> Tally:
+    """Keep each device's last report, but for sessions that a newer one replaced."""
+    tally: Tally = Counter()
+    for received in batch:
+        message: Reported = received.message
+        device = _device(session, received)
+        if device is None or message.session_epoch < device.session_epoch:
+            tally["refused.older_session"] += 1
+            continue
+        device.reported = received.payload.decode()
+        device.running = {
+            name: slot.running_digest
+            for name, slot in message.slots.items()
+            if slot.running_digest is not None
+        }
+        _heard(session, device, received)
+        tally["stored"] += 1
+    return tally
+
+
+def store_responses(session: Session, batch: Sequence[Received]) -> Tally:
+    """Keep the first answer to each command; nobody asked for the others."""
+    tally: Tally = Counter()
+    for received in batch:
+        message = received.message
+        row = session.get(DeviceCommand, message.command_id)
+        if row is None or row.device_id != message.device_id:
+            tally["refused.unknown_command"] += 1
+        elif row.answered_at is not None:
+            tally["duplicates"] += 1
+        else:
+            row.answered_at, row.ok, row.text = received.at, message.ok, message.text
+            session.add(row)
+            tally["stored"] += 1
+    return tally
+
+
+def _speaks_for(device: Device, message: Presence) -> bool:
+    """Whether a presence may replace what is known.
+
+    A will is sent when the broker notices the loss, which may be after the device came back
+    with a higher session epoch; and it is the last word of its own session.
+    """
+    if message.session_epoch != device.session_epoch:
+        return message.session_epoch > device.session_epoch
+    return device.presence != OFFLINE or message.status == OFFLINE
+
+
+def _device(session: Session, received: Received) -> Device | None:
+    return session.get(Device, received.topic.device_id)
+
+
+def _heard(session: Session, device: Device, received: Received) -> None:
+    device.boot_id = received.message.boot_id
+    device.session_epoch = received.message.session_epoch
+    device.last_seen = received.at
+    session.add(device)

@@ -36,7 +36,7 @@ class Reporter:
         self._path, self._epochs = path, epochs
         self._started = self._written = time.monotonic()
         self._batches = self._epoch = 0
-        self._scores: dict[str, float] = {}
+        self._known: dict[str, Any] = {}
 
     def attach(self, model: Any) -> None:
         model.add_callback("on_train_start", self._on_train_start)
@@ -46,7 +46,7 @@ class Reporter:
 
     def write(self, stage: progress.Stage, **more: Any) -> None:
         elapsed_s = time.monotonic() - self._started
-        line = {"stage": stage, "epoch": self._epoch, "epochs": self._epochs, **self._scores}
+        line = {"stage": stage, "epoch": self._epoch, "epochs": self._epochs, **self._known}
         progress.append(self._path, {**line, "elapsed_s": round(elapsed_s, 2), **more})
 
     def _on_train_start(self, trainer: Any) -> None:
@@ -72,7 +72,7 @@ class Reporter:
             "map50": trainer.metrics.get("metrics/mAP50(B)"),
             "map50_95": trainer.metrics.get("metrics/mAP50-95(B)"),
         }
-        self._scores = {k: float(v) for k, v in found.items() if v is not None and math.isfinite(v)}
+        self._known |= {k: float(v) for k, v in found.items() if v is not None and math.isfinite(v)}
         self._training(trainer)
 
     def _training(self, trainer: Any) -> None:
@@ -80,9 +80,9 @@ class Reporter:
         done = self._batches / max(1, self._epochs * len(trainer.train_loader))
         elapsed_s = self._written - self._started
         remaining_s = elapsed_s * (1 - done) / done if done > 0 else None
+        self._known["losses"] = _losses(trainer)
         self.write(
             "training",
-            losses=_losses(trainer),
             remaining_s=None if remaining_s is None else round(max(0.0, remaining_s), 1),
         )
 

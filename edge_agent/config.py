@@ -220,7 +220,9 @@ def parse_config(tables: dict[str, Any], name: str = "agent.toml") -> AgentConfi
         return AgentConfig.model_validate(tables)
     except ValidationError as error:
         found = error.errors(include_url=False)
-        problems = [_explain(item["type"], item["loc"], item["msg"], item["input"]) for item in found]
+        problems = [
+            _explain(item["type"], item["loc"], item["msg"], item["input"]) for item in found
+        ]
         raise ConfigError("\n".join(f"{name}: {problem}" for problem in problems)) from error
 
 

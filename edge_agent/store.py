@@ -138,17 +138,17 @@ class Store:
         except FileNotFoundError:
             return None
         except OSError as error:
-            log.error("state_unreadable", path=str(path), error=str(error))
+            log.warning("state_unreadable", path=str(path), error=str(error))
             return None
         current = model.model_fields["version"].default
         found = _version(raw)
         if found != current:
-            log.error("state_version_unknown", path=str(path), found=found, known=current)
+            log.warning("state_version_unknown", path=str(path), found=found, known=current)
             return None
         try:
             return model.model_validate_json(raw)
         except ValidationError as error:
-            log.error("state_malformed", path=str(path), error=str(error.errors()[0]["msg"]))
+            log.warning("state_malformed", path=str(path), error=str(error.errors()[0]["msg"]))
             return None
 
     def save(self, name: str, state: StateFile) -> None:

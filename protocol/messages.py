@@ -140,7 +140,7 @@ class Presence(Message):
 class ExecutionReport(Part):
     """One step of an execution, as it happened."""
 
-    rollout_id: Word | None
+    rollout_id: Word | None = None
     attempt: int = Field(ge=1)
     slot: Word
     bundle_digest: Sha256
@@ -152,7 +152,7 @@ class ExecutionReport(Part):
 class SlotReported(Part):
     """What a slot really runs, and the execution that it is in, if any."""
 
-    running_digest: Sha256 | None
+    running_digest: Sha256 | None = None
     model: Word | None = None
     version: int | None = None
     execution: ExecutionReport | None = None

@@ -1,0 +1,313 @@
+"""The agent: everything put together, and the one thread that acts.
+
+Start: take the data folder, serve what was last committed, open the cameras, and only then
+look for the hub. From there on one thread takes what arrives (messages, chunks, windows,
+samples, ends of steps) from the inbox, one thing after the other, and does what is due.
+All other threads only see or carry.
+"""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Callable
+from functools import cached_property
+from random import Random
+from typing import Any
+
+import structlog
+
+from edge_agent.clock import Clock
+from edge_agent.commands import Commands
+from edge_agent.config import AgentConfig
+from edge_agent.harvest.sink import HarvestedSample
+from edge_agent.inbox import Inbox
+from edge_agent.journal import CameraChanged, Journal, WindowEmitted
+from edge_agent.link.http import HubHttp
+from edge_agent.link.mqtt import Inbound, LinkDown, LinkUp, MqttLink
+from edge_agent.link.outbox import Outbox, Quota
+from edge_agent.link.sender import Sender, Uploaded
+from edge_agent.observe import hardware
+from edge_agent.report import DesiredState, ReportedState, ReportTimer, SessionState, merge_counters
+from edge_agent.seeing import build_seeing
+from edge_agent.store import Store
+from edge_agent.update.fetch import ChunkRead, Transport
+from edge_agent.update.slots import SlotPorts, Slots
+from edge_agent.update.steps import StepEnded
+from edge_agent.version import agent_version
+from edge_agent.worker import Worker
+from protocol.builds import Capabilities
+from protocol.messages import BlobWant, Desired, ExecutionReport, Reported, Wants, encode
+from protocol.topics import Kind, Topic
+
+TICK_S = 0.1
+
+log = structlog.get_logger(__name__)
+
+
+class Stop:
+    """In the inbox: leave the loop."""
+
+
+class Agent:
+    """One device. `run` returns after `stop`, which any thread or signal handler may call."""
+
+    def __init__(self, config: AgentConfig, clock: Clock, rng: Random) -> None:
+        """Take the data folder and put the parts together; nothing sees or speaks yet.
+
+        Raises:
+            EdgeError: the folder, the outbox or the configuration cannot be used.
+        """
+        limits = config.limits
+        self._id, self._limits, self._clock, self._rng = config.device.id, limits, clock, rng
+        self._boot_id = uuid.uuid4().hex
+        self._inbox = Inbox(limits.inbox_messages_max)
+        self._timer = ReportTimer(limits.reported_every_s)
+        token = config.hub.read_token()
+        self._store = Store(config.device.data_dir)
+        self._store.open()
+        quota = Quota(limits.records_bytes_max, limits.images_bytes_max)
+        self._outbox = Outbox(self._store.outbox, self._id, quota)
+        self._journal = Journal(self._id, self._outbox, clock, limits.sample_image_bytes_max)
+        self._http = HubHttp(
+            config.hub.url,
+            token,
+            limits.http_timeout_s,
+            proxy=config.hub.proxy,
+            ca_file=config.hub.ca_file,
+        )
+        self._link = MqttLink(
+            self._id,
+            self._boot_id,
+            config.mqtt,
+            limits,
+            deliver=self._inbox.offer,
+            next_epoch=self._next_epoch,
+            clock=clock,
+            rng=rng,
+        )
+        self._sender = self._build_sender()
+        self._seeing = build_seeing(
+            config,
+            clock,
+            rng,
+            on_window=self._inbox.put,
+            on_sample=self._inbox.put,
+            on_camera=lambda *change: self._inbox.put(CameraChanged(*change)),
+        )
+        self._slots = self._build_slots()
+        cameras = tuple(camera.id for camera in config.cameras)
+        self._commands = Commands(
+            self._id, self._seeing.pipeline, cameras, self._journal, self._report
+        )
+        self._handlers = self._build_handlers()
+        self._generation = 0
+
+    def run(self) -> None:
+        """Serve, see, and follow the hub until `stop`."""
+        now, wall = self._now(), self._clock.wall()
+        log.info("agent_starting", device=self._id, version=agent_version())
+        for trouble in self._slots.serve_from_disk():
+            self._journal.alert("bundle_not_served", trouble)
+        known = self._store.load("desired", DesiredState)
+        self._seeing.pipeline.start()
+        self._slots.resume(now, wall)
+        if known is not None:
+            self._follow(known.desired)
+        self._link.start()
+        try:
+            self._loop()
+        finally:
+            self._shut_down()
+
+    def stop(self) -> None:
+        self._inbox.put(Stop())
+
+    def _loop(self) -> None:
+        ticked = float("-inf")
+        while True:
+            item = self._inbox.get(TICK_S)
+            if isinstance(item, Stop):
+                return
+            if item is not None:
+                self._handlers[type(item)](item)
+            now = self._now()
+            if now - ticked >= TICK_S:
+                ticked = now
+                self._tick(now)
+
+    def _tick(self, now: float) -> None:
+        self._slots.tick(now, self._clock.wall())
+        self._sender.pump(now)
+        if self._timer.due(now):
+            self._report()
+
+    def _shut_down(self) -> None:
+        """Stop seeing, keep its last words, say goodbye; within `limits.stop_s`."""
+        self._seeing.pipeline.stop()
+        while (item := self._inbox.get(0)) is not None:
+            if isinstance(item, WindowEmitted | HarvestedSample | CameraChanged):
+                self._handlers[type(item)](item)
+        self._slots.stop()
+        self._sender.pump(self._now())
+        self._link.stop(self._limits.stop_s / 3)
+        self._http.close()
+        self._outbox.close()
+        self._store.close()
+        log.info("agent_stopped", device=self._id)
+
+    # ---- what arrives ----------------------------------------------------------------
+
+    def _build_handlers(self) -> dict[type, Callable[[Any], None]]:
+        return {
+            Inbound: lambda item: self._messages[item.topic.kind](item),
+            ChunkRead: lambda item: self._slots.take_chunk(item, self._now(), self._clock.wall()),
+            StepEnded: lambda item: self._slots.step_ended(item, self._now(), self._clock.wall()),
+            Uploaded: lambda item: self._sender.uploaded(item, self._now()),
+            WindowEmitted: self._journal.window,
+            HarvestedSample: self._on_sample,
+            CameraChanged: self._on_camera,
+            LinkUp: self._on_link_up,
+            LinkDown: lambda _item: None,
+        }
+
+    @cached_property
+    def _messages(self) -> dict[Kind, Callable[[Inbound], None]]:
+        return {
+            Kind.DESIRED: lambda item: self._on_desired(item.message),
+            Kind.ACKS: lambda item: self._sender.acknowledge(item.message, self._now()),
+            Kind.COMMANDS: self._on_command,
+            Kind.BLOB_CHUNK: lambda item: self._slots.take_chunk(
+                ChunkRead(item.topic.sha256, item.topic.index, item.message),
+                self._now(),
+                self._clock.wall(),
+            ),
+        }
+
+    def _on_desired(self, desired: Desired) -> None:
+        if desired.generation < self._generation:
+            log.warning("desired_is_old", generation=desired.generation, known=self._generation)
+            return
+        if desired.generation > self._generation:
+            try:
+                self._store.save("desired", DesiredState(desired=desired))
+            except OSError as error:
+                log.warning("desired_not_persisted", error=str(error))
+                self._journal.alert("disk_refused", f"the desired state: {error}")
+        self._follow(desired)
+        self._timer.request(self._now())
+
+    def _follow(self, desired: Desired) -> None:
+        self._generation = desired.generation
+        self._seeing.follow(desired)
+        self._slots.desire(desired, self._now(), self._clock.wall())
+
+    def _on_command(self, item: Inbound) -> None:
+        response = self._commands.answer(item.message, self._clock.wall())
+        if response is None:
+            return
+        if item.reply is not None:
+            self._link.answer(item.reply, encode(response))
+        else:
+            self._link.publish(Topic(Kind.COMMAND_RESPONSES, self._id), encode(response))
+
+    def _on_sample(self, harvested: HarvestedSample) -> None:
+        self._journal.sample(harvested)
+
+    def _on_camera(self, changed: CameraChanged) -> None:
+        self._journal.camera(changed)
+        self._timer.request(self._now())
+
+    def _on_link_up(self, _item: LinkUp) -> None:
+        now = self._now()
+        self._sender.rewind()
+        self._slots.link_restored()
+        self._timer.postpone(now, self._rng.uniform(0, self._limits.reported_delay_s))
+
+    # ---- what is told ----------------------------------------------------------------
+
+    def _tell(self, report: ExecutionReport) -> None:
+        self._journal.execution(report)
+        self._timer.request(self._now())
+
+    def _report(self) -> None:
+        reported = Reported(
+            device_id=self._id,
+            boot_id=self._boot_id,
+            session_epoch=self._link.session_epoch,
+            agent_version=agent_version(),
+            desired_generation=self._generation,
+            slots=self._slots.reported(),
+            cameras=self._seeing.pipeline.camera_reports(),
+            capabilities=self._capabilities,
+            health=hardware.health(self._store.data_dir),
+            counters=merge_counters(
+                (
+                    self._seeing.pipeline.counters(),
+                    self._outbox.counters(),
+                    self._journal.counters,
+                    self._sender.counters,
+                    self._link.counters,
+                    self._slots.counters,
+                    self._commands.counters,
+                )
+            ),
+            reported_at=self._clock.wall(),
+        )
+        self._link.publish(Topic(Kind.REPORTED, self._id), encode(reported), retain=True)
+        try:
+            self._store.save("reported", ReportedState(reported=reported))
+        except OSError as error:
+            log.warning("report_not_persisted", error=str(error))
+
+    @cached_property
+    def _capabilities(self) -> Capabilities:
+        return hardware.capabilities()
+
+    def _want(self, blobs: tuple[BlobWant, ...]) -> bool:
+        wants = Wants(device_id=self._id, blobs=blobs)
+        return self._link.publish(Topic(Kind.WANTS, self._id), encode(wants))
+
+    # ---- putting together ------------------------------------------------------------
+
+    def _build_sender(self) -> Sender:
+        return Sender(
+            self._id,
+            self._outbox,
+            self._link,
+            put_image=self._http.put_sample,
+            submit=Worker("uploads").submit,
+            deliver=self._inbox.put,
+            inflight_max=self._limits.outbox_inflight_max,
+            resend_after_s=self._limits.resend_after_s,
+            http_retry_s=self._limits.http_retry_s,
+        )
+
+    def _build_slots(self) -> Slots:
+        transport = Transport(
+            connected=lambda: self._link.connected,
+            want=self._want,
+            listen=self._link.want_blob,
+            unlisten=self._link.unwant_blob,
+            read_http=self._http.read_blob,
+            submit=Worker("downloads").submit,
+            deliver=lambda chunk: self._inbox.offer(chunk, self._limits.http_timeout_s),
+        )
+        ports = SlotPorts(
+            transport=transport,
+            submit=Worker("updates").submit,
+            deliver=self._inbox.put,
+            tell=self._tell,
+            health=self._seeing.health,
+            capabilities=lambda: self._capabilities,
+        )
+        return Slots(self._seeing.slots, self._store, self._limits, ports)
+
+    def _next_epoch(self) -> int:
+        """On the link's thread: the next session's number, on the disk before it is used."""
+        known = self._store.load("session", SessionState) or SessionState()
+        following = SessionState(epoch=known.epoch + 1)
+        self._store.save("session", following)
+        return following.epoch
+
+    def _now(self) -> float:
+        return self._clock.monotonic()

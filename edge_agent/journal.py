@@ -1,0 +1,121 @@
+"""What the agent keeps for the hub, written to the outbox as messages."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import structlog
+
+from edge_agent.clock import Clock
+from edge_agent.harvest.sink import HarvestedSample
+from edge_agent.link.outbox import Outbox, OutboxError
+from protocol.chunks import describe
+from protocol.messages import (
+    Alert,
+    CameraEventReport,
+    EventReport,
+    ExecutionReport,
+    SampleReport,
+    TelemetryReport,
+)
+from protocol.states import CameraState
+from protocol.windows import WindowStats
+
+log = structlog.get_logger(__name__)
+
+
+@dataclass(frozen=True)
+class WindowEmitted:
+    """A window of statistics, as the sink emits it."""
+
+    camera: str
+    slot: str
+    bundle_digest: str
+    window_start: float
+    window_end: float
+    stats: WindowStats
+
+
+@dataclass(frozen=True)
+class CameraChanged:
+    """A camera's state changed."""
+
+    camera: str
+    state: CameraState
+    detail: str
+
+
+class Journal:
+    """Keeps what happened. What the disk refuses is counted and logged, and life goes on."""
+
+    def __init__(self, device_id: str, outbox: Outbox, clock: Clock, image_bytes_max: int) -> None:
+        self._device_id, self._outbox, self._clock = device_id, outbox, clock
+        self._image_bytes_max = image_bytes_max
+        self.counters: Counter[str] = Counter()
+
+    def window(self, emitted: WindowEmitted) -> None:
+        self._keep(
+            lambda: self._outbox.append(
+                "telemetry",
+                lambda epoch, sequence: TelemetryReport(
+                    device_id=self._device_id, epoch=epoch, sequence=sequence, **vars(emitted)
+                ),
+            )
+        )
+
+    def execution(self, report: ExecutionReport) -> None:
+        self._event(execution=report)
+
+    def camera(self, changed: CameraChanged) -> None:
+        self._event(
+            camera=CameraEventReport(
+                camera=changed.camera, state=changed.state, detail=changed.detail[:2048]
+            )
+        )
+
+    def alert(self, name: str, text: str) -> None:
+        self._event(alert=Alert(name=name, text=text[:2048]))
+
+    def sample(self, harvested: HarvestedSample) -> bool:
+        """Keep an image with what was seen in it; whether it could be kept."""
+        fields = {k: v for k, v in vars(harvested).items() if k != "jpeg"}
+        if len(harvested.jpeg) > self._image_bytes_max:
+            self.counters["samples_too_large"] += 1
+            log.warning("sample_too_large", camera=harvested.camera, bytes=len(harvested.jpeg))
+            return False
+        return self._keep(
+            lambda: self._outbox.append_sample(
+                lambda epoch, sequence: SampleReport(
+                    device_id=self._device_id,
+                    epoch=epoch,
+                    sequence=sequence,
+                    image=describe(harvested.jpeg),
+                    **fields,
+                ),
+                harvested.jpeg,
+                harvested.reason,
+            )
+        )
+
+    def _event(self, **fields: Any) -> None:
+        at = self._clock.wall()
+        self._keep(
+            lambda: self._outbox.append(
+                "events",
+                lambda epoch, sequence: EventReport(
+                    device_id=self._device_id, epoch=epoch, sequence=sequence, at=at, **fields
+                ),
+            )
+        )
+
+    def _keep(self, append: Callable[[], int]) -> bool:
+        try:
+            append()
+        except OutboxError as error:
+            self.counters["outbox_refused"] += 1
+            log.warning("not_kept", reason=str(error))
+            return False
+        return True

@@ -1,0 +1,105 @@
+"""The device's HTTP side: images to the hub, blobs from it. One client, one thread's use.
+
+Reading is bounded: a body is streamed and counted against what was asked for, and whatever
+httpx raises, around the iteration too, becomes one error.
+"""
+
+from __future__ import annotations
+
+import ssl
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import httpx
+
+from edge_agent.errors import EdgeError
+
+STREAM_BYTES = 64 * 1024
+
+
+class HttpError(EdgeError):
+    """The hub could not be reached by HTTP, or refused; `status` where it answered."""
+
+    def __init__(self, text: str, status: int | None = None) -> None:
+        self.status = status
+        super().__init__(text)
+
+
+class HubHttp:
+    """Requests of one device to its hub."""
+
+    def __init__(
+        self,
+        url: str,
+        token: str,
+        timeout_s: float,
+        *,
+        proxy: str | None = None,
+        ca_file: Path | None = None,
+    ) -> None:
+        self._base = url.rstrip("/") + "/api/v1"
+        self._client = httpx.Client(
+            headers={"Authorization": f"Bearer {token}"},
+            timeout=timeout_s,
+            proxy=proxy,
+            verify=True if ca_file is None else _trust(ca_file),
+            trust_env=False,
+        )
+
+    def close(self) -> None:
+        self._client.close()
+
+    def put_sample(self, sha256: str, image: bytes) -> None:
+        """Store a sample's image at the hub. Raises HttpError."""
+        with _wrapped(f"image {sha256[:12]}"):
+            response = self._client.put(
+                f"{self._base}/device/samples/{sha256}",
+                content=image,
+                headers={"Content-Type": "image/jpeg"},
+            )
+            _require(response, 200, 299)
+
+    def read_blob(self, sha256: str, start: int, length: int) -> bytes:
+        """Bytes [start, start + length) of a blob.
+
+        Raises:
+            HttpError: the hub is out of reach, refuses, or sends another number of bytes.
+        """
+        headers = {"Range": f"bytes={start}-{start + length - 1}"}
+        url = f"{self._base}/blobs/{sha256}"
+        received = bytearray()
+        with (
+            _wrapped(f"blob {sha256[:12]}"),
+            self._client.stream("GET", url, headers=headers) as response,
+        ):
+            _require(response, 206, 206)
+            for piece in response.iter_bytes(STREAM_BYTES):
+                received += piece
+                if len(received) > length:
+                    raise HttpError(f"blob {sha256[:12]}: more than the {length} bytes asked for")
+        if len(received) != length:
+            raise HttpError(f"blob {sha256[:12]}: {len(received)} bytes came of {length}")
+        return bytes(received)
+
+
+@contextmanager
+def _wrapped(thing: str) -> Iterator[None]:
+    try:
+        yield
+    except httpx.HTTPError as error:
+        raise HttpError(
+            f"{thing}: HTTP to the hub failed: {error or type(error).__name__}"
+        ) from error
+
+
+def _require(response: httpx.Response, low: int, high: int) -> None:
+    if not low <= response.status_code <= high:
+        raise HttpError(
+            f"the hub answered {response.status_code} to {response.request.url.path}",
+            response.status_code,
+        )
+
+
+def _trust(ca_file: Path) -> ssl.SSLContext:
+    return ssl.create_default_context(cafile=str(ca_file))

@@ -1,0 +1,373 @@
+"""What must arrive: kept on disk until the hub says that it is stored.
+
+Three streams, each numbered from 1 without a gap. An entry is written before it is sent
+and removed when the hub has acknowledged it, so a kill or a power cut loses nothing. The
+database is SQLite in WAL mode with synchronous=FULL: each append is on the disk when it
+returns. NORMAL would be faster and lose the last commits with the power, and the last
+event before a power cut is the one that somebody will ask for; at a few appends a second
+the difference cannot be seen.
+
+When a quota is reached, the entries of least worth go first (`WORTH`) and leave a
+tombstone, so that the hub's contiguous count goes on. Random samples outlive uncertain
+ones: doubtful images come again as long as the doubt lasts, while the unbiased random
+share is what accuracy is estimated from and cannot be had later. Records and images have
+a quota each, because a few images would otherwise push out weeks of statistics.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import sqlite3
+import uuid
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import structlog
+
+from edge_agent.errors import EdgeError
+from edge_agent.store import write_atomically
+from protocol.chunks import sha256_hex
+from protocol.messages import Sequenced, Tombstone, encode
+
+STREAMS = ("telemetry", "events", "samples")
+WORTH = {"telemetry": 0, "uncertain": 1, "random": 2, "snapshot": 3, "events": 4}
+"""Eviction order: the least first, within a worth the oldest first."""
+
+FORMAT = 1
+
+log = structlog.get_logger(__name__)
+
+_SCHEMA = """
+CREATE TABLE IF NOT EXISTS outbox (
+    epoch TEXT NOT NULL, records_bytes INTEGER NOT NULL DEFAULT 0,
+    images_bytes INTEGER NOT NULL DEFAULT 0);
+CREATE TABLE IF NOT EXISTS streams (
+    stream TEXT PRIMARY KEY, next_sequence INTEGER NOT NULL, acked INTEGER NOT NULL,
+    evicted INTEGER NOT NULL DEFAULT 0) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS entries (
+    stream TEXT NOT NULL, sequence INTEGER NOT NULL, first_sequence INTEGER NOT NULL,
+    worth INTEGER, record_bytes INTEGER NOT NULL, image_sha256 TEXT,
+    image_bytes INTEGER NOT NULL DEFAULT 0, evicted_bytes INTEGER NOT NULL DEFAULT 0,
+    payload BLOB NOT NULL, PRIMARY KEY (stream, sequence)) WITHOUT ROWID;
+CREATE INDEX IF NOT EXISTS entries_by_worth ON entries (worth, sequence);
+CREATE INDEX IF NOT EXISTS entries_by_image ON entries (image_sha256);
+CREATE TRIGGER IF NOT EXISTS entry_added AFTER INSERT ON entries BEGIN
+    UPDATE outbox SET records_bytes = records_bytes + new.record_bytes,
+        images_bytes = images_bytes + new.image_bytes; END;
+CREATE TRIGGER IF NOT EXISTS entry_removed AFTER DELETE ON entries BEGIN
+    UPDATE outbox SET records_bytes = records_bytes - old.record_bytes,
+        images_bytes = images_bytes - old.image_bytes; END;
+"""
+
+
+class OutboxError(EdgeError):
+    """An entry could not be kept; nothing was changed. The text names why."""
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One thing to send: `payload` is the whole message; tombstones span a range."""
+
+    stream: str
+    sequence: int
+    payload: bytes
+    image_sha256: str | None = None
+
+
+@dataclass(frozen=True)
+class Quota:
+    records_bytes_max: int
+    images_bytes_max: int
+
+
+class Outbox:
+    """The outbox of one device, in one folder. Used by one thread."""
+
+    def __init__(self, folder: Path, device_id: str, quota: Quota) -> None:
+        """Open or make it.
+
+        A database that SQLite cannot read is put aside and a new epoch begins: the hub
+        then knows that numbering starts again.
+
+        Raises:
+            OutboxError: the disk or its permissions do not allow it.
+        """
+        self.folder = folder
+        self._device_id = device_id
+        self._quota = quota
+        self._images = folder / "images"
+        self._images.mkdir(parents=True, exist_ok=True)
+        self._db, self.epoch = _open_or_renew(folder / "outbox.sqlite3")
+        self._remove_strays()
+
+    def close(self) -> None:
+        self._db.close()
+
+    def append(
+        self, stream: str, make: Callable[[str, int], Sequenced], *, kind: str | None = None
+    ) -> int:
+        """Keep what `make(epoch, sequence)` returns and return its sequence.
+
+        `kind` is its worth (a key of WORTH), the stream's name where it is not given.
+
+        Raises:
+            OutboxError: the disk refused.
+        """
+        return self._append(stream, make, WORTH[kind or stream], None)
+
+    def append_sample(self, make: Callable[[str, int], Sequenced], image: bytes, kind: str) -> int:
+        """Keep a sample and its image file. Raises OutboxError as `append` does."""
+        sha256 = sha256_hex(image)
+        try:
+            write_atomically(self._images / sha256, image)
+        except OSError as error:
+            raise OutboxError(f"cannot keep an image of {len(image)} bytes: {error}") from error
+        return self._append("samples", make, WORTH[kind], (sha256, len(image)))
+
+    def after(self, stream: str, sequence: int, limit: int) -> list[Entry]:
+        """The next `limit` entries of `stream` that end after `sequence`, in order."""
+        rows = self._db.execute(
+            "SELECT sequence, payload, image_sha256 FROM entries"
+            " WHERE stream = ? AND sequence > ? ORDER BY sequence LIMIT ?",
+            (stream, sequence, limit),
+        )
+        return [Entry(stream, *row) for row in rows]
+
+    def acknowledge(self, stream: str, epoch: str, sequence: int) -> bool:
+        """Forget everything of `stream` up to `sequence`; whether that was news.
+
+        An acknowledgement of another epoch, or of what was never written, is ignored.
+        """
+        next_sequence, acked = self._counts(stream)
+        if epoch != self.epoch or not acked < sequence < next_sequence:
+            return False
+        try:
+            with self._transaction() as db:
+                rows = db.execute(
+                    "SELECT image_sha256 FROM entries WHERE stream = ? AND sequence <= ?"
+                    " AND image_sha256 IS NOT NULL",
+                    (stream, sequence),
+                ).fetchall()
+                db.execute(
+                    "DELETE FROM entries WHERE stream = ? AND sequence <= ?", (stream, sequence)
+                )
+                db.execute("UPDATE streams SET acked = ? WHERE stream = ?", (sequence, stream))
+        except sqlite3.Error as error:
+            # Nothing is lost: it is sent again and acknowledged again.
+            log.warning("acknowledgement_not_kept", stream=stream, error=str(error))
+            return False
+        self._remove_images([row[0] for row in rows])
+        return True
+
+    def abandon(self, stream: str, sequence: int, reason: str) -> None:
+        """Give one entry up for good; a tombstone takes its place."""
+        row = self._db.execute(
+            "SELECT first_sequence, record_bytes + image_bytes, image_sha256 FROM entries"
+            " WHERE stream = ? AND sequence = ? AND worth IS NOT NULL",
+            (stream, sequence),
+        ).fetchone()
+        if row is None:
+            return
+        log.warning("entry_abandoned", stream=stream, sequence=sequence, reason=reason)
+        first, evicted_bytes, sha256 = row
+        try:
+            with self._transaction() as db:
+                self._bury(db, stream, first, sequence, evicted_bytes)
+        except sqlite3.Error as error:
+            log.warning("tombstone_not_kept", stream=stream, error=str(error))
+            return
+        if sha256 is not None:
+            self._remove_images([sha256])
+
+    def acked(self, stream: str) -> int:
+        """Everything of `stream` up to this sequence is stored at the hub."""
+        return self._counts(stream)[1]
+
+    def image(self, sha256: str) -> bytes:
+        """A sample's image. Raises OutboxError where it cannot be read."""
+        try:
+            return (self._images / sha256).read_bytes()
+        except OSError as error:
+            raise OutboxError(f"cannot read the image {sha256[:12]}: {error}") from error
+
+    def image_path(self, sha256: str) -> Path:
+        return self._images / sha256
+
+    def counters(self) -> dict[str, int]:
+        """What was written, acknowledged, evicted and waits, per stream, and bytes held."""
+        found: dict[str, int] = {}
+        for stream, next_sequence, acked, evicted in self._db.execute(
+            "SELECT stream, next_sequence, acked, evicted FROM streams"
+        ):
+            found[f"outbox_{stream}_written"] = next_sequence - 1
+            found[f"outbox_{stream}_acked"] = acked
+            found[f"outbox_{stream}_evicted"] = evicted
+        found["outbox_records_bytes"], found["outbox_images_bytes"] = self._held_bytes()
+        return found
+
+    def _append(
+        self,
+        stream: str,
+        make: Callable[[str, int], Sequenced],
+        worth: int,
+        image: tuple[str, int] | None,
+    ) -> int:
+        sha256, image_bytes = image or (None, 0)
+        try:
+            with self._transaction() as db:
+                sequence = self._counts(stream)[0]
+                payload = encode(make(self.epoch, sequence))
+                db.execute(
+                    "INSERT INTO entries (stream, sequence, first_sequence, worth, record_bytes,"
+                    " image_sha256, image_bytes, payload) VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+                    (stream, sequence, sequence, worth, len(payload), sha256, image_bytes, payload),
+                )
+                db.execute(
+                    "UPDATE streams SET next_sequence = ? WHERE stream = ?", (sequence + 1, stream)
+                )
+                evicted = self._evict(db)
+        except sqlite3.Error as error:
+            if sha256 is not None:
+                self._remove_images([sha256])
+            raise OutboxError(
+                f"cannot keep an entry of {stream}: {error}; make room under {self.folder}"
+            ) from error
+        self._remove_images(evicted)
+        return sequence
+
+    def _evict(self, db: sqlite3.Connection) -> list[str]:
+        """Turn the least worthy entries into tombstones until both quotas hold."""
+        images: list[str] = []
+        while True:
+            records_bytes, images_bytes = self._held_bytes()
+            if images_bytes > self._quota.images_bytes_max:
+                lowest, highest = WORTH["uncertain"], WORTH["snapshot"]
+            elif records_bytes > self._quota.records_bytes_max:
+                lowest, highest = WORTH["telemetry"], WORTH["events"]
+            else:
+                return images
+            victim = db.execute(
+                "SELECT stream, sequence, first_sequence, record_bytes, image_bytes, image_sha256"
+                " FROM entries WHERE worth BETWEEN ? AND ? ORDER BY worth, sequence LIMIT 1",
+                (lowest, highest),
+            ).fetchone()
+            if victim is None:
+                return images
+            stream, sequence, first, record_bytes, image_bytes, sha256 = victim
+            if sha256 is not None:
+                images.append(sha256)
+            self._bury(db, stream, first, sequence, record_bytes + image_bytes)
+
+    def _bury(
+        self, db: sqlite3.Connection, stream: str, first: int, last: int, evicted_bytes: int
+    ) -> None:
+        """Put a tombstone in the place of [first, last], joined with those beside it."""
+        db.execute(
+            "UPDATE streams SET evicted = evicted + ? WHERE stream = ?", (last - first + 1, stream)
+        )
+        beside = db.execute(
+            "SELECT sequence, first_sequence, evicted_bytes FROM entries WHERE stream = ?"
+            " AND worth IS NULL AND (sequence = ? OR first_sequence = ?)",
+            (stream, first - 1, last + 1),
+        ).fetchall()
+        for sequence, first_sequence, more_bytes in beside:
+            first, last = min(first, first_sequence), max(last, sequence)
+            evicted_bytes += more_bytes
+        db.execute(
+            "DELETE FROM entries WHERE stream = ? AND sequence BETWEEN ? AND ?",
+            (stream, first, last),
+        )
+        tombstone = Tombstone(
+            device_id=self._device_id,
+            epoch=self.epoch,
+            sequence=last,
+            first_sequence=first,
+            evicted_bytes=evicted_bytes,
+        )
+        payload = encode(tombstone)
+        db.execute(
+            "INSERT INTO entries (stream, sequence, first_sequence, worth, record_bytes,"
+            " evicted_bytes, payload) VALUES (?, ?, ?, NULL, ?, ?, ?)",
+            (stream, last, first, len(payload), evicted_bytes, payload),
+        )
+
+    def _held_bytes(self) -> tuple[int, int]:
+        row: tuple[int, int] = self._db.execute(
+            "SELECT records_bytes, images_bytes FROM outbox"
+        ).fetchone()
+        return row
+
+    def _counts(self, stream: str) -> tuple[int, int]:
+        row: tuple[int, int] = self._db.execute(
+            "SELECT next_sequence, acked FROM streams WHERE stream = ?", (stream,)
+        ).fetchone()
+        return row
+
+    def _remove_images(self, candidates: list[str]) -> None:
+        for sha256 in candidates:
+            still = self._db.execute(
+                "SELECT 1 FROM entries WHERE image_sha256 = ? LIMIT 1", (sha256,)
+            ).fetchone()
+            if still is None:
+                (self._images / sha256).unlink(missing_ok=True)
+
+    def _remove_strays(self) -> None:
+        """Images that no entry names: a kill came between the file and its entry."""
+        self._remove_images([path.name for path in self._images.iterdir()])
+
+    @contextmanager
+    def _transaction(self) -> Iterator[sqlite3.Connection]:
+        self._db.execute("BEGIN IMMEDIATE")
+        try:
+            yield self._db
+            self._db.execute("COMMIT")
+        except BaseException:
+            with contextlib.suppress(sqlite3.Error):
+                self._db.execute("ROLLBACK")
+            raise
+
+
+def _open_or_renew(path: Path) -> tuple[sqlite3.Connection, str]:
+    try:
+        return _open(path)
+    except sqlite3.OperationalError as error:
+        # The disk or its permissions, not the content: what is kept there must stay.
+        raise OutboxError(
+            f"cannot open {path}: {error}; make room there or correct its permissions"
+        ) from error
+    except sqlite3.DatabaseError as error:
+        aside = path.with_name(f"{path.name}.broken-{uuid.uuid4().hex[:8]}")
+        log.warning("outbox_broken", path=str(path), put_aside_as=str(aside), error=str(error))
+        for suffix in ("-wal", "-shm"):
+            path.with_name(path.name + suffix).unlink(missing_ok=True)
+        path.rename(aside)
+        return _open(path)
+
+
+def _open(path: Path) -> tuple[sqlite3.Connection, str]:
+    db: Any = sqlite3.connect(path, isolation_level=None)
+    try:
+        db.execute("PRAGMA journal_mode = WAL")
+        db.execute("PRAGMA synchronous = FULL")
+        found = db.execute("PRAGMA user_version").fetchone()[0]
+        if found not in (0, FORMAT):
+            raise sqlite3.DatabaseError(  # noqa: TRY301
+                f"format {found} is not known here, only {FORMAT}"
+            )
+        db.executescript(_SCHEMA + f"PRAGMA user_version = {FORMAT};")
+        db.execute("BEGIN IMMEDIATE")
+        if db.execute("SELECT 1 FROM outbox").fetchone() is None:
+            db.execute("INSERT INTO outbox (epoch) VALUES (?)", (uuid.uuid4().hex,))
+            db.executemany(
+                "INSERT INTO streams (stream, next_sequence, acked) VALUES (?, 1, 0)",
+                [(stream,) for stream in STREAMS],
+            )
+        epoch = str(db.execute("SELECT epoch FROM outbox").fetchone()[0])
+        db.execute("COMMIT")
+    except BaseException:
+        db.close()
+        raise
+    return db, epoch

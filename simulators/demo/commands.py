@@ -162,7 +162,8 @@ def closing_words(summary: dict[str, Any], out: Path) -> str:
         f"mAP50 {before} → {under} under drift → {after} after the update "
         f"(control {summary['map50_control']:.3f}); "
         f"{summary['frames_processed']} frames, "
-        f"{summary['frames_dropped_in_swap']} dropped in swaps; {summary['total_s']:.0f} s\nReport: {out / 'report.html'}"
+        f"{summary['frames_dropped_in_swap']} dropped in swaps; {summary['total_s']:.0f} s\n"
+        f"Report: {out / 'report.html'}"
     )
 
 

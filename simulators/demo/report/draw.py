@@ -58,7 +58,7 @@ def _plots(record: Record, summary: Mapping[str, Any], measures: Measures) -> li
         _both(
             "accuracy",
             "Before, under drift, after",
-            "The control had the same parent, as many images and as many epochs as the new version, "
+            "The control had the same parent, as many images and epochs as the new version, "
             "but none of the harvested images: it is those that help, not the training.",
             lambda theme: figures.bars(summary, cameras, theme),
         ),

@@ -49,7 +49,8 @@ def over_time(
             for start, end in windows.values():
                 panel.axvspan(start - origin, end - origin, color=theme.muted, alpha=0.09, lw=0)
         panels[-1].set_xlabel("seconds since the start · shaded: where the figures were measured")
-        panels[0].legend(loc="lower right", bbox_to_anchor=(1.0, 1.08), ncols=2, borderaxespad=0.0)
+        lines, words = panels[0].get_legend_handles_labels()
+        figure.legend(lines, words, loc="outside upper right", ncols=2)
         return _png(figure)
 
 

@@ -10,6 +10,7 @@ from cloud.blobs import models as blobs_models
 from cloud.datasets import models as datasets_models
 from cloud.fleet import models as fleet_models
 from cloud.registry import models as registry_models
+from cloud.rollouts import models as rollouts_models
 from cloud.telemetry import models as telemetry_models
 from cloud.training import models as training_models
 
@@ -22,6 +23,7 @@ TABLE_MODULES = (
     datasets_models,
     registry_models,
     training_models,
+    rollouts_models,
 )
 """Importing a module of tables registers them; this names them all."""
 

@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from sqlmodel import SQLModel
 
 from cloud.access.principal import Principal, PrincipalKind, Role
 from cloud.database import Database
@@ -115,7 +114,7 @@ class Hub:
 @pytest.fixture
 def hub(tmp_path: Path) -> Iterator[Hub]:
     database = Database(f"sqlite:///{tmp_path / 'hub.sqlite3'}")
-    SQLModel.metadata.create_all(database.engine)
+    database.migrate()
     published = Published()
     database.publisher = published
     with database.transaction() as session:

@@ -33,5 +33,5 @@ export UV_HTTP_TIMEOUT="${UV_HTTP_TIMEOUT:-300}"
 certificates=""
 [ ! -s /etc/ssl/certs/ca-certificates.crt ] || certificates=--system-certs
 # shellcheck disable=SC2086 # empty or one word, on purpose
-"$folder/bin/uv" pip install -q $certificates --python "$folder/bin/python" -c "$constraints" -e ".[$extras]"
+"$folder/bin/uv" pip install -q $certificates --compile-bytecode --python "$folder/bin/python" -c "$constraints" -e ".[$extras]"
 touch "$folder/.ready"

@@ -15,6 +15,7 @@ class WindowView(BaseModel):
 
     id: int
     device_id: str
+    epoch: str
     sequence: int
     camera: str
     slot: str
@@ -53,6 +54,7 @@ class Summary(BaseModel):
 class EventView(BaseModel):
     id: int
     device_id: str
+    epoch: str
     sequence: int
     at: float
     kind: str
@@ -69,6 +71,8 @@ class EventView(BaseModel):
 class SampleView(BaseModel):
     id: str
     device_id: str
+    epoch: str
+    sequence: int
     camera: str
     slot: str
     bundle_digest: str

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -11,7 +12,9 @@ import pytest
 
 from cloud.access.principal import Principal, PrincipalKind, Role
 from cloud.database import Database
+from cloud.fleet import inbound
 from cloud.fleet import service as fleet
+from cloud.inbound import Received
 from cloud.registry.models import Build, DetectorModel, ModelVersion
 from cloud.rollouts import service
 from cloud.rollouts.engine import Engine
@@ -108,13 +111,25 @@ class Hub:
             reported_at=self.now + after_s,
         )
         with self.database.transaction() as session:
-            assert fleet.store_reported(session, message, encode(message), self.now)
+            received = Received(
+                Topic(Kind.REPORTED, device_id=device_id), encode(message), message, self.now
+            )
+            assert inbound.store_reports(session, [received])["stored"] == 1
+
+
+@pytest.fixture(scope="session")
+def migrated(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A database at the newest schema, to be copied."""
+    path = tmp_path_factory.mktemp("migrated") / "hub.sqlite3"
+    database = Database(f"sqlite:///{path}")
+    database.migrate()
+    database.close()
+    return path
 
 
 @pytest.fixture
-def hub(tmp_path: Path) -> Iterator[Hub]:
-    database = Database(f"sqlite:///{tmp_path / 'hub.sqlite3'}")
-    database.migrate()
+def hub(migrated: Path, tmp_path: Path) -> Iterator[Hub]:
+    database = Database(f"sqlite:///{shutil.copy(migrated, tmp_path)}")
     published = Published()
     database.publisher = published
     with database.transaction() as session:

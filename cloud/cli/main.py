@@ -6,7 +6,18 @@ import sys
 
 import typer
 
-from cloud.cli import access, device, serve
+from cloud.cli import (
+    access,
+    annotate,
+    broker,
+    dataset,
+    device,
+    model,
+    rollout,
+    score,
+    serve,
+    train,
+)
 from cloud.cli.client import CommandError, show_error
 
 commands = typer.Typer(
@@ -19,9 +30,15 @@ for _name, _group in (
     ("device", device.devices),
     ("site", device.sites),
     ("token", access.tokens),
+    ("dataset", dataset.datasets),
+    ("model", model.models),
+    ("train", train.training),
+    ("annotate", annotate.annotation),
+    ("rollout", rollout.rollouts),
+    ("broker", broker.broker),
 ):
     commands.add_typer(_group, name=_name)
-for _command in (serve.serve, serve.init, access.audit):
+for _command in (serve.serve, serve.init, access.audit, score.score):
     commands.command()(_command)
 
 

@@ -1,46 +1,74 @@
-"""Composition root of the hub: what there is, wired by explicit lists.
-
-`create_app` opens the database and the blobs and includes the routers; broker, ingress
-and background loops run for the lifespan of the application.
-"""
+"""The hub as a FastAPI application: routers by explicit list, one shape of error."""
 
 from __future__ import annotations
 
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
 from fastapi import APIRouter, FastAPI
+from fastapi.concurrency import run_in_threadpool
 
 from cloud import errors
 from cloud.access.router import router as access_router
+from cloud.annotation.router import router as annotation_router
 from cloud.blobs.router import router as blobs_router
-from cloud.blobs.store import BlobStore
-from cloud.database import Database
+from cloud.datasets.router import router as datasets_router
 from cloud.fleet.router import router as fleet_router
+from cloud.health import router as health_router
+from cloud.hub import Hub
+from cloud.registry.router import router as registry_router
+from cloud.rollouts.router import router as rollouts_router
 from cloud.settings import Settings
+from cloud.telemetry.router import router as telemetry_router
+from cloud.telemetry.schemas import LinkView
+from cloud.training.router import router as training_router
 
 API_PREFIX = "/api/v1"
-ROUTERS: tuple[APIRouter, ...] = (access_router, blobs_router, fleet_router)
+ROUTERS: tuple[APIRouter, ...] = (
+    access_router,
+    blobs_router,
+    fleet_router,
+    annotation_router,
+    datasets_router,
+    registry_router,
+    training_router,
+    telemetry_router,
+    rollouts_router,
+)
 
 
 def create_app(settings: Settings) -> FastAPI:
-    """The hub as an application; its schema is brought up to date first."""
-    app = FastAPI(title="Argosy", version="0.1.0")
-    errors.install_handlers(app)
-    app.state.settings = settings
-    app.state.database = open_database(settings)
-    app.state.blobs = BlobStore(
-        settings.blobs_dir, blob_bytes_max=settings.limits.blob_bytes_max
-    )
-    for router in ROUTERS:
-        app.include_router(router, prefix=API_PREFIX)
+    """An application that starts its hub with its lifespan, and stops it."""
+    hub = Hub(settings)
+
+    @asynccontextmanager
+    async def lifespan(_: FastAPI) -> AsyncIterator[None]:
+        await run_in_threadpool(hub.start)
+        try:
+            yield
+        finally:
+            await run_in_threadpool(hub.stop)
+
+    app = application(hub)
+    app.router.lifespan_context = lifespan
     return app
 
 
-def open_database(settings: Settings) -> Database:
-    """The hub's database at the newest schema."""
-    settings.data_dir.mkdir(parents=True, exist_ok=True)
-    database = Database(
-        settings.database_url,
-        busy_timeout_ms=settings.limits.database_busy_timeout_ms,
-        connections_max=settings.limits.database_connections_max,
+def application(hub: Hub) -> FastAPI:
+    """The HTTP side of `hub`, whose start and stop are the caller's."""
+    app = FastAPI(title="Argosy", version="0.1.0")
+    errors.install_handlers(app)
+    state = app.state
+    state.hub, state.settings, state.database = hub, hub.settings, hub.database
+    state.blobs, state.counters, state.samples = hub.blobs, hub.counters, hub.samples
+    state.importer, state.training = hub.importer, hub.training
+    state.link = LinkView(
+        mqtt_host=hub.address.host,
+        mqtt_port=hub.address.port,
+        root=hub.settings.mqtt.root,
+        tls=hub.address.tls,
     )
-    database.migrate()
-    return database
+    app.include_router(health_router)
+    for router in ROUTERS:
+        app.include_router(router, prefix=API_PREFIX)
+    return app

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import socket
+import logging
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -10,12 +10,14 @@ from urllib.parse import urlsplit
 
 from cloud.errors import ConfigurationError
 from cloud.files import write_private
+from cloud.ports import LOOPBACK
 from cloud.settings import MqttSettings
 
 if TYPE_CHECKING:
     from iotcore import Broker
 
-LOOPBACK = "127.0.0.1"
+log = logging.getLogger(__name__)
+
 PORTS = {"mqtt": 1883, "mqtts": 8883}
 START_S_MAX = 20.0
 
@@ -71,23 +73,6 @@ def parse_url(url: str) -> BrokerAddress:
     return BrokerAddress(parts.hostname, port or PORTS[parts.scheme], parts.scheme == "mqtts")
 
 
-def free_port(host: str = LOOPBACK) -> int:
-    """A port on `host` that nobody listens on now."""
-    with socket.socket() as probe:
-        probe.bind((host, 0))
-        return int(probe.getsockname()[1])
-
-
-def port_is_free(port: int, host: str = LOOPBACK) -> bool:
-    with socket.socket() as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind((host, port))
-        except OSError:
-            return False
-    return True
-
-
 class EmbeddedBroker:
     """rumqttd in a child process, on loopback, speaking MQTT 5. It forgets all at its end.
 
@@ -131,9 +116,11 @@ class EmbeddedBroker:
             ) from error
         self._broker = broker
 
-    @property
-    def running(self) -> bool:
-        return self._broker is not None and bool(self._broker.is_running)
+    def ensure(self) -> None:
+        """Start it again where it has died. Raises as `start` does."""
+        if self._broker is not None and not self._broker.is_running:
+            log.error("the embedded broker died; starting it again")
+            self.start()
 
     def stop(self) -> None:
         if self._broker is not None:

@@ -124,7 +124,7 @@ def connected(function: Callable[..., None]) -> Callable[..., None]:
     The command has the options --data and --url instead of that parameter.
     """
     signature = inspect.signature(function, eval_str=True)
-    first, *others = signature.parameters.values()
+    others = list(signature.parameters.values())[1:]
 
     @functools.wraps(function)
     def command(*, data: Path, url: str | None, **options: Any) -> None:
@@ -136,7 +136,7 @@ def connected(function: Callable[..., None]) -> Callable[..., None]:
         inspect.Parameter("url", keyword, default=None, annotation=UrlOption),
     ]
     parameters = [p.replace(kind=keyword) for p in others] + added
-    del command.__wrapped__  # type: ignore[attr-defined]
+    del command.__wrapped__
     command.__signature__ = signature.replace(parameters=parameters)  # type: ignore[attr-defined]
     command.__annotations__ = {p.name: p.annotation for p in parameters}
     return command

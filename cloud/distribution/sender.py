@@ -15,7 +15,7 @@ from cloud.blobs import service as blobs
 from cloud.blobs.store import BlobStore
 from cloud.distribution.wants import WantBook
 from cloud.errors import HubError, NotFoundError
-from cloud.inbound import Counters, Received, Tally
+from cloud.inbound import Received, Tally
 from protocol.chunks import CHUNK_BYTES, from_ranges
 from protocol.errors import ChunkError
 from protocol.messages import Wants
@@ -24,6 +24,7 @@ from protocol.topics import Kind, Topic
 log = logging.getLogger(__name__)
 
 DELIVERY_S_MAX = 10.0
+POLL_S = 0.5
 
 
 class Delivery(Protocol):
@@ -38,24 +39,63 @@ class Link(Protocol):
     def send(self, topic: Topic, payload: bytes) -> Delivery: ...
 
 
+class ChunkRequests:
+    """What devices asked for and was not sent yet. Safe to use from many threads."""
+
+    def __init__(self, *, chunks_max: int) -> None:
+        self._book = WantBook(chunks_max)
+        self._changed = threading.Condition()
+
+    def take_wants(self, session: Session, batch: Sequence[Received]) -> Tally:
+        """Note what devices want. A handler of the ingress; it stores nothing."""
+        tally: Tally = Counter()
+        for received in batch:
+            wants: Wants = received.message
+            for want in wants.blobs:
+                tally += self._note(session, want.sha256, want.ranges)
+        return tally
+
+    def wait(self, timeout_s: float) -> bool:
+        """Whether anything is asked for, after at most `timeout_s`."""
+        with self._changed:
+            return self._changed.wait_for(lambda: len(self._book) > 0, timeout_s)
+
+    def next_chunk(self) -> tuple[str, int] | None:
+        """Digest of the blob and index of the chunk to send next."""
+        with self._changed:
+            return self._book.take()
+
+    def _note(self, session: Session, sha256: str, ranges: Sequence[tuple[int, int]]) -> Tally:
+        try:
+            size_bytes = blobs.get(session, sha256).size_bytes
+            indexes = from_ranges(ranges)
+        except NotFoundError:
+            return Counter({"refused.unknown_blob": 1})
+        except ChunkError:
+            return Counter({"refused.bad_range": 1})
+        count = -(-size_bytes // CHUNK_BYTES)
+        with self._changed:
+            left_out = self._book.add(sha256, (i for i in indexes if i < count))
+            self._changed.notify_all()
+        return Counter({"wants": 1, "wants_left_out": left_out})
+
+
 class ChunkSender:
-    """One thread that sends what the book holds."""
+    """One thread that sends what is asked for."""
 
     def __init__(
         self,
+        requests: ChunkRequests,
         store: BlobStore,
         link: Link,
-        counters: Counters,
         *,
         collect_ms: int,
-        chunks_max: int,
         inflight_bytes_max: int,
     ) -> None:
-        self._store, self._link, self._counters = store, link, counters
+        self._requests, self._store, self._link = requests, store, link
         self._collect_s = collect_ms / 1000
         self._inflight_bytes_max = inflight_bytes_max
-        self._book = WantBook(chunks_max)
-        self._changed = threading.Condition()
+        self._flying: deque[tuple[Delivery, int]] = deque()
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._run, name="chunk-sender", daemon=True)
 
@@ -64,66 +104,38 @@ class ChunkSender:
 
     def stop(self) -> None:
         self._stopping.set()
-        with self._changed:
-            self._changed.notify_all()
         if self._thread.is_alive():
             self._thread.join()
 
-    def take_wants(self, session: Session, batch: Sequence[Received]) -> Tally:
-        """Note what devices want. A handler of the ingress; it stores nothing."""
-        tally: Tally = Counter()
-        for received in batch:
-            wants: Wants = received.message
-            for want in wants.blobs:
-                tally[self._note(session, want.sha256, want.ranges)] += 1
-        return tally
-
-    def _note(self, session: Session, sha256: str, ranges: Sequence[tuple[int, int]]) -> str:
-        try:
-            size_bytes = blobs.get(session, sha256).size_bytes
-            indexes = from_ranges(ranges)
-        except NotFoundError:
-            return "refused.unknown_blob"
-        except ChunkError:
-            return "refused.bad_range"
-        count = -(-size_bytes // CHUNK_BYTES)
-        with self._changed:
-            left_out = self._book.add(sha256, (i for i in indexes if i < count))
-            self._changed.notify_all()
-        if left_out:
-            self._counters.count("wants_left_out", left_out)
-        return "wants"
-
     def _run(self) -> None:
-        flying: deque[tuple[Delivery, int]] = deque()
-        while self._wait_for_wants():
+        while not self._stopping.is_set():
+            if not self._requests.wait(POLL_S):
+                continue
             self._stopping.wait(self._collect_s)
-            while not self._stopping.is_set() and (key := self._take()) is not None:
-                self._send(*key, flying)
-            while flying and not self._stopping.is_set():
-                flying.popleft()[0].wait(DELIVERY_S_MAX)
+            while not self._stopping.is_set() and (key := self._requests.next_chunk()):
+                self._send(*key)
 
-    def _wait_for_wants(self) -> bool:
-        with self._changed:
-            while not self._book and not self._stopping.is_set():
-                self._changed.wait(1.0)
-        return not self._stopping.is_set()
-
-    def _take(self) -> tuple[str, int] | None:
-        with self._changed:
-            return self._book.take()
-
-    def _send(self, sha256: str, index: int, flying: deque[tuple[Delivery, int]]) -> None:
+    def _send(self, sha256: str, index: int) -> None:
         try:
             data = self._store.read_range(sha256, index * CHUNK_BYTES, CHUNK_BYTES)
         except (HubError, OSError):
             log.exception("chunk %d of blob %s cannot be read", index, sha256[:12])
-            self._counters.count("chunks_unreadable")
             return
-        deadline = time.monotonic() + DELIVERY_S_MAX
-        while flying and sum(size for _, size in flying) + len(data) > self._inflight_bytes_max:
-            delivery, _ = flying.popleft()
-            # A message that the broker never takes is asked for again by who misses it.
-            delivery.wait(max(0.0, deadline - time.monotonic()))
+        self._make_room(len(data))
         topic = Topic(Kind.BLOB_CHUNK, sha256=sha256, index=index)
-        flying.append((self._link.send(topic, data), len(data)))
+        self._flying.append((self._link.send(topic, data), len(data)))
+
+    def _make_room(self, size_bytes: int) -> None:
+        """Wait until so many more bytes may be in flight.
+
+        What the broker does not take in time counts as lost: who misses it asks again.
+        """
+        while (
+            self._flying
+            and sum(size for _, size in self._flying) + size_bytes > self._inflight_bytes_max
+        ):
+            delivery, _ = self._flying.popleft()
+            deadline = time.monotonic() + DELIVERY_S_MAX
+            while not (self._stopping.is_set() or delivery.wait(POLL_S)):
+                if time.monotonic() > deadline:
+                    break

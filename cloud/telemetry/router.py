@@ -140,14 +140,15 @@ def ingest_counters(request: Request, principal: PrincipalDep) -> IngestCounters
     require(principal, Role.VIEWER)
     counters: Counters = request.app.state.counters
     counts = counters.snapshot()
-    named = {name: counts.pop(name, 0) for name in ("messages", "stored", "duplicates", "queue")}
+    named = {name: counts.pop(name, 0) for name in ("messages", "stored", "duplicates")}
     refused = {
         name.removeprefix(REFUSED_PREFIX): number
         for name, number in counts.items()
         if name.startswith(REFUSED_PREFIX)
     }
     other = {n: number for n, number in counts.items() if not n.startswith(REFUSED_PREFIX)}
-    return IngestCounters(**named, refused=refused, other=other)
+    depth: int = request.app.state.hub.writer.depth
+    return IngestCounters(**named, refused=refused, other=other, queue=depth)
 
 
 @router.put("/device/samples/{sha256}")

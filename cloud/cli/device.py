@@ -1,0 +1,191 @@
+"""`argosy device` and `argosy site`."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+from typing import Annotated, Any
+from urllib.parse import quote
+
+import typer
+from rich.console import Console
+
+from cloud.cli.client import CommandError, HubClient, JsonOption, connected
+from cloud.cli.output import print_fields, print_json, print_table
+from cloud.files import write_private
+
+devices = typer.Typer(help="Devices: enrol, look at, command.", no_args_is_help=True)
+sites = typer.Typer(help="Sites of devices.", no_args_is_help=True)
+
+CAMERA = re.compile(r"(?P<id>[A-Za-z0-9][A-Za-z0-9._-]{0,63})=(?P<source>.+)")
+SLOT_END = re.compile(r"(?P<source>.+):(?P<slot>[A-Za-z_][A-Za-z0-9._-]{0,63})")
+
+DeviceArgument = Annotated[str, typer.Argument(help="The device's id.")]
+
+
+@devices.command("enrol")
+@connected
+def enrol(
+    client: HubClient,
+    device_id: DeviceArgument,
+    *,
+    model: Annotated[str, typer.Option(help="Its models, separated by commas.")],
+    out: Annotated[Path, typer.Option(help="Where to write its agent.toml.")],
+    site: Annotated[str | None, typer.Option(help="The site it stands at.")] = None,
+    label: Annotated[list[str] | None, typer.Option(help="key=value; may be repeated.")] = None,
+    camera: Annotated[
+        list[str] | None, typer.Option(help="ID=SOURCE or ID=SOURCE:MODEL; may be repeated.")
+    ] = None,
+    device_data: Annotated[
+        Path | None, typer.Option(help="The agent's data folder; beside agent.toml by default.")
+    ] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Enrol a device at the hub and write its configuration, its token inside."""
+    models = [name.strip() for name in model.split(",") if name.strip()]
+    cameras = [parse_camera(text, models) for text in camera or []]
+    if out.exists():
+        raise CommandError(f"{out} exists already", "remove it or give another --out")
+    link = client.get("device/link")
+    body = {
+        "device_id": device_id,
+        "site": site,
+        "labels": dict(_label(text) for text in label or []),
+        "models": models,
+    }
+    created = client.post("devices", body)
+    config = {
+        "device": {"id": device_id, "data_dir": str(device_data or f"{device_id}-data")},
+        "hub": {"url": client.url, "token": created["token"]},
+        "mqtt": {
+            "host": link["mqtt_host"],
+            "port": link["mqtt_port"],
+            "root": link["root"],
+            "tls": link["tls"],
+        },
+    }
+    write_private(out, agent_toml(config, cameras))
+    if as_json:
+        print_json({"device": created["device"], "config": str(out)})
+        return
+    Console(highlight=False).print(
+        f"Enrolled [bold]{device_id}[/bold]. Its configuration and token are in {out}.\n"
+        f"On the device: argosy-agent run --config {out.name}",
+        soft_wrap=True,
+    )
+
+
+@devices.command("list")
+@connected
+def list_devices(
+    client: HubClient,
+    site: Annotated[str | None, typer.Option(help="Only of this site.")] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """List devices, whether they are there, and what they run."""
+    columns = ("id", "site", "presence", "last_seen", "models", "running", "desired_generation")
+    print_table(client.items("devices", site=site), columns, as_json=as_json)
+
+
+@devices.command("show")
+@connected
+def show(client: HubClient, device_id: DeviceArgument, as_json: JsonOption = False) -> None:
+    """Show all that is known of a device."""
+    row = client.get(f"devices/{quote(device_id)}")
+    if not as_json:
+        row = {**row, "reported": _reported(row["reported"]), "desired": _desired(row["desired"])}
+    print_fields(row, as_json=as_json)
+
+
+@devices.command("rotate-token")
+@connected
+def rotate_token(client: HubClient, device_id: DeviceArgument, as_json: JsonOption = False) -> None:
+    """Give a device a new token; the old one is worthless at once."""
+    print_fields(client.post(f"devices/{quote(device_id)}/token"), as_json=as_json)
+
+
+@devices.command("command")
+@connected
+def command(
+    client: HubClient,
+    device_id: DeviceArgument,
+    name: Annotated[str, typer.Argument(help="report or snapshot")],
+    as_json: JsonOption = False,
+) -> None:
+    """Send a one-off request to a device."""
+    row = client.post(f"devices/{quote(device_id)}/commands", {"name": name})
+    print_fields(row, as_json=as_json)
+
+
+@sites.command("create")
+@connected
+def create_site(
+    client: HubClient,
+    name: str,
+    time_zone: Annotated[str, typer.Option(help="Like Europe/Berlin.")] = "UTC",
+    as_json: JsonOption = False,
+) -> None:
+    """Create a site."""
+    print_fields(client.post("sites", {"name": name, "time_zone": time_zone}), as_json=as_json)
+
+
+@sites.command("list")
+@connected
+def list_sites(client: HubClient, as_json: JsonOption = False) -> None:
+    """List sites."""
+    print_table(client.items("sites"), ("name", "time_zone", "created_at"), as_json=as_json)
+
+
+def parse_camera(text: str, models: list[str]) -> dict[str, str]:
+    """A camera as it is typed, ID=SOURCE or ID=SOURCE:MODEL; the first model by default.
+
+    A source may hold colons itself, so what follows the last one is a model only where it
+    is one of the device's. Raises CommandError.
+    """
+    match = CAMERA.fullmatch(text)
+    if match is None or not models:
+        raise CommandError(
+            f"{text!r} is no camera of models {models}", "write --camera ID=SOURCE[:MODEL]"
+        )
+    source, slot = match["source"], models[0]
+    end = SLOT_END.fullmatch(source)
+    if end is not None and end["slot"] in models:
+        source, slot = end["source"], end["slot"]
+    if "://" not in source and not source.startswith("usb:"):
+        source = str(Path(source).absolute())
+    return {"id": match["id"], "source": source, "slot": slot}
+
+
+def agent_toml(sections: dict[str, dict[str, Any]], cameras: list[dict[str, str]]) -> str:
+    """The text of an agent.toml. JSON's texts, numbers and booleans are TOML's too."""
+    lines = []
+    for header, values in [
+        *((f"[{name}]", section) for name, section in sections.items()),
+        *(("[[cameras]]", camera) for camera in cameras),
+    ]:
+        lines.append(header)
+        lines += [f"{key} = {json.dumps(value)}" for key, value in values.items()]
+        lines.append("")
+    return "\n".join(lines)
+
+
+def _label(text: str) -> tuple[str, str]:
+    key, separator, value = text.partition("=")
+    if not separator or not key:
+        raise CommandError(f"{text!r} is no label", "write --label key=value")
+    return key, value
+
+
+def _reported(reported: dict[str, Any] | None) -> dict[str, Any] | None:
+    if reported is None:
+        return None
+    kept = ("agent_version", "desired_generation", "health")
+    cameras = {name: camera["state"] for name, camera in reported.get("cameras", {}).items()}
+    return {**{key: reported.get(key) for key in kept}, "cameras": cameras}
+
+
+def _desired(desired: dict[str, Any] | None) -> dict[str, Any] | None:
+    if desired is None:
+        return None
+    return {n: f"{s['model']} v{s['version']}" for n, s in desired["slots"].items()}

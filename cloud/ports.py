@@ -1,0 +1,53 @@
+"""Ports on loopback, and the ones that were chosen before.
+
+Devices keep the hub's ports in their configuration, so a port that was chosen by the hub
+is taken again at its next start where it is still free.
+"""
+
+from __future__ import annotations
+
+import json
+import socket
+from pathlib import Path
+
+from cloud.files import write_private
+
+LOOPBACK = "127.0.0.1"
+FILENAME = "ports.json"
+
+
+def remembered_port(data_dir: Path, name: str, port: int, host: str = LOOPBACK) -> int:
+    """`port`; where that is 0, the one that `name` had the last time, else a free one."""
+    if port:
+        return port
+    known = _read(data_dir / FILENAME)
+    chosen = known.get(name, 0)
+    if not (chosen and port_is_free(chosen, host)):
+        chosen = free_port(host)
+        write_private(data_dir / FILENAME, json.dumps({**known, name: chosen}))
+    return chosen
+
+
+def free_port(host: str = LOOPBACK) -> int:
+    """A port on `host` that nobody listens on now."""
+    with socket.socket() as probe:
+        probe.bind((host, 0))
+        return int(probe.getsockname()[1])
+
+
+def port_is_free(port: int, host: str = LOOPBACK) -> bool:
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((host, port))
+        except OSError:
+            return False
+    return True
+
+
+def _read(path: Path) -> dict[str, int]:
+    try:
+        content = json.loads(path.read_text())
+    except (OSError, ValueError):
+        return {}
+    return {k: v for k, v in content.items() if isinstance(v, int)}

@@ -49,3 +49,7 @@ def app() -> None:
     except CommandError as error:
         show_error(error)
         sys.exit(1)
+
+
+if __name__ == "__main__":
+    app()

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from random import Random
+from edge_agent.dice import Dice
 
 _EXPONENT_MAX = 32
 
 
-def backoff_s(attempt: int, base_s: float, cap_s: float, rng: Random) -> float:
+def backoff_s(attempt: int, base_s: float, cap_s: float, rng: Dice) -> float:
     """Seconds to wait before the try after `attempt` failures in a row (from 1).
 
     Uniform over (0, min(cap_s, base_s * 2^(attempt - 1))], so that a fleet that lost its

@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from random import Random
 
-from edge_agent.cameras.capture import Capture, CaptureLimits, OnCamera
+from edge_agent.cameras.capture import Capture, CaptureLimits, OnCamera, OpenSource
 from edge_agent.cameras.feed import Feed
 from edge_agent.cameras.source import CameraSpec
 from edge_agent.clock import Clock
@@ -47,6 +47,7 @@ class Pipeline:
         sinks: called in this order, by one thread.
         ledger: where captured, inferred and dropped frames are counted.
         on_camera: told of each change of a camera's state, by that camera's thread.
+        open_source: how sources are opened, where they do not come from outside.
 
     Raises:
         EdgeError: two cameras share an id, or one names a slot that there is not.
@@ -63,6 +64,7 @@ class Pipeline:
         rng: Random,
         limits: PipelineLimits | None = None,
         on_camera: OnCamera | None = None,
+        open_source: OpenSource | None = None,
     ) -> None:
         _check(cameras, slots)
         self._limits = limits or PipelineLimits()
@@ -87,6 +89,7 @@ class Pipeline:
                 rng=rng,
                 limits=self._limits.capture,
                 on_camera=on_camera,
+                open_source=open_source,
             )
             for c in cameras
         }

@@ -25,6 +25,9 @@ from protocol.machine import advance
 from protocol.messages import CameraReported
 from protocol.states import CAMERA_TABLE, CameraEvent, CameraState
 
+OpenSource = Callable[[CameraSpec, str, "CaptureLimits"], Source]
+"""Opens a camera's source under a connection token. Raises CameraError."""
+
 OnCamera = Callable[[str, CameraState, str], None]
 """Told of each change of a camera's state: camera, state, detail. Called by its thread."""
 
@@ -68,8 +71,10 @@ class Capture:
         rng: Random,
         limits: CaptureLimits,
         on_camera: OnCamera | None = None,
+        open_source: OpenSource | None = None,
     ) -> None:
         self.spec = spec
+        self._open_source = open_source or open_configured
         self._feed, self._ledger = feed, ledger
         self._clock, self._rng, self._limits = clock, rng, limits
         self._on_camera = on_camera
@@ -124,7 +129,7 @@ class Capture:
     def _pass(self) -> bool:
         """Read the source once from its beginning; whether to do so again."""
         connection = f"{self._rng.getrandbits(64):016x}"
-        source = open_source(self.spec, connection, self._limits)
+        source = self._open_source(self.spec, connection, self._limits)
         try:
             if self._state is CameraState.CONNECTING:
                 self._move(CameraEvent.OPENED, "")
@@ -224,7 +229,7 @@ class Capture:
         return (len(times) - 1) / (times[-1] - times[0])
 
 
-def open_source(spec: CameraSpec, connection: str, limits: CaptureLimits) -> Source:
+def open_configured(spec: CameraSpec, connection: str, limits: CaptureLimits) -> Source:
     """Open what `spec.source` names. Raises CameraError where it is not there."""
     kind = spec.kind
     if kind is SourceKind.FOLDER:

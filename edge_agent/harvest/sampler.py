@@ -11,9 +11,9 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from random import Random
 from typing import Literal
 
+from edge_agent.dice import Dice
 from protocol.messages import HarvestPolicy
 
 SECONDS_PER_HOUR = 3600.0
@@ -97,7 +97,7 @@ class Sampler:
     `now_s` is monotonic; `rng` decides every draw.
     """
 
-    def __init__(self, policy: HarvestPolicy, now_s: float, rng: Random) -> None:
+    def __init__(self, policy: HarvestPolicy, now_s: float, rng: Dice) -> None:
         self._rng = rng
         self._frames_per_s, self._last_s = FRAMES_PER_S_AT_START, now_s
         self._hashes: dict[str, deque[int]] = {}

@@ -21,8 +21,9 @@ CPU_FLAGS_OF_NOTE = (
     "asimd",
 )
 
-# The ONNX opset that each release of ONNX Runtime knows up to (its "Compatibility" page).
-_OPSET_BY_RUNTIME = {20: 21, 21: 22, 22: 22, 23: 23, 24: 24, 25: 25}
+# The ONNX opset that ONNX Runtime 1.x knows up to. 1.23 and 1.31 were tried; a release
+# between two entries is taken to know no more than the earlier one.
+_OPSET_BY_RUNTIME = {20: 21, 21: 22, 23: 23, 31: 26}
 _OPSET_OLDEST = 19
 
 

@@ -1,0 +1,74 @@
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from edge_agent.detect.bundle import load_bundle
+from edge_agent.detect.onnx import OnnxDetector
+from edge_agent.errors import BundleError, DetectorError
+from protocol.builds import Format
+from protocol.bundles import MANIFEST_PATH, canonical, digest
+from protocol.errors import DigestError
+from tests.fixtures.models import box, confidence, model_bytes, write_bundle
+
+
+def test_a_bundle_is_loaded_warm_and_answers_what_its_model_says(tmp_path: Path) -> None:
+    name, manifest = write_bundle(tmp_path, variant=2)
+    bundle = load_bundle(tmp_path, name, threads=1)
+    found = bundle.detector.detect(np.full((64, 64, 3), 102, dtype=np.uint8))
+    assert (bundle.digest, bundle.manifest) == (name, manifest)
+    assert found.confidences == pytest.approx([confidence(2, 102 / 255)], abs=1e-6)
+    assert found.boxes[0] == pytest.approx(box(64))
+    bundle.detector.close()
+    with pytest.raises(DetectorError, match="closed"):
+        bundle.detector.detect(np.zeros((64, 64, 3), np.uint8))
+
+
+def test_another_manifest_than_the_named_one_is_refused(tmp_path: Path) -> None:
+    name, _ = write_bundle(tmp_path)
+    with pytest.raises(DigestError):
+        load_bundle(tmp_path, name.replace(name[0], "0" if name[0] != "0" else "1"), threads=1)
+
+
+def test_an_absent_or_broken_model_is_named(tmp_path: Path) -> None:
+    with pytest.raises(BundleError, match="no bundle in"):
+        load_bundle(tmp_path / "nowhere", "0" * 64, threads=1)
+    name, _ = write_bundle(tmp_path)
+    (tmp_path / "model.onnx").write_bytes(b"not a model")
+    with pytest.raises(DetectorError, match=r"model\.onnx does not load"):
+        load_bundle(tmp_path, name, threads=1)
+    (tmp_path / "model.onnx").unlink()
+    with pytest.raises(DetectorError, match="no model at"):
+        load_bundle(tmp_path, name, threads=1)
+
+
+def test_a_model_of_another_size_than_the_manifest_says_is_refused(tmp_path: Path) -> None:
+    name, _ = write_bundle(tmp_path, model_data=model_bytes(1, 32))
+    with pytest.raises(BundleError, match="export it again"):
+        load_bundle(tmp_path, name, threads=1)
+
+
+def test_a_format_that_this_agent_does_not_run_is_refused(tmp_path: Path) -> None:
+    _, manifest = write_bundle(tmp_path)
+    build = manifest.build.model_copy(update={"format": Format.TENSORRT})
+    other = manifest.model_copy(update={"build": build})
+    (tmp_path / MANIFEST_PATH).write_bytes(canonical(other))
+    with pytest.raises(BundleError, match="tensorrt; this agent runs onnx"):
+        load_bundle(tmp_path, digest(other), threads=1)
+
+
+def test_nan_is_an_error_and_never_a_detection(tmp_path: Path) -> None:
+    onnx: Any = pytest.importorskip("onnx")
+    model = onnx.load_from_string(model_bytes(1, 64))
+    base = next(t for t in model.graph.initializer if t.name == "base")
+    values = onnx.numpy_helper.to_array(base).copy()
+    values[0, 7, 4] = np.nan
+    base.CopyFrom(onnx.numpy_helper.from_array(values, "base"))
+    path = tmp_path / "model.onnx"
+    path.write_bytes(model.SerializeToString())
+    detector = OnnxDetector(path, threads=1)
+    with pytest.raises(DetectorError, match="NaN"):
+        detector.detect(np.zeros((64, 64, 3), np.uint8))

@@ -8,7 +8,7 @@ from contextlib import asynccontextmanager
 from fastapi import APIRouter, FastAPI
 from fastapi.concurrency import run_in_threadpool
 
-from cloud import errors
+from cloud import answers
 from cloud.access.router import router as access_router
 from cloud.annotation.router import router as annotation_router
 from cloud.blobs.router import router as blobs_router
@@ -57,7 +57,7 @@ def create_app(settings: Settings) -> FastAPI:
 def application(hub: Hub) -> FastAPI:
     """The HTTP side of `hub`, whose start and stop are the caller's."""
     app = FastAPI(title="Argosy", version="0.1.0")
-    errors.install_handlers(app)
+    answers.install(app)
     state = app.state
     state.hub, state.settings, state.database = hub, hub.settings, hub.database
     state.blobs, state.counters, state.samples = hub.blobs, hub.counters, hub.samples

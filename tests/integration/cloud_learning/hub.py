@@ -12,7 +12,7 @@ from typing import Any
 from fastapi import FastAPI
 from fastapi.testclient import TestClient
 
-from cloud import errors
+from cloud import answers
 from cloud.access import service as access
 from cloud.access.principal import PrincipalKind, Role
 from cloud.annotation.router import router as annotation_router
@@ -105,7 +105,7 @@ def learning_hub(
     )
     importer = Importer(database, store, on_imported=registry.ensure_model)
     app = FastAPI()
-    errors.install_handlers(app)
+    answers.install(app)
     app.state.settings, app.state.database, app.state.blobs = settings, database, store
     app.state.importer, app.state.training = importer, runner
     for router in ROUTERS:

@@ -11,7 +11,7 @@ from fastapi.testclient import TestClient
 from rich.console import Console
 from typer.testing import CliRunner, Result
 
-from cloud import errors
+from cloud import answers
 from cloud.access import service as access
 from cloud.access.principal import PrincipalKind, Role
 from cloud.cli import client as cli_client
@@ -25,7 +25,7 @@ from tests.unit.cloud.rollouts.conftest import Hub
 @pytest.fixture
 def http(hub: Hub) -> TestClient:
     app = FastAPI()
-    errors.install_handlers(app)
+    answers.install(app)
     app.include_router(router, prefix="/api/v1")
     app.state.database = hub.database
     return TestClient(app)

@@ -1,0 +1,56 @@
+"""How the API says no: every error in one shape, `{"error": {"code", "message", "remedy"}}`."""
+
+from __future__ import annotations
+
+import logging
+from typing import Any
+
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import JSONResponse
+from starlette.exceptions import HTTPException
+
+from cloud.errors import HubError
+
+log = logging.getLogger(__name__)
+
+
+def error_body(code: str, message: str, remedy: str = "") -> dict[str, dict[str, str]]:
+    """The one shape in which the API says no."""
+    return {"error": {"code": code, "message": message, "remedy": remedy}}
+
+
+def install(app: FastAPI) -> None:
+    """Have `app` answer every error in the one shape."""
+    app.add_exception_handler(HubError, _on_hub_error)
+    app.add_exception_handler(RequestValidationError, _on_validation_error)
+    app.add_exception_handler(HTTPException, _on_http_error)
+    app.add_exception_handler(Exception, _on_fault)
+
+
+async def _on_hub_error(_: Request, error: Exception) -> JSONResponse:
+    assert isinstance(error, HubError)  # noqa: S101 - registered for this class
+    headers = {"WWW-Authenticate": "Bearer"} if error.http_status == 401 else None
+    body = error_body(error.code, error.message, error.remedy)
+    return JSONResponse(body, status_code=error.http_status, headers=headers)
+
+
+async def _on_validation_error(_: Request, error: Exception) -> JSONResponse:
+    assert isinstance(error, RequestValidationError)  # noqa: S101 - registered for this class
+    first: dict[str, Any] = error.errors()[0]
+    where = ".".join(str(part) for part in first["loc"]) or "request"
+    remedy = f"correct {where}; /docs describes the request"
+    return JSONResponse(error_body("invalid", f"{where}: {first['msg']}", remedy), status_code=422)
+
+
+async def _on_http_error(_: Request, error: Exception) -> JSONResponse:
+    assert isinstance(error, HTTPException)  # noqa: S101 - registered for this class
+    code = {404: "not_found", 405: "method_not_allowed"}.get(error.status_code, "http_error")
+    body = error_body(code, str(error.detail), "see /docs for what there is")
+    return JSONResponse(body, status_code=error.status_code, headers=error.headers)
+
+
+async def _on_fault(request: Request, error: Exception) -> JSONResponse:
+    log.error("fault in %s %s", request.method, request.url.path, exc_info=error)
+    body = error_body("fault", "the hub failed at this request", "see the hub's log")
+    return JSONResponse(body, status_code=500)

@@ -7,7 +7,7 @@ a text file that lists images, or several of these. The labels of `â€¦/images/â€
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -116,7 +116,6 @@ def read_folder(
             done += 1
             if progress:
                 progress(done, total)
-        _refuse_copies(images[split], problems)
     problems.stop_if_any()
     return FolderContent(names, tuple(images["train"]), tuple(images["val"]))
 
@@ -267,11 +266,3 @@ def _parse_labels(text: str, classes: int, name: str, problems: _Problems) -> tu
         except ValueError as error:
             problems.add(f"{name}:{number}", str(error))
     return tuple(boxes)
-
-
-def _refuse_copies(images: Iterable[FolderImage], problems: _Problems) -> None:
-    first: dict[str, str] = {}
-    for image in images:
-        known = first.setdefault(image.facts.sha256, image.name)
-        if known != image.name:
-            problems.add(image.name, f"is the same file as {known}; remove one of the two")

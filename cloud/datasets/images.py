@@ -69,7 +69,10 @@ def image_facts(data: bytes, limits: ImageLimits) -> ImageFacts:
         upright = ImageOps.exif_transpose(image)
         upright.load()
     except Image.DecompressionBombError as error:
-        raise ValueError(f"the image is too large to decode: {error}") from error
+        raise ValueError(
+            f"the image says more pixels than {limits.pixels_max} and is not decoded; store it "
+            "smaller, or remove it if that is not its size"
+        ) from error
     except (OSError, SyntaxError, EOFError, IndexError) as error:
         raise ValueError(
             f"not a whole image of the formats {', '.join(FORMATS)} "

@@ -166,16 +166,31 @@ def _plan(
     content: FolderContent, rules: SplitRules
 ) -> tuple[DatasetManifest, list[LeftOut], dict[str, FolderImage]]:
     """The manifest, who is left out of it, and the files behind it by digest."""
+    train, train_copies = distinct(content.train)
+    golden, golden_copies = distinct(content.val)
     try:
-        plan = plan_import(_candidates(content.train), _candidates(content.val), rules)
+        plan = plan_import(_candidates(train), _candidates(golden), rules)
     except ValueError as error:
         raise InvalidError(str(error), "nothing was registered") from error
-    chosen = [(content.train[index], split) for index, split in plan.splits.items()]
-    chosen += [(image, Split.GOLDEN) for image in content.val]
+    chosen = [(train[index], split) for index, split in plan.splits.items()]
+    chosen += [(image, Split.GOLDEN) for image in golden]
     manifest = manifests.build(
         content.class_names, [_item(image, split) for image, split in chosen]
     )
-    return manifest, plan.left_out, {image.facts.sha256: image for image, _split in chosen}
+    left_out = [*train_copies, *golden_copies, *plan.left_out]
+    return manifest, left_out, {image.facts.sha256: image for image, _split in chosen}
+
+
+def distinct(images: Sequence[FolderImage]) -> tuple[list[FolderImage], list[LeftOut]]:
+    """The images of one split, of several with the same bytes the first; the others listed."""
+    first: dict[str, FolderImage] = {}
+    copies = []
+    for image in images:
+        kept = first.setdefault(image.facts.sha256, image)
+        if kept is not image:
+            labels = "labelled alike" if kept.boxes == image.boxes else "labelled otherwise"
+            copies.append(LeftOut(image.name, kept.name, 0, f"the same file, {labels}"))
+    return list(first.values()), copies
 
 
 def _candidates(images: Sequence[FolderImage]) -> list[Candidate]:

@@ -114,8 +114,13 @@ def look(session: Session, rollout: Rollout) -> tuple[RolloutView, list[DeviceVi
 
 
 def _device_view(rollout: Rollout, row: Execution, device: Device, newer: bool) -> DeviceView:
+    """What the planner needs of a device. Its report and desired state are parsed only
+    where the answer hangs on them: a fleet at rest costs little."""
     state = ExecutionState(row.state)
     waiting = row.started_at is None and row.wave <= rollout.wave
+    running_digest = _running_digest(rollout, row, device)
+    moving = row.started_at is not None and state not in TERMINAL_EXECUTION_STATES
+    asked = moving or running_digest not in (None, row.digest)
     reported = fleet.reported(device) if waiting else None
     return DeviceView(
         device_id=row.device_id,
@@ -126,11 +131,11 @@ def _device_view(rollout: Rollout, row: Execution, device: Device, newer: bool) 
         step_at=row.step_at,
         ended_at=row.ended_at,
         digest=row.digest,
-        owned=row.started_at is not None and _desired_of(rollout, device) is not None,
+        owned=asked and _desired_of(rollout, device) is not None,
         newer=newer,
         acknowledged=row.acknowledged,
         diverged=row.diverged,
-        running_digest=_running_digest(rollout, row, device),
+        running_digest=running_digest,
         capabilities=reported.capabilities if reported else None,
     )
 
@@ -143,22 +148,29 @@ def _desired_of(rollout: Rollout, device: Device) -> SlotDesired | None:
 
 
 def _running_digest(rollout: Rollout, row: Execution, device: Device) -> str | None:
-    """What the device runs by a report that it made after the execution's end. Both
+    """What a device that had succeeded runs by a report that it made after that. Both
     times are the device's own, so its clock need not agree with the hub's."""
+    if row.state != ExecutionState.SUCCEEDED.value:
+        return None
     running = device.running.get(rollout.model)
-    if running in (None, row.digest) or row.device_ended_at is None:
+    if running in (None, row.digest):
         return running
     reported = fleet.reported(device)
-    later = reported is not None and reported.reported_at > row.device_ended_at
+    at = row.device_ended_at
+    later = reported is not None and at is not None and reported.reported_at > at
     return running if later else None
 
 
 def _settled(rollout: Rollout, devices: Sequence[DeviceView]) -> bool:
-    """Whether nothing can follow any more: it has ended and holds no device's slot."""
+    """Whether nothing can follow any more: it has ended, and newer rollouts have the
+    devices on which it succeeded."""
     if rollout.state == RolloutState.STOPPED.value:
         return True
-    ended = rollout.state == RolloutState.FINISHED.value
-    return ended and not any(device.owned or device.open for device in devices)
+    standing = any(
+        device.open or (device.state is ExecutionState.SUCCEEDED and not device.newer)
+        for device in devices
+    )
+    return rollout.state == RolloutState.FINISHED.value and not standing
 
 
 def act(session: Session, rollout: Rollout, action: Action, now: float) -> None:

@@ -33,10 +33,23 @@ def number_of(picture: Image) -> int:
 
 
 class MjpegCamera:
-    """Serves pictures 0, 1, 2, … to each connection, `per_connection` of them at most."""
+    """Serves pictures 0, 1, 2, … to each connection, `per_connection` of them at most.
 
-    def __init__(self, per_connection: int, fps: float = 100.0, frozen: bool = False) -> None:
+    With `hangs` it then says nothing more and keeps the connection; the picture at
+    `broken_index` is no JPEG.
+    """
+
+    def __init__(
+        self,
+        per_connection: int,
+        fps: float = 100.0,
+        *,
+        frozen: bool = False,
+        hangs: bool = False,
+        broken_index: int = -1,
+    ) -> None:
         self.per_connection, self.period_s, self.frozen = per_connection, 1 / fps, frozen
+        self.hangs, self.broken_index = hangs, broken_index
         self.tokens: list[str] = []
         self.stopping = threading.Event()
 
@@ -57,11 +70,16 @@ def serving(camera: MjpegCamera) -> Iterator[str]:
 
         def _send_all(self) -> None:
             for index in range(camera.per_connection):
-                _, data = cv2.imencode(".jpg", numbered(0 if camera.frozen else index))
+                picture = numbered(0 if camera.frozen else index)
+                data = cv2.imencode(".jpg", picture)[1].tobytes()
+                if index == camera.broken_index:
+                    data = b"no picture" * 20
                 head = f"--edge\r\nContent-Type: image/jpeg\r\nContent-Length: {len(data)}\r\n\r\n"
-                self.wfile.write(head.encode() + data.tobytes() + b"\r\n")
+                self.wfile.write(head.encode() + data + b"\r\n")
                 if camera.stopping.wait(camera.period_s):
                     return
+            if camera.hangs:
+                camera.stopping.wait()
 
         def log_message(self, format: str, *args: Any) -> None:
             """Stay silent."""

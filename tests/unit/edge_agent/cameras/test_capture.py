@@ -136,12 +136,21 @@ def test_a_lost_stream_is_opened_again() -> None:
         assert watched.seen(CameraState.BACKING_OFF)
 
 
+@pytest.mark.parametrize("camera", [MjpegCamera(5, hangs=True), MjpegCamera(50, broken_index=5)])
+def test_a_stream_that_hangs_or_breaks_is_opened_again(camera: MjpegCamera) -> None:
+    limits = CaptureLimits(backoff_base_s=0.01, backoff_cap_s=0.02, read_timeout_s=0.5)
+    with serving(camera) as url, capturing(CameraSpec("a", url, "tiny", live=False), limits) as w:
+        frames = w.frames(10)
+        assert [number_of(f.image) for f in frames] == [f.index for f in frames]
+        assert [f.index for f in frames] == [0, 1, 2, 3, 4] * 2
+        assert any(state is CameraState.BACKING_OFF and url in detail for state, detail in w.states)
+
+
 def test_a_live_stream_is_thinned_to_the_rate_asked_for() -> None:
     camera = MjpegCamera(per_connection=10_000, fps=100)
-    spec = CameraSpec("a", "", "tiny", fps_max=20, live=False)
     with (
         serving(camera) as url,
-        capturing(CameraSpec("a", url, spec.slot, fps_max=20, live=False)) as watched,
+        capturing(CameraSpec("a", url, "tiny", fps_max=20, live=False)) as watched,
     ):
         frames = watched.frames(11)
     assert frames[-1].captured_monotonic - frames[0].captured_monotonic >= 10 / 20 * 0.8

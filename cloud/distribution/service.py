@@ -21,7 +21,7 @@ class TrustService:
 
     def __init__(self, repository: TrustRepository) -> None:
         self._repository = repository
-        self._published: set[str] = set()
+        self._handed_out: set[str] = set()
 
     def reconcile(self, session: Session) -> None:
         """Make the repository where there is none, and name every build of the registry."""
@@ -47,19 +47,18 @@ class TrustService:
 
     def publish(self, publisher: Publisher) -> None:
         """Publish every file, the index last, and clear the ones that are no more."""
-        messages = self.standing_messages()
-        for topic, payload in messages:
+        before = self._handed_out
+        for topic, payload in self.standing_messages():
             publisher.publish(topic, payload)
-        names = {topic.filename for topic, _ in messages}
-        for gone in sorted(self._published - names):
+        for gone in sorted(before - self._handed_out):
             publisher.publish(Topic(Kind.TRUST, filename=gone), b"")
-        self._published = names
 
     def standing_messages(self) -> list[tuple[Topic, bytes]]:
         """What a broker must hold: the files of the repository and their index."""
         files = self._repository.files()
         messages = [(Topic(Kind.TRUST, filename=n), data) for n, data in files.items()]
         index = Topic(Kind.TRUST, filename=TRUST_INDEX_FILENAME)
+        self._handed_out = set(files)
         return [*messages, (index, encode(index_of(files)))]
 
 

@@ -1,15 +1,15 @@
 #!/bin/sh
 # Enrol each device that has no configuration yet: `line-N` watches `camera-N`.
 set -eu
-agents=${AGENTS:-/agents} data=${DATA:-/data} hub=${HUB:-http://hub:8000}
+devices=${DEVICES:-/devices} data=${DATA:-/data} hub=${HUB:-http://hub:8000}
 for device in "$@"; do
-    config=$agents/$device.toml
+    config=$devices/$device/agent.toml
     [ -f "$config" ] && continue
     argosy device enrol "$device" --data "$data" --url "$hub" --model factory \
-        --device-data "${DEVICE_DATA:-/data}" --label "line=${device#line-}" --out "$config.new" \
+        --device-data . --label "line=${device#line-}" --out "$config.new" \
         --camera "belt=http://camera-${device#line-}:8080/stream:factory"
     password=$(python -c 'import json, sys; print(json.load(open(sys.argv[1]))[sys.argv[2]])' \
-        "$agents/broker.json" "$device")
+        "$data/broker.json" "$device")
     sed -i "/^\[mqtt\]/a username = \"$device\"\npassword = \"$password\"" "$config.new"
     mv "$config.new" "$config"
 done

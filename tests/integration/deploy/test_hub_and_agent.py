@@ -83,20 +83,20 @@ def enrolled(tmp_path: Path, broker: ShippedBroker, hub_url: str) -> Path:
     (shims / "argosy").write_text(f"#!/bin/sh\nexec '{sys.executable}' -c '{ARGOSY}' \"$@\"\n")
     (shims / "argosy").chmod(0o755)
     (shims / "python").symlink_to(sys.executable)
-    (tmp_path / "broker.json").write_text(json.dumps(broker.passwords))
+    (tmp_path / "data" / "broker.json").write_text(json.dumps(broker.passwords))
+    (tmp_path / "devices" / "line-1").mkdir(parents=True)
     environment = {
         **os.environ,
         "PATH": f"{shims}:{os.environ['PATH']}",
-        "AGENTS": str(tmp_path),
+        "DEVICES": str(tmp_path / "devices"),
         "DATA": str(tmp_path / "data"),
         "HUB": hub_url,
-        "DEVICE_DATA": str(tmp_path / "agent"),
         "PYTHONPATH": str(ROOT),
     }
     script = ROOT / "deploy" / "trial" / "enrol.sh"
     for _ in range(2):  # a second time changes nothing
         subprocess.run(["sh", str(script), "line-1"], env=environment, check=True, timeout=60)
-    return tmp_path / "line-1.toml"
+    return tmp_path / "devices" / "line-1" / "agent.toml"
 
 
 def test_hub_and_agent_work_over_the_shipped_broker(

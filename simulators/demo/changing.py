@@ -116,7 +116,8 @@ def _set_harvest(story: Story, device: str, *, enabled: bool, per_hour: float, b
         "images_per_hour": per_hour,
         "images_burst": burst,
         "bytes_per_hour": 2e9,
-        "random_share": 0.15,
+        "random_share": story.plan.random_share,
+        "uncertainty_min": story.plan.uncertainty_min,
     }
     story.hub.put(f"/devices/{device}/desired", {"harvest": policy})
 

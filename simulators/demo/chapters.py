@@ -8,9 +8,10 @@ from simulators.demo.plan import LINE_2
 from simulators.demo.story import Step
 
 STEPS = (
-    Step("render", "Render the first images, open the cameras", opening.render_datasets),
-    Step("enrol", "Import data sets, enrol devices, start agents", opening.open_shop),
+    Step("render", "Render the first images", opening.render_datasets),
+    Step("import", "Import them as data sets", opening.import_datasets),
     Step("learn", "Train the factory's detector from nothing", learning.learn_factory),
+    Step("enrol", "Open the cameras, enrol the devices", opening.open_shop),
     Step("rollout-factory", "Roll it out to both lines", changing.roll_out_factory),
     Step("learn-shelf", "Train the shelf's detector", learning.await_shelf),
     Step("rollout-shelf", "Roll it out to the shelf", changing.roll_out_shelf),

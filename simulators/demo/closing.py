@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +18,7 @@ def collect(story: Story) -> str:
     hub, record = story.hub, story.record
     record.events = sorted(hub.items("/events", since=record.started_at), key=lambda e: e["at"])
     record.samples = [
-        {key: sample.get(key) for key in ("id", "device", "camera", "frame_id", "reason")}
+        {key: sample.get(key) for key in ("id", "device_id", "camera", "frame_id", "reason")}
         for sample in hub.items("/samples", since=record.started_at)
     ]
     record.devices = [
@@ -35,7 +34,7 @@ def collect(story: Story) -> str:
     ]
     record.counters = {
         "ingest": hub.get("/ingest/counters"),
-        "stored": _stored(hub, record.started_at),
+        "stored": _stored(hub),
     }
     return f"{len(record.events)} events, {len(record.samples)} samples"
 
@@ -61,19 +60,18 @@ def fetch_bundles(story: Story) -> dict[str, Path]:
     }
 
 
-def _stored(hub: Hub, since: float) -> list[dict[str, Any]]:
+def _stored(hub: Hub) -> list[dict[str, Any]]:
     """Every sequenced row that the hub holds: (device, stream, epoch, first, last)."""
     streams = {"telemetry": "/telemetry/windows", "events": "/events", "samples": "/samples"}
-    rows = []
+    rows: list[dict[str, Any]] = []
     for stream, path in streams.items():
-        with contextlib.suppress(KeyError):
-            rows += [_row(stream, item) for item in hub.items(path, since=since)]
+        rows += [_row(stream, item) for item in hub.items(path)]
     return rows
 
 
 def _row(stream: str, item: dict[str, Any]) -> dict[str, Any]:
     return {
-        "device": item["device"],
+        "device": item["device_id"],
         "stream": stream,
         "epoch": item["epoch"],
         "first": item["sequence"],

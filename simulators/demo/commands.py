@@ -126,7 +126,7 @@ class Tools:
 
     def __call__(self, name: str, arguments: Sequence[str]) -> str:
         """Run it to its end and return what it wrote. Raises ProcessEnded."""
-        self._processes.start(name, self.MODULES[name], *arguments)
+        self._processes.start(name, self.MODULES[name], *arguments, ends=True)
         return self._processes.finish(name, TOOL_S).read_text()
 
 

@@ -191,7 +191,7 @@ def _series(
 def _unproven(record: Record, watched: Watched, found: Sequence[Pair]) -> int:
     proven: dict[str, float] = {}
     for event in record.events:
-        execution = event.get("execution") or {}
-        if event["device"] == watched.device and execution.get("state") == "SWAPPING":
-            proven.setdefault(execution["bundle_digest"], event["at"])
+        detail = event["detail"]
+        if event["device_id"] == watched.device and detail.get("state") == "SWAPPING":
+            proven.setdefault(detail["bundle_digest"], event["at"])
     return len(digests.before_proof((p.output for p in found), proven))

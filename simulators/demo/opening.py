@@ -45,9 +45,8 @@ def render_datasets(story: Story) -> str:
             "simulators",
             *("dataset", scene, str(story.folders.dataset(scene)), "--seed", str(story.plan.seed)),
             *("--train", str(images.train), "--val", str(images.val)),
+            ends=True,
         )
-    for place in PLACES:
-        _start_camera(story, place)
     total = sum(i.train + i.val for i in story.plan.images.values())
     names = [f"dataset-{scene}" for scene in story.plan.images]
 
@@ -65,15 +64,28 @@ def render_datasets(story: Story) -> str:
     return f"{total} images of {len(names)} scenes"
 
 
-def open_shop(story: Story) -> str:
-    """Declare the models, import the data sets, enrol the devices and start their agents."""
+def import_datasets(story: Story) -> str:
+    """Have the hub import the data sets and make a model of each."""
+    imports = []
     for scene in story.plan.images:
-        story.hub.post(
-            "/models", {"name": scene, "class_names": list(SCENES[scene](0).class_names)}
-        )
-        folder = story.folders.dataset(scene).resolve()
-        body = {"folder": str(folder), "model": scene}
-        story.hub.post(f"/datasets/{scene}/import", body)
+        body = {
+            "folder": str(story.folders.dataset(scene).resolve()),
+            "model": scene,
+            "golden_frames_released": True,
+        }
+        imports.append(story.hub.post(f"/datasets/{scene}/import", body)["id"])
+    story.wait(
+        "the imported data sets",
+        lambda: all(_imported(story, import_id) for import_id in imports),
+        PROCESS_START_S,
+    )
+    return ", ".join(story.plan.images)
+
+
+def open_shop(story: Story) -> str:
+    """Open the cameras, enrol the devices and start their agents."""
+    for place in PLACES:
+        _start_camera(story, place)
     for site in dict.fromkeys(place.site for place in PLACES):
         story.hub.post("/sites", {"name": site})
     for place in PLACES:
@@ -83,12 +95,14 @@ def open_shop(story: Story) -> str:
         lambda: all(d["presence"] == "online" for d in story.hub.items("/devices")),
         PROCESS_START_S,
     )
-    story.wait(
-        "the imported data sets",
-        lambda: {d["name"] for d in story.hub.items("/datasets")} >= set(story.plan.images),
-        PROCESS_START_S,
-    )
     return f"{len(PLACES)} devices online at {story.address.url}"
+
+
+def _imported(story: Story, import_id: str) -> bool:
+    found = story.hub.get(f"/imports/{import_id}")
+    if found["state"] == "FAILED":
+        raise StoryFailed(f"import of {found['folder']}: {found['error']}")
+    return bool(found["state"] == "SUCCEEDED")
 
 
 def _start_camera(story: Story, place: Place) -> None:

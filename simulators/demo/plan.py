@@ -93,11 +93,14 @@ class Plan:
     harvest_images: int
     harvest_other_images: int
     harvest_per_s: float
+    random_share: float
+    """Of the harvest: a version that sees nothing at all in a frame has no doubt about it."""
+    uncertainty_min: float
     rehearsal_images: int
     """Images of the first data set that a retraining sees again."""
     harvest_timeout_s: float
     total_s_max: float
-    drift: Drift = field(default_factory=lambda: Drift(lighting=0.5, packaging=0.5))
+    drift: Drift = field(default_factory=lambda: Drift(lighting=0.4, packaging=0.4))
     fps: float = 10.0
     soak_s: float = 2.0
     probation_s: float = 3.0
@@ -114,13 +117,15 @@ FULL = Plan(
     name="full",
     seed=0,
     images={FACTORY: Images(400, 40), SHELF: Images(240, 40)},
-    first={FACTORY: Recipe(8, 0.002, 0.5), SHELF: Recipe(4, 0.002, 0.5)},
+    first={FACTORY: Recipe(8, 0.002, 0.5), SHELF: Recipe(6, 0.002, 0.5)},
     again=Recipe(5, 0.0015, 0.3),
     watch_s=24.0,
     drifted_s=20.0,
     harvest_images=90,
     harvest_other_images=6,
-    harvest_per_s=3.5,
+    harvest_per_s=4.0,
+    random_share=0.3,
+    uncertainty_min=0.2,
     rehearsal_images=160,
     harvest_timeout_s=40.0,
     total_s_max=480.0,
@@ -129,7 +134,7 @@ FAST = replace(
     FULL,
     name="fast",
     images={FACTORY: Images(240, 30), SHELF: Images(160, 30)},
-    first={FACTORY: Recipe(5, 0.003, 0.5), SHELF: Recipe(3, 0.002, 0.5)},
+    first={FACTORY: Recipe(9, 0.003, 0.5), SHELF: Recipe(6, 0.002, 0.5)},
     again=Recipe(4, 0.0015, 0.3),
     watch_s=12.0,
     drifted_s=10.0,

@@ -33,7 +33,7 @@ class Process:
     name: str
     popen: subprocess.Popen[bytes]
     log: Path
-    expected_to_end: bool = False
+    ends: bool = False
 
     @property
     def pid(self) -> int:
@@ -54,9 +54,12 @@ class Supervisor:
         self._environment = {**os.environ, **(environment or {})}
         self._running: dict[str, Process] = {}
 
-    def start(self, name: str, module: str, *arguments: str, nice: int = 0) -> Process:
-        """Start `python -m module arguments…`, its output in `<logs>/<name>.log`."""
-        leash = [sys.executable, "-m", "cloud.leash", str(os.getpid()), str(nice)]
+    def start(self, name: str, module: str, *arguments: str, ends: bool = False) -> Process:
+        """Start `python -m module arguments…`, its output in `<logs>/<name>.log`.
+
+        `ends` says that it is to end by itself.
+        """
+        leash = [sys.executable, "-m", "cloud.leash", str(os.getpid()), "0"]
         log = self._logs / f"{name}.log"
         with log.open("wb") as output:
             popen = subprocess.Popen(
@@ -67,15 +70,13 @@ class Supervisor:
                 env=self._environment,
                 start_new_session=True,
             )
-        process = Process(name, popen, log)
+        process = Process(name, popen, log, ends)
         self._running[name] = process
         return process
 
     def ended(self, name: str) -> bool:
         """Whether a process that is to end by itself has done so."""
-        process = self._running[name]
-        process.expected_to_end = True
-        return process.popen.poll() is not None
+        return self._running[name].popen.poll() is not None
 
     def finish(self, name: str, timeout_s: float) -> Path:
         """Wait until a process ends well; its log.
@@ -103,7 +104,7 @@ class Supervisor:
             ProcessEnded: one is not; the text has the end of its log.
         """
         for process in self._running.values():
-            if not process.expected_to_end and process.popen.poll() is not None:
+            if not process.ends and process.popen.poll() is not None:
                 raise ProcessEnded(
                     f"{process.name} ended by itself with status {process.popen.returncode}; "
                     f"the end of {process.log}:\n{process.tail()}"

@@ -16,6 +16,8 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
+from protocol.windows import WindowStats
+
 HAPPENED_LINES = 9
 _SPARKS = "▁▂▃▄▅▆▇█"
 _MARKS = {"waiting": "[dim]·[/]", "running": "[cyan]▶[/]", "done": "[green]✓[/]"}
@@ -34,11 +36,13 @@ class CameraView:
 
     def take(self, row: dict[str, Any]) -> None:
         """Take in one telemetry window as the hub lists it."""
+        stats = WindowStats.model_validate(row["stats"])
         self.window_end = float(row["window_end"])
         self.digest = row["bundle_digest"]
-        self.frames += int(row["frames_inferred"])
-        if row["mean_confidence"] is not None:
-            self.confidences.append(float(row["mean_confidence"]))
+        self.frames += stats.frames_inferred
+        confidence = stats.mean_confidence()
+        if confidence is not None:
+            self.confidences.append(confidence)
 
     @property
     def confidence(self) -> float | None:

@@ -25,7 +25,7 @@ class Watcher:
     screen: Screen
     cameras: dict[str, str]
     since: float
-    _seen: set[Any] = field(default_factory=set)
+    _seen: set[int] = field(default_factory=set)
     _views: dict[str, CameraView] = field(default_factory=dict)
     _next_look: float = 0.0
 
@@ -45,13 +45,10 @@ class Watcher:
 
     def _look_at_events(self) -> None:
         for event in self.hub.items("/events", since=self.since):
-            key = (event["device"], event["epoch"], event["sequence"])
-            if key in self._seen:
+            if event["id"] in self._seen:
                 continue
-            self._seen.add(key)
-            told = tell(event)
-            if told:
-                self.screen.say(event["device"], told)
+            self._seen.add(event["id"])
+            self.screen.say(event["device_id"], tell(event))
 
     def _look_at_camera(self, camera: str, device: str) -> None:
         view = self._views.setdefault(
@@ -66,13 +63,10 @@ class Watcher:
 
 
 def tell(event: dict[str, Any]) -> str:
-    """An event in a few words, empty for what nobody needs to read."""
-    if event.get("execution"):
-        execution = event["execution"]
-        reason = execution.get("reason") or ""
-        return f"{execution['state']} {execution['bundle_digest'][:10]} {reason}".rstrip()
-    if event.get("camera"):
-        return f"camera {event['camera']['state']}"
-    if event.get("alert"):
-        return f"{event['alert']['name']}: {event['alert']['text']}"
-    return ""
+    """An event in a few words."""
+    detail = event["detail"]
+    if event["kind"] == "execution":
+        return f"{detail['state']} {detail['bundle_digest'][:10]} {detail['reason']}".rstrip()
+    if event["kind"] == "camera":
+        return f"camera {detail['state']}"
+    return f"{detail['name']}: {detail['text']}"

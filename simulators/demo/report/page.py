@@ -97,10 +97,10 @@ def _passages(record: Record) -> list[dict[str, Any]]:
     names = {made.digest: f"{made.model} v{made.number}" for made in record.versions}
     found: dict[tuple[str, str], list[tuple[float, str]]] = {}
     for event in record.events:
-        execution = event.get("execution")
-        if execution:
-            key = (names.get(execution["bundle_digest"], "?"), event["device"])
-            found.setdefault(key, []).append((event["at"], execution["state"]))
+        if event["kind"] == "execution":
+            detail = event["detail"]
+            key = (names.get(detail["bundle_digest"], "?"), event["device_id"])
+            found.setdefault(key, []).append((event["at"], detail["state"]))
     return [
         {
             "build": build,

@@ -71,9 +71,7 @@ def make_run(folder: Path, plan: Plan = FAST) -> Record:
         _write_outbox(record, watched)
     record.windows = {"before": (START + 4, START + 22), "under": (START + 26, START + 40)}
     record.windows["after"] = (START + SWAP_AT + 4, START + END_AT)
-    record.samples = [
-        {"frame_id": f"t-{LINE_2}-{n}", "camera": LINE_2} for n in range(210, 250, 2)
-    ]
+    record.samples = [{"frame_id": f"t-{LINE_2}-{n}", "camera": LINE_2} for n in range(210, 250, 2)]
     _write_story(record)
     return record
 
@@ -191,9 +189,9 @@ def _write_story(record: Record) -> None:
             passages.append((START + SWAP_AT - 3, DIGESTS[RETRAINED]))
         for begin, digest in passages:
             for n, state in enumerate(states):
-                execution = {"state": state, "bundle_digest": digest}
-                event = {"device": watched.device, "at": begin + n, "execution": execution}
-                record.events.append(event)
+                detail = {"state": state, "bundle_digest": digest}
+                event = {"device_id": watched.device, "at": begin + n, "kind": "execution"}
+                record.events.append(event | {"detail": detail})
 
 
 def _replay(record: Record, after: dict[str, list[Pair]], skill: Skill) -> Replay:

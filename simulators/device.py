@@ -1,0 +1,393 @@
+"""A device that speaks the real protocol and sees nothing: for fleets larger than one machine.
+
+`VirtualDevice` is the device without any IO: it is told what arrives and what time it is,
+and says what it would publish. It downloads builds for real, chunk by chunk with digests
+checked, walks through the execution states as an agent does, and keeps what must arrive
+until it is acknowledged. `simulators.fleet` gives many of them their connections.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterable
+from dataclasses import dataclass, field, fields
+
+from pydantic import BaseModel
+
+from protocol import chunks
+from protocol.builds import Capabilities, Format, Precision, RuntimeCapability
+from protocol.bundles import Manifest, read_manifest
+from protocol.errors import ProtocolError
+from protocol.machine import advance
+from protocol.messages import (
+    Acks,
+    BlobWant,
+    Desired,
+    EventReport,
+    ExecutionReport,
+    Presence,
+    Reported,
+    SlotDesired,
+    SlotReported,
+    TelemetryReport,
+    Wants,
+    encode,
+)
+from protocol.states import (
+    BEFORE_EXCHANGE,
+    EXECUTION_TABLE,
+    TERMINAL_EXECUTION_STATES,
+    ExecutionEvent,
+    ExecutionState,
+)
+from protocol.topics import PATTERNS, Kind, Topic
+from protocol.windows import ClassStats, WindowStats
+from simulators.memory_outbox import MemoryOutbox
+
+AGENT_VERSION = "virtual-1"
+WANT_AGAIN_S = 3.0
+REPORT_EVERY_S = 30.0
+_FRAMES_PER_S = 10
+
+_NEXT = {
+    ExecutionState.QUEUED: ExecutionEvent.DOWNLOAD_STARTED,
+    ExecutionState.DOWNLOADED: ExecutionEvent.VERIFY_PASSED,
+    ExecutionState.VERIFIED: ExecutionEvent.PROOF_STARTED,
+    ExecutionState.PROVING: ExecutionEvent.PREPARE_FINISHED,
+    ExecutionState.PREPARED: ExecutionEvent.SWAP_STARTED,
+    ExecutionState.SWAPPING: ExecutionEvent.EXCHANGED,
+    ExecutionState.PROBATION: ExecutionEvent.PROBATION_PASSED,
+    ExecutionState.COMMITTING: ExecutionEvent.COMMITTED,
+}
+
+
+@dataclass(frozen=True)
+class Dials:
+    """How well a device does.
+
+    Attributes:
+        offline: share of the time for which it is away, `offline_s` at a time.
+        slow: factor on `step_s`, the time that each step of an update takes.
+        failing: probability that an update fails in its proof.
+    """
+
+    offline: float = 0.0
+    offline_s: float = 10.0
+    slow: float = 1.0
+    step_s: float = 0.1
+    failing: float = 0.0
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.offline < 1 or not 0 <= self.failing <= 1:
+            raise ValueError("offline is a share below 1 and failing one up to 1")
+        if any(getattr(self, f.name) < 0 for f in fields(self)):
+            raise ValueError("no dial is negative")
+
+
+@dataclass(frozen=True)
+class Outgoing:
+    """Something to publish, at QoS 1."""
+
+    topic: Topic
+    payload: bytes
+
+    @property
+    def retained(self) -> bool:
+        return PATTERNS[self.topic.kind].retained
+
+
+@dataclass
+class _Download:
+    """A blob on its way: which chunks are still to come. Without a list, a manifest."""
+
+    sha256: str
+    missing: set[int]
+    ref: chunks.BlobRef | None = None
+    parts: dict[int, bytes] = field(default_factory=dict)
+
+
+@dataclass
+class _Passage:
+    """One attempt at one slot's build."""
+
+    slot: str
+    desired: SlotDesired
+    state: ExecutionState
+    due: float
+    fails: bool
+    downloads: dict[str, _Download]
+    manifest: Manifest | None = None
+    wants_due: float = 0.0
+
+
+class VirtualDevice:
+    """One device. `rng` decides its mishaps and its names for epoch and boot."""
+
+    def __init__(
+        self, device_id: str, slots: Iterable[str], dials: Dials, rng: random.Random
+    ) -> None:
+        self.device_id = device_id
+        self.dials = dials
+        self.boot_id = f"{rng.getrandbits(64):016x}"
+        self.session_epoch = 0
+        self.generation = 0
+        self.running: dict[str, SlotDesired | None] = dict.fromkeys(slots)
+        self.executed: list[tuple[str, ExecutionState]] = []
+        """Digest and terminal state of every update so far."""
+        self._rng = rng
+        self._passages: dict[str, _Passage] = {}
+        self._attempted: dict[str, tuple[str, str | None, int]] = {}
+        self.outbox = MemoryOutbox(device_id, f"{rng.getrandbits(128):032x}")
+        self._window_s = 60.0
+        self._window_start: float | None = None
+        self._report_due = 0.0
+
+    # ---- the connection ------------------------------------------------------------------
+
+    def begin_session(self) -> Outgoing:
+        """Count a new connection up; the will to leave with the broker."""
+        self.session_epoch += 1
+        return self.presence("offline")
+
+    def connected(self, now: float) -> list[Outgoing]:
+        """What to say first: online, what runs, and all that was never acknowledged."""
+        self.outbox.send_again()
+        self._report_due = now
+        return [self.presence("online"), *self.tick(now)]
+
+    def wanted_blobs(self) -> set[str]:
+        """Digests of the blobs whose chunks it listens for."""
+        return {sha for p in self._passages.values() for sha, d in p.downloads.items() if d.missing}
+
+    # ---- what arrives --------------------------------------------------------------------
+
+    def desired(self, desired: Desired, now: float) -> None:
+        """Take in a desired state; an older generation is ignored."""
+        if desired.generation < self.generation:
+            return
+        self.generation = desired.generation
+        self._window_s = desired.telemetry_window_s
+        for slot, wanted in desired.slots.items():
+            attempt = (wanted.bundle_digest, wanted.rollout_id, wanted.attempt)
+            if slot in self.running and self._attempted.get(slot) != attempt:
+                self._begin(slot, wanted, attempt, now)
+        self._report_due = now
+
+    def chunk(self, sha256: str, index: int, data: bytes) -> None:
+        """Take in a chunk; one that does not match its digest is dropped."""
+        for passage in self._passages.values():
+            download = passage.downloads.get(sha256)
+            if download is None or index not in download.missing:
+                continue
+            try:
+                if download.ref is not None:
+                    chunks.verify_chunk(download.ref, index, data)
+                else:
+                    download.parts[index] = data
+                download.missing.discard(index)
+                if not download.missing and download.ref is None:
+                    self._read_manifest(passage, download)
+            except ProtocolError:
+                continue
+
+    def acks(self, acks: Acks) -> None:
+        """Forget what the hub has stored."""
+        self.outbox.acknowledge(acks)
+
+    # ---- what goes out -------------------------------------------------------------------
+
+    def tick(self, now: float) -> list[Outgoing]:
+        """Move on to `now`; what to publish."""
+        outgoing: list[Outgoing] = []
+        for passage in list(self._passages.values()):
+            outgoing += self._move(passage, now)
+        self._watch(now)
+        if now >= self._report_due:
+            self._report_due = now + REPORT_EVERY_S
+            outgoing.append(self._out(Kind.REPORTED, self._reported(now)))
+        return outgoing + [self._out(Kind(name), m) for name, m in self.outbox.due(now)]
+
+    def _begin(
+        self, slot: str, wanted: SlotDesired, attempt: tuple[str, str | None, int], now: float
+    ) -> None:
+        current = self._passages.get(slot)
+        if current is not None and current.state not in BEFORE_EXCHANGE:
+            return  # looked at again when it has ended
+        if current is not None:
+            self._advance(current, ExecutionEvent.NEWER_DESIRED, now)
+        self._attempted[slot] = attempt
+        count = -(-wanted.manifest_bytes // chunks.CHUNK_BYTES)
+        passage = _Passage(
+            slot,
+            wanted,
+            ExecutionState.QUEUED,
+            due=now + self._step_s(),
+            fails=self._rng.random() < self.dials.failing,
+            downloads={
+                wanted.bundle_digest: _Download(wanted.bundle_digest, set(range(count))),
+            },
+        )
+        self._passages[slot] = passage
+        running = self.running[slot]
+        self._note(passage, "", now)
+        if running is not None and running.bundle_digest == wanted.bundle_digest:
+            self._advance(passage, ExecutionEvent.ALREADY_RUNNING, now)
+
+    def _move(self, passage: _Passage, now: float) -> list[Outgoing]:
+        if passage.state is ExecutionState.DOWNLOADING:
+            if passage.manifest is None or any(d.missing for d in passage.downloads.values()):
+                return self._wants(passage, now)
+            self._advance(passage, ExecutionEvent.DOWNLOAD_FINISHED, now)
+        elif now >= passage.due:
+            failed = passage.state is ExecutionState.PROVING and passage.fails
+            event = ExecutionEvent.ERROR if failed else _NEXT[passage.state]
+            self._advance(passage, event, now, "dialled to fail" if failed else "")
+        return []
+
+    def _wants(self, passage: _Passage, now: float) -> list[Outgoing]:
+        missing = [d for d in passage.downloads.values() if d.missing]
+        if now < passage.wants_due or not missing:
+            return []
+        passage.wants_due = now + WANT_AGAIN_S
+        wants = tuple(
+            BlobWant(sha256=d.sha256, ranges=chunks.to_ranges(d.missing)) for d in missing
+        )
+        return [self._out(Kind.WANTS, Wants(device_id=self.device_id, blobs=wants))]
+
+    def _read_manifest(self, passage: _Passage, download: _Download) -> None:
+        raw = b"".join(download.parts[i] for i in sorted(download.parts))
+        try:
+            passage.manifest = read_manifest(raw, download.sha256)
+        except ProtocolError:
+            download.missing = set(download.parts)
+            download.parts.clear()
+            raise
+        for entry in passage.manifest.files:
+            everything = set(range(len(entry.blob.chunks)))
+            passage.downloads[entry.blob.sha256] = _Download(
+                entry.blob.sha256, everything, entry.blob
+            )
+        passage.wants_due = 0.0
+
+    def _advance(
+        self, passage: _Passage, event: ExecutionEvent, now: float, reason: str = ""
+    ) -> None:
+        passage.state = advance(EXECUTION_TABLE, passage.state, event)
+        if passage.state is ExecutionState.PROBATION:
+            self.running[passage.slot] = passage.desired
+            passage.due = now + passage.desired.probation_s
+        else:
+            passage.due = now + self._step_s()
+        self._note(passage, reason, now)
+        if passage.state in TERMINAL_EXECUTION_STATES:
+            del self._passages[passage.slot]
+            self.executed.append((passage.desired.bundle_digest, passage.state))
+
+    def _note(self, passage: _Passage, reason: str, now: float) -> None:
+        execution = self._execution(passage, reason)
+        self.outbox.append(
+            "events", lambda numbered: EventReport(**numbered, at=now, execution=execution)
+        )
+        self._report_due = now
+
+    def _watch(self, now: float) -> None:
+        """Close a telemetry window when it is over."""
+        if self._window_start is None or not any(self.running.values()):
+            self._window_start = now
+            return
+        if now - self._window_start < self._window_s:
+            return
+        for slot, build in self.running.items():
+            if build is not None:
+                self._close_window(slot, build.bundle_digest, self._window_start, now)
+        self._window_start = now
+
+    def _close_window(self, slot: str, digest: str, start: float, end: float) -> None:
+        stats = self._made_up(end - start)
+        self.outbox.append(
+            "telemetry",
+            lambda numbered: TelemetryReport(
+                **numbered,
+                camera=f"{self.device_id}-{slot}",
+                slot=slot,
+                bundle_digest=digest,
+                window_start=start,
+                window_end=end,
+                stats=stats,
+            ),
+        )
+
+    def _made_up(self, seconds: float) -> WindowStats:
+        """Statistics as a quiet camera would have them, drawn by the seed."""
+        inferred = max(1, round(seconds * _FRAMES_PER_S))
+        confidences = [self._rng.betavariate(8, 2) for _ in range(inferred)]
+        counted = ClassStats(served=inferred)
+        histogram = counted.confidence.add(confidences)
+        return WindowStats(
+            frames_captured=inferred,
+            frames_inferred=inferred,
+            served_confidence_sum=sum(confidences),
+            classes={0: counted.model_copy(update={"confidence": histogram})},
+        )
+
+    def _execution(self, passage: _Passage, reason: str) -> ExecutionReport:
+        return ExecutionReport(
+            rollout_id=passage.desired.rollout_id,
+            attempt=passage.desired.attempt,
+            slot=passage.slot,
+            bundle_digest=passage.desired.bundle_digest,
+            state=passage.state,
+            reason=reason,
+        )
+
+    def _reported(self, now: float) -> Reported:
+        slots = {}
+        for slot, build in self.running.items():
+            passage = self._passages.get(slot)
+            slots[slot] = SlotReported(
+                running_digest=build.bundle_digest if build else None,
+                model=build.model if build else None,
+                version=build.version if build else None,
+                execution=self._execution(passage, "") if passage else None,
+            )
+        return Reported(
+            device_id=self.device_id,
+            boot_id=self.boot_id,
+            session_epoch=self.session_epoch,
+            agent_version=AGENT_VERSION,
+            desired_generation=self.generation,
+            slots=slots,
+            capabilities=CAPABILITIES,
+            reported_at=now,
+        )
+
+    def presence(self, status: str) -> Outgoing:
+        """Its presence, `online` or `offline`, in the session that it is in."""
+        message = Presence.model_validate(
+            {
+                "device_id": self.device_id,
+                "status": status,
+                "boot_id": self.boot_id,
+                "session_epoch": self.session_epoch,
+            }
+        )
+        return self._out(Kind.PRESENCE, message)
+
+    def _out(self, kind: Kind, message: BaseModel) -> Outgoing:
+        return Outgoing(Topic(kind, device_id=self.device_id), encode(message))
+
+    def _step_s(self) -> float:
+        return self.dials.step_s * self.dials.slow
+
+
+CAPABILITIES = Capabilities(
+    architecture="x86_64",
+    runtimes=(
+        RuntimeCapability(
+            runtime="onnxruntime",
+            version="1.20",
+            formats=(Format.ONNX,),
+            precisions=(Precision.FP32,),
+        ),
+    ),
+)

@@ -1,0 +1,188 @@
+"""A virtual device against a hub that is a few lines of test."""
+
+from __future__ import annotations
+
+import random
+
+from protocol import bundles, chunks
+from protocol.builds import BuildIdentity, Format, Precision
+from protocol.messages import (
+    Ack,
+    Acks,
+    Desired,
+    EventReport,
+    Presence,
+    Reported,
+    SlotDesired,
+    TelemetryReport,
+    Wants,
+    decode,
+)
+from protocol.states import ExecutionState
+from protocol.topics import Kind
+from simulators.device import Dials, Outgoing, VirtualDevice
+
+MODEL = random.Random(5).randbytes(300_000)
+GOLDEN = b'{"frames": []}'
+
+
+def manifest() -> bundles.Manifest:
+    identity = BuildIdentity(
+        format=Format.ONNX,
+        precision=Precision.FP32,
+        runtime="onnxruntime",
+        runtime_precision=Precision.FP32,
+        input_width=160,
+        input_height=160,
+    )
+    files = ((bundles.MODEL_PATH, MODEL), (bundles.GOLDEN_PATH, GOLDEN))
+    return bundles.Manifest(
+        model="factory",
+        version=1,
+        build=identity,
+        head="end2end",
+        class_names=("part",),
+        thresholds=bundles.Thresholds(),
+        preprocessing=bundles.Preprocessing(),
+        files=tuple(bundles.BundleFile(path=p, blob=chunks.describe(d)) for p, d in files),
+    )
+
+
+RAW = bundles.canonical(manifest())
+DIGEST = bundles.digest(manifest())
+BLOBS = {chunks.sha256_hex(data): data for data in (RAW, MODEL, GOLDEN)}
+
+
+def desired(generation: int = 1, digest: str = DIGEST, attempt: int = 1) -> Desired:
+    slot = SlotDesired(
+        bundle_digest=digest,
+        manifest_bytes=len(RAW),
+        model="factory",
+        version=1,
+        rollout_id="r",
+        attempt=attempt,
+        probation_s=1.0,
+    )
+    return Desired(
+        device_id="d", generation=generation, slots={"factory": slot}, telemetry_window_s=2.0
+    )
+
+
+def device(**dials: float) -> VirtualDevice:
+    made = VirtualDevice("d", ["factory"], Dials(**dials), random.Random(1))
+    made.begin_session()
+    return made
+
+
+def answer(made: VirtualDevice, outgoing: list[Outgoing], spoil: bool = False) -> None:
+    """Send what is wanted, as the hub does."""
+    for message in outgoing:
+        if message.topic.kind is Kind.WANTS:
+            wants: Wants = decode(Kind.WANTS, message.payload)
+            for want in wants.blobs:
+                for index in chunks.from_ranges(want.ranges):
+                    at = index * chunks.CHUNK_BYTES
+                    data = BLOBS[want.sha256][at : at + chunks.CHUNK_BYTES]
+                    made.chunk(want.sha256, index, b"x" + data[1:] if spoil else data)
+
+
+def live(made: VirtualDevice, start: float, seconds: float) -> list[Outgoing]:
+    everything: list[Outgoing] = []
+    for tick in range(round(seconds * 20)):
+        outgoing = made.tick(start + tick * 0.05)
+        answer(made, outgoing)
+        everything += outgoing
+    return everything
+
+
+def executions(outgoing: list[Outgoing]) -> list[ExecutionState]:
+    found = {}
+    for message in outgoing:
+        if message.topic.kind is Kind.EVENTS:
+            event: EventReport = decode(Kind.EVENTS, message.payload)
+            assert event.execution is not None
+            found[event.sequence] = event.execution.state
+    return [found[n] for n in sorted(found)]
+
+
+def test_an_update_walks_the_whole_way() -> None:
+    made = device()
+    made.connected(0.0)
+    made.desired(desired(), 0.0)
+    states = executions(live(made, 0.0, 5.0))
+    names = "QUEUED DOWNLOADING DOWNLOADED VERIFIED PROVING PREPARED SWAPPING PROBATION"
+    assert " ".join(state.value for state in states) == f"{names} COMMITTING SUCCEEDED"
+    running = made.running["factory"]
+    assert running is not None and running.bundle_digest == DIGEST
+
+
+def test_spoilt_chunks_are_asked_for_again() -> None:
+    made = device()
+    made.connected(0.0)
+    made.desired(desired(), 0.0)
+    for tick in range(40):
+        answer(made, made.tick(tick * 0.05), spoil=True)
+    assert made.running["factory"] is None and made.wanted_blobs()
+    live(made, 2.0, 8.0)
+    assert made.running["factory"] is not None
+
+
+def test_a_device_dialled_to_fail_keeps_what_it_had() -> None:
+    made = device(failing=1.0)
+    made.connected(0.0)
+    made.desired(desired(), 0.0)
+    assert executions(live(made, 0.0, 5.0))[-1] is ExecutionState.FAILED
+    assert made.running["factory"] is None
+    made.desired(desired(2, attempt=2), 6.0)
+    assert executions(live(made, 6.0, 5.0)).count(ExecutionState.FAILED) == 1
+    assert made.executed == [(DIGEST, ExecutionState.FAILED)] * 2
+
+
+def test_an_older_generation_and_the_same_attempt_change_nothing() -> None:
+    made = device()
+    made.desired(desired(5), 0.0)
+    live(made, 0.0, 5.0)
+    made.desired(desired(4, digest="f" * 64), 6.0)
+    made.desired(desired(6), 6.0)
+    live(made, 6.0, 2.0)
+    assert made.executed == [(DIGEST, ExecutionState.SUCCEEDED)]
+
+
+def test_a_newer_build_supersedes_one_on_its_way() -> None:
+    made = device(slow=100.0)
+    made.desired(desired(1, digest="f" * 64), 0.0)
+    made.tick(0.05)
+    made.desired(desired(2), 0.1)
+    assert made.executed == [("f" * 64, ExecutionState.SUPERSEDED)]
+
+
+def test_messages_are_kept_until_acknowledged_and_sent_again() -> None:
+    made = device()
+    made.desired(desired(), 0.0)
+    outgoing = live(made, 0.0, 9.0)
+    windows = [
+        decode(Kind.TELEMETRY, o.payload) for o in outgoing if o.topic.kind is Kind.TELEMETRY
+    ]
+    assert all(isinstance(w, TelemetryReport) for w in windows) and len(windows) >= 2
+    waiting = made.outbox.waiting
+    assert waiting == sum(made.outbox.issued().values())
+    made.acks(Acks(device_id="d", acks=(Ack(stream="events", epoch="0" * 32, sequence=99),)))
+    assert made.outbox.waiting == waiting
+    events = made.outbox.issued()["events"]
+    made.acks(
+        Acks(device_id="d", acks=(Ack(stream="events", epoch=made.outbox.epoch, sequence=events),))
+    )
+    assert made.outbox.waiting == waiting - events
+    again = [o for o in made.connected(100.0) if o.topic.kind is Kind.TELEMETRY]
+    assert len(again) == made.outbox.waiting
+
+
+def test_what_it_says_of_itself_is_what_the_protocol_takes() -> None:
+    made = device()
+    outgoing = made.connected(0.0)
+    presence: Presence = decode(Kind.PRESENCE, outgoing[0].payload)
+    assert (presence.status, presence.session_epoch) == ("online", 1)
+    (reported,) = [o for o in outgoing if o.topic.kind is Kind.REPORTED]
+    said: Reported = decode(Kind.REPORTED, reported.payload)
+    assert said.slots["factory"].running_digest is None
+    assert reported.retained and outgoing[0].retained

@@ -1,0 +1,112 @@
+"""What devices say of themselves, and which session may speak."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from cloud.database import Database
+from cloud.fleet import inbound, service
+from cloud.fleet.models import Device
+from cloud.inbound import Received, Tally
+from protocol.messages import CommandResponse, Presence, Reported, SlotReported, encode
+from protocol.topics import Kind, Topic
+from tests.unit.cloud.conftest import OPERATOR
+from tests.unit.protocol.examples import CAPABILITIES, DIGEST
+
+ONLINE, OFFLINE = "online", "offline"
+
+
+@pytest.fixture
+def enrolled(database: Database) -> Database:
+    with database.transaction() as session:
+        service.enrol(session, OPERATOR, "line-1")
+    return database
+
+
+def received(kind: Kind, message: Any, at: float = 5.0) -> Received:
+    return Received(Topic(kind, device_id=message.device_id), encode(message), message, at)
+
+
+def tell_presence(database: Database, status: Any, epoch: int, boot_id: str = "b") -> Tally:
+    message = Presence(device_id="line-1", status=status, boot_id=boot_id, session_epoch=epoch)
+    with database.transaction() as session:
+        return inbound.store_presences(session, [received(Kind.PRESENCE, message)])
+
+
+def device(database: Database) -> Device:
+    with database.reading() as session:
+        return service.get_device(session, OPERATOR, "line-1")
+
+
+@pytest.mark.parametrize(
+    ("words", "last"),
+    [
+        ([(ONLINE, 1)], ONLINE),
+        ([(ONLINE, 1), (OFFLINE, 1)], OFFLINE),
+        ([(ONLINE, 2), (OFFLINE, 1)], ONLINE),  # the will of an older session, late
+        ([(ONLINE, 1), (OFFLINE, 1), (ONLINE, 1)], OFFLINE),  # redelivered after the will
+        ([(ONLINE, 1), (OFFLINE, 1), (ONLINE, 2)], ONLINE),
+        ([(OFFLINE, 3), (ONLINE, 2)], OFFLINE),
+        ([(ONLINE, 1), (ONLINE, 1)], ONLINE),
+    ],
+)
+def test_the_newest_session_has_the_word(
+    enrolled: Database, words: list[tuple[str, int]], last: str
+) -> None:
+    for status, epoch in words:
+        tell_presence(enrolled, status, epoch)
+    assert device(enrolled).presence == last
+
+
+def test_a_device_that_begins_anew_is_heard_after_its_token_was_rotated(
+    enrolled: Database,
+) -> None:
+    tell_presence(enrolled, ONLINE, 9)
+    assert tell_presence(enrolled, ONLINE, 1) == {"refused.older_session": 1}
+    with enrolled.transaction() as session:
+        service.rotate_token(session, OPERATOR, "line-1")
+    assert tell_presence(enrolled, ONLINE, 1, boot_id="new") == {"stored": 1}
+
+
+def report(database: Database, epoch: int, digest: str | None) -> Tally:
+    message = Reported(
+        device_id="line-1",
+        boot_id="b",
+        session_epoch=epoch,
+        agent_version="1",
+        desired_generation=1,
+        slots={"factory": SlotReported(running_digest=digest)},
+        capabilities=CAPABILITIES,
+        reported_at=1.0,
+    )
+    with database.transaction() as session:
+        return inbound.store_reports(session, [received(Kind.REPORTED, message)])
+
+
+def test_reports_say_what_runs(enrolled: Database) -> None:
+    report(enrolled, 2, DIGEST)
+    with enrolled.reading() as session:
+        assert service.running(session, OPERATOR) == {"line-1": {"factory": DIGEST}}
+    assert device(enrolled).last_seen == 5.0
+    assert report(enrolled, 1, "cd" * 32) == {"refused.older_session": 1}
+    report(enrolled, 2, None)
+    assert device(enrolled).running == {}
+
+
+def answer(database: Database, command_id: str, text: str) -> Tally:
+    message = CommandResponse(device_id="line-1", command_id=command_id, ok=True, text=text)
+    with database.transaction() as session:
+        return inbound.store_responses(session, [received(Kind.COMMAND_RESPONSES, message)])
+
+
+def test_the_first_answer_counts(enrolled: Database) -> None:
+    with enrolled.transaction() as session:
+        row = service.send_command(session, OPERATOR, "line-1", "report", {}, expires_s=60)
+    assert answer(enrolled, row.id, "done") == {"stored": 1}
+    assert answer(enrolled, row.id, "again") == {"duplicates": 1}
+    assert answer(enrolled, "x", "who asked") == {"refused.unknown_command": 1}
+    with enrolled.reading() as session:
+        shown = service.get_command(session, OPERATOR, "line-1", row.id)
+    assert (shown.text, service.command_state(shown)) == ("done", "answered")

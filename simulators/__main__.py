@@ -6,6 +6,7 @@ import typer
 
 from simulators.commands import camera, dataset
 from simulators.demo.commands import demo
+from simulators.demo.real import demo_real
 from simulators.fleet_commands import annotate, device
 
 app = typer.Typer(
@@ -16,6 +17,7 @@ app.command("dataset")(dataset)
 app.command("annotate")(annotate)
 app.command("device")(device)
 app.command("demo")(demo)
+app.command("demo-real")(demo_real)
 
 if __name__ == "__main__":
     app()

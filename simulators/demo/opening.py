@@ -5,8 +5,8 @@ from __future__ import annotations
 import json
 import time
 from pathlib import Path
-from typing import Any
 
+from simulators.demo.agent_config import Table, write_config
 from simulators.demo.plan import PLACES, Place
 from simulators.demo.processes import Supervisor
 from simulators.demo.record import Watched
@@ -129,10 +129,14 @@ def _start_device(story: Story, place: Place) -> None:
         },
     )
     folder = story.folders.device(place.device)
-    folder.mkdir(parents=True)
-    config = folder / "agent.toml"
-    config.write_text(agent_toml(story, place, made["token"]))
-    config.chmod(0o600)
+    camera = {
+        "id": place.camera,
+        "source": f"{story.camera_urls[place.camera]}/stream",
+        "slot": place.scene,
+    }
+    limits = {"inference_threads_max": 1, "reported_every_s": 5.0}
+    more: list[Table] = [("[[cameras]]", camera), ("[limits]", limits)]
+    config = write_config(folder, place.device, made["token"], story.address, more)
     story.hub.put(
         f"/devices/{place.device}/desired",
         {"harvest": {"enabled": False}, "telemetry_window_s": story.plan.telemetry_window_s},
@@ -151,26 +155,4 @@ def _start_device(story: Story, place: Place) -> None:
             data_dir=str(folder / "data"),
             class_names=list(SCENES[place.scene](place.seed).class_names),
         )
-    )
-
-
-def agent_toml(story: Story, place: Place, token: str) -> str:
-    """The configuration of one agent with one camera; paths in it are relative to its folder."""
-    address = story.address
-    tables: dict[str, dict[str, Any]] = {
-        "[device]": {"id": place.device, "data_dir": "data"},
-        "[hub]": {"url": address.url, "token": token},
-        "[mqtt]": {"host": address.mqtt_host, "port": address.mqtt_port, "root": address.root},
-        "[[cameras]]": {
-            "id": place.camera,
-            "source": f"{story.camera_urls[place.camera]}/stream",
-            "slot": place.scene,
-        },
-        "[outputs]": {"jsonl": "detections.jsonl"},
-        "[limits]": {"inference_threads_max": 1, "reported_every_s": 5.0},
-    }
-    # A TOML string, number or array without nesting is spelled as JSON spells it.
-    return "\n".join(
-        "\n".join([head, *(f"{key} = {json.dumps(value)}" for key, value in table.items()), ""])
-        for head, table in tables.items()
     )

@@ -101,6 +101,16 @@ def test_random_images_weighted_by_their_probability_estimate_all_frames() -> No
     assert weights == pytest.approx(30_000, rel=0.1)
 
 
+def test_doubt_leaves_the_part_of_chance_untouched_and_an_image_is_paid_for_once() -> None:
+    policy = HarvestPolicy(images_burst=10, images_per_hour=0, random_share=0.3)
+    assert _run(policy, uncertainty=1.0, frames_count=2000) == ["uncertain"] * 7
+    one = HarvestPolicy(images_burst=1, images_per_hour=0, random_share=0, bytes_per_hour=0)
+    sampler = Sampler(one, 0.0, Random(1))
+    choice = sampler.choose("a", 1.0, 0.0, lambda: 0)
+    assert choice is not None
+    assert [sampler.pay(choice, 1) for _ in range(3)] == [True, False, False]
+
+
 def test_like_pictures_are_sent_once() -> None:
     sampler = Sampler(HarvestPolicy(random_share=0), 0.0, Random(1))
     reasons = [sampler.choose("a", 1.0, n / 10, lambda: 0b111) for n in range(20)]

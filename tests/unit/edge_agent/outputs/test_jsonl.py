@@ -1,13 +1,25 @@
 from __future__ import annotations
 
 import json
+from io import FileIO
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from edge_agent.errors import OutputError
 from edge_agent.outputs.jsonl import JsonlSink
 from tests.fixtures.seeing import detections, result
+
+
+class _ShortFile(FileIO):
+    """A file on a disk that takes ten bytes more."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__(path, "ab")
+
+    def write(self, data: Any) -> int:
+        return super().write(bytes(data)[:10])
 
 
 def test_a_line_says_who_saw_what_with_which_build(tmp_path: Path) -> None:
@@ -49,6 +61,29 @@ def test_rotation_keeps_the_newest_lines_whole(tmp_path: Path) -> None:
     indexes = sorted(line["index"] for line in lines)
     assert indexes == list(range(indexes[0], 20))
     assert all(p.stat().st_size < 2000 for p in tmp_path.iterdir())
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full, which Linux has")
+def test_a_full_disk_is_an_error_each_time_and_closes_the_file() -> None:
+    sink = JsonlSink(Path("/dev/full"))
+    for _ in range(3):
+        with pytest.raises(OutputError, match="No space left on device; make room"):
+            sink.take(result())
+    sink.close()
+
+
+def test_a_line_that_fits_only_in_part_is_taken_back(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "d.jsonl"
+    sink = JsonlSink(path)
+    sink.take(result())
+    whole = path.read_bytes()
+    with monkeypatch.context() as patch:
+        patch.setattr(sink, "_file", _ShortFile(path))
+        with pytest.raises(OutputError, match="No space left"):
+            sink.take(result(index=1))
+    assert path.read_bytes() == whole
 
 
 def test_a_file_that_cannot_be_written_is_named_and_tried_again(tmp_path: Path) -> None:

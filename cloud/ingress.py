@@ -148,7 +148,10 @@ class Ingress:
         attempt = 0
         while not self._stopping.is_set():
             began = time.monotonic()
-            self._session()
+            try:
+                self._session()
+            except Exception:  # whatever it is, the hub must not stay without its link
+                log.exception("the session with the broker failed")
             stable = time.monotonic() - began >= STABLE_AFTER_S
             attempt = 0 if stable else attempt + 1
             if not self._stopping.is_set():
@@ -171,6 +174,7 @@ class Ingress:
             )
         except (OSError, socks.ProxyError, ValueError) as error:
             log.warning("no link to the broker %s: %s; trying again", self._address, error)
+            self._client.disconnect()  # else it counts as still connecting
             return
         self._client.loop_start()
         try:

@@ -106,7 +106,7 @@ def told(job: dict[str, Any]) -> tuple[float, str]:
     share = epoch / epochs if epochs else 0.0
     if job.get("state") in ("EXPORTING", "EVALUATING"):
         return 1.0, job["state"].lower()
-    parts = [str(job.get("state", "")).lower()]
+    parts = [] if epochs else [str(job.get("state", "")).lower()]
     if epochs:
         parts.append(f"epoch {epoch}/{epochs}")
     if progress.get("losses"):

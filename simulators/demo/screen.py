@@ -19,6 +19,9 @@ from rich.text import Text
 from protocol.windows import WindowStats
 
 HAPPENED_LINES = 9
+_PANELS = 3
+_TITLE_WIDTH = 46
+_BAR_WIDTH = 16
 _SPARKS = "▁▂▃▄▅▆▇█"
 _MARKS = {"waiting": "[dim]·[/]", "running": "[cyan]▶[/]", "done": "[green]✓[/]"}
 
@@ -135,8 +138,11 @@ class LiveScreen:
     _current: str = ""
 
     def __post_init__(self) -> None:
+        self._console = Console()
         self._live = Live(
-            get_renderable=self.render, console=Console(), refresh_per_second=4, transient=False
+            get_renderable=lambda: self.render(self._console.height),
+            console=self._console,
+            refresh_per_second=4,
         )
         self._live.start()
 
@@ -165,34 +171,29 @@ class LiveScreen:
     def close(self) -> None:
         self._live.stop()
 
-    def render(self) -> RenderableType:
-        """The whole picture as it is now."""
-        elapsed = time.monotonic() - self._start
-        title = f"[bold]Argosy[/] · the loop closes · {elapsed // 60:.0f}:{elapsed % 60:02.0f}"
+    def render(self, height: int) -> RenderableType:
+        """The whole picture as it is now, in at most `height` lines."""
+        elapsed = int(time.monotonic() - self._start)
+        title = f"[bold]Argosy[/] · the loop closes · {elapsed // 60}:{elapsed % 60:02d}"
+        room = height - 2 * _PANELS - 1 - len(self._views)
+        lines = max(3, min(HAPPENED_LINES, room - len(self._chapters)))
         return Group(
-            Panel(self._chapter_table(), title=title, border_style="cyan"),
+            Panel(self._chapter_table(max(3, room - lines)), title=title, border_style="cyan"),
             Panel(self._camera_table(), title="cameras", border_style="blue"),
-            Panel(self._happened_table(), title="what happened where", border_style="dim"),
+            Panel(self._happened_table(lines), title="what happened where", border_style="dim"),
         )
 
-    def _chapter_table(self) -> Table:
+    def _chapter_table(self, rows: int) -> Table:
+        """As many chapters as there is room for, the running one among them."""
+        keys = list(self._chapters)
+        at = keys.index(self._current) if self._current in keys else 0
+        first = max(0, min(at - rows // 2, len(keys) - rows))
         table = Table.grid(padding=(0, 1), expand=True)
-        for width, ratio in ((1, None), (None, 3), (24, None), (7, None), (None, 4)):
-            table.add_column(width=width, ratio=ratio, no_wrap=True, overflow="ellipsis")
-        for chapter in self._chapters.values():
-            running = chapter.state == "running"
-            bar: RenderableType = ""
-            seconds = ""
-            if running:
-                passed = time.monotonic() - chapter.started
-                bar = ProgressBar(total=1.0, completed=chapter.share, width=24)
-                seconds = f"{passed:.0f} s"
-            elif chapter.state == "done":
-                seconds = f"{chapter.seconds:.1f} s"
-            style = {"waiting": "dim", "running": "bold"}.get(chapter.state, "")
-            table.add_row(
-                _MARKS[chapter.state], Text(chapter.title, style=style), bar, seconds, chapter.text
-            )
+        for width in (1, _TITLE_WIDTH, _BAR_WIDTH, 7):
+            table.add_column(width=width, no_wrap=True, overflow="ellipsis")
+        table.add_column(ratio=1, no_wrap=True, overflow="ellipsis")
+        for key in keys[first : first + rows]:
+            table.add_row(*_chapter_row(self._chapters[key]))
         return table
 
     def _camera_table(self) -> Table:
@@ -211,13 +212,29 @@ class LiveScreen:
             )
         return table
 
-    def _happened_table(self) -> Table:
+    def _happened_table(self, lines: int) -> Table:
         table = Table.grid(padding=(0, 2))
-        for at, where, text in self._happened:
+        latest = list(self._happened)[-lines:]
+        for at, where, text in latest:
             table.add_row(f"[dim]{at:6.1f} s[/]", f"[bold]{where}[/]", Text(text))
-        for _ in range(HAPPENED_LINES - len(self._happened)):
+        for _ in range(lines - len(latest)):
             table.add_row("", "", "")
         return table
+
+
+def _chapter_row(chapter: _Chapter) -> tuple[RenderableType, ...]:
+    bar: RenderableType = ""
+    seconds = ""
+    if chapter.state == "running":
+        bar = ProgressBar(
+            total=1.0, completed=chapter.share, width=_BAR_WIDTH, complete_style="cyan"
+        )
+        seconds = f"{time.monotonic() - chapter.started:.0f} s"
+    elif chapter.state == "done":
+        seconds = f"{chapter.seconds:.1f} s"
+    style = {"waiting": "dim", "running": "bold"}.get(chapter.state, "")
+    text = Text(chapter.text, style="" if chapter.state == "running" else "dim")
+    return _MARKS[chapter.state], Text(chapter.title, style=style), bar, seconds, text
 
 
 def named(text: str, names: dict[str, str]) -> str:

@@ -36,7 +36,7 @@ class WindowSink:
 
     Windows of a camera follow each other without a gap from its first result on, and the
     sum of all of them is what the ledger says of the camera. Luminance and sharpness are
-    taken from every fourth frame; the rest is counted on each.
+    taken from the first of every four frames of a window; the rest is counted on each.
 
     `set_window_s` may be called by any thread, the rest by the delivery's.
     """
@@ -48,7 +48,6 @@ class WindowSink:
         self._open: dict[str, _Window] = {}
         self._told: dict[str, Account] = {}
         self._last_s: dict[str, float] = {}
-        self._frames = 0
         self._now_s = 0.0
 
     def set_window_s(self, window_s: float) -> None:
@@ -66,11 +65,10 @@ class WindowSink:
         if last_s is not None:
             counts.gap_ms.add((result.result_monotonic - last_s) * 1000)
         self._last_s[result.camera] = result.result_monotonic
-        if self._frames % QUALITY_EVERY_FRAMES == 0:
+        if counts.inferred % QUALITY_EVERY_FRAMES == 1:
             luminance, sharpness = luminance_and_sharpness(result.inner)
             counts.luminance.add(luminance)
             counts.sharpness.add(sharpness)
-        self._frames += 1
 
     def tick(self, now_s: float) -> None:
         self._now_s = now_s

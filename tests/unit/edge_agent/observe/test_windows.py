@@ -95,6 +95,17 @@ def test_cameras_have_windows_of_their_own(
     assert [w[0] for w in emitted] == ["cam", "other"]
 
 
+def test_every_fourth_frame_of_each_camera_is_looked_at(emitted: list[Emitted]) -> None:
+    cameras = ["a", "b", "c", "d"]
+    ledger = Ledger(cameras)
+    sink = WindowSink(10.0, ledger, lambda *window: emitted.append(window))
+    for turn in range(8):
+        for camera in cameras:
+            _see(sink, ledger, 100.0 + turn, camera=camera)
+    sink.close()
+    assert [w[5].luminance.total for w in emitted] == [2, 2, 2, 2]
+
+
 def test_the_floor_counts_and_the_threshold_serves(
     sink: WindowSink, ledger: Ledger, emitted: list[Emitted]
 ) -> None:

@@ -84,7 +84,7 @@ class Quota:
 
 
 class Outbox:
-    """The outbox of one device, in one folder. Used by one thread."""
+    """The outbox of one device, in one folder. Used by one thread at a time."""
 
     def __init__(self, folder: Path, device_id: str, quota: Quota) -> None:
         """Open or make it.
@@ -348,7 +348,7 @@ def _open_or_renew(path: Path) -> tuple[sqlite3.Connection, str]:
 
 
 def _open(path: Path) -> tuple[sqlite3.Connection, str]:
-    db: Any = sqlite3.connect(path, isolation_level=None)
+    db: Any = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
     try:
         db.execute("PRAGMA journal_mode = WAL")
         db.execute("PRAGMA synchronous = FULL")

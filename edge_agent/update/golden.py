@@ -44,7 +44,7 @@ def _compare_frame(
         rivals = [d for d in left if d.class_id == wanted.class_id and _px(d, wanted) <= CLOSE_PX]
         if not rivals:
             return f"{frame.image}: {_name(wanted)} is not seen"
-        nearest = min(rivals, key=lambda d: (_px(d, wanted), _off(d, wanted)))
+        nearest = min(rivals, key=lambda d: _distance(golden, d, wanted))
         left.remove(nearest)
         tally.box_error_px_max = max(tally.box_error_px_max, _px(nearest, wanted))
         tally.confidence_error_max = max(tally.confidence_error_max, _off(nearest, wanted))
@@ -55,6 +55,15 @@ def _compare_frame(
     clear = golden.confidence_floor + golden.confidence_tolerance
     extra = next((d for d in left if d.confidence > clear), None)
     return "" if extra is None else f"{frame.image}: {_name(extra)} is seen and not expected"
+
+
+def _distance(
+    golden: GoldenSet, found: GoldenDetection, wanted: GoldenDetection
+) -> tuple[bool, float, float]:
+    """Order of candidates: those within both tolerances first, then by box and confidence."""
+    px, off = _px(found, wanted), _off(found, wanted)
+    outside = px > golden.box_tolerance_px or off > golden.confidence_tolerance
+    return outside, px, off
 
 
 def _px(one: GoldenDetection, other: GoldenDetection) -> float:

@@ -86,7 +86,10 @@ class Updater:
     def desire(self, desired: SlotDesired | None, now: float, wall: float) -> None:
         """The hub desires this of the slot; None: nothing any more (what runs stays)."""
         self._wanted = desired
-        self._settle(now, wall)
+        if desired is not None and self._lost(desired):
+            self._start(desired, now, wall)
+        else:
+            self._settle(now, wall)
 
     def end(self, outcome: Outcome, now: float, wall: float) -> None:
         """The step that runs has ended (the steps tell it from one that was dropped)."""
@@ -108,7 +111,7 @@ class Updater:
     def _settle(self, now: float, wall: float) -> None:
         """Compare what is wanted with the attempt, and begin, supersede or cancel."""
         record, wanted = self.record, self._wanted
-        if record is not None and wanted is not None and self._settled(record, wanted):
+        if record is not None and wanted is not None and same_attempt(record.desired, wanted):
             return
         if record is not None and not record.terminal:
             if record.state in BEFORE_EXCHANGE:
@@ -122,16 +125,15 @@ class Updater:
         if wanted is not None:
             self._start(wanted, now, wall)
 
-    def _settled(self, record: UpdateRecord, wanted: SlotDesired) -> bool:
-        """Whether this attempt is the one wanted, and still true.
-
-        What had succeeded and was lost since (a damaged file) is wanted anew.
-        """
-        lost = (
-            record.state is ExecutionState.SUCCEEDED
+    def _lost(self, wanted: SlotDesired) -> bool:
+        """Whether this attempt had succeeded and its bundle was lost since (a damaged file)."""
+        record = self.record
+        return (
+            record is not None
+            and record.state is ExecutionState.SUCCEEDED
+            and same_attempt(record.desired, wanted)
             and self._steps.running_digest() != wanted.bundle_digest
         )
-        return same_attempt(record.desired, wanted) and not lost
 
     def _start(self, wanted: SlotDesired, now: float, wall: float) -> None:
         committed = self._store.load(committed_name(self.slot), Committed)

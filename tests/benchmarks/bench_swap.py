@@ -21,6 +21,7 @@ from typing import Any
 
 import numpy as np
 
+from edge_agent.cameras.source import Grab
 from tests.benchmarks.harness import Bench, Row, row, shared_data, spread
 
 WINDOW_S = 2.0
@@ -50,9 +51,7 @@ class _Endless:
         self._frames = [rng.integers(0, 256, FRAME_SHAPE, dtype=np.uint8) for _ in range(8)]
         self._index = -1
 
-    def read(self, decode: bool = True) -> Any:
-        from edge_agent.cameras.source import Grab
-
+    def read(self, decode: bool = True) -> Grab:  # noqa: ARG002 - there is nothing to decode
         self._index += 1
         return Grab(self._frames[self._index % len(self._frames)], self._index)
 

@@ -178,7 +178,7 @@ class FakeHub:
             self.stored[stream, message.epoch, message.sequence] = message
             if self.acknowledging:
                 acked = self._contiguous(stream, message.epoch)
-                ack = Ack(stream=stream, epoch=message.epoch, sequence=acked)  # type: ignore[arg-type]
+                ack = Ack(stream=stream, epoch=message.epoch, sequence=acked)
                 acks = Acks(device_id=self.device_id, acks=(ack,))
                 self.publish(Topic(Kind.ACKS, self.device_id), encode(acks))
 
@@ -197,7 +197,9 @@ class FakeHub:
         for want in wants.blobs:
             pieces = self._blobs.get(want.sha256, [])
             for index in sorted(from_ranges(want.ranges)):
-                data = self.spoil(want.sha256, index, pieces[index]) if index < len(pieces) else None
+                data = (
+                    self.spoil(want.sha256, index, pieces[index]) if index < len(pieces) else None
+                )
                 if data is not None:
                     self.chunks_sent += 1
                     self.publish(Topic(Kind.BLOB_CHUNK, sha256=want.sha256, index=index), data)

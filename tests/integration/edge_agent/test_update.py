@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -28,7 +29,7 @@ WHOLE_PATH = [
 ]
 
 
-def install(hub: FakeHub, folder: Path, variant: int, attempt: int, **desire: float) -> str:
+def install(hub: FakeHub, folder: Path, variant: int, attempt: int, **desire: Any) -> str:
     """Offer a bundle, desire it, and wait until it runs for good."""
     digest, manifest = write_bundle(folder, variant=variant, version=attempt)
     hub.offer(folder, digest)

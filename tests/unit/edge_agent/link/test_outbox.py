@@ -6,6 +6,7 @@ import sqlite3
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
@@ -42,7 +43,7 @@ def window(epoch: str, sequence: int) -> Sequenced:
     )
 
 
-def sample(image: bytes, reason: str) -> Callable[[str, int], Sequenced]:
+def sample(image: bytes, reason: Any) -> Callable[[str, int], Sequenced]:
     return lambda epoch, sequence: SampleReport(
         device_id="d",
         epoch=epoch,
@@ -53,7 +54,7 @@ def sample(image: bytes, reason: str) -> Callable[[str, int], Sequenced]:
         image=describe(image),
         width=4,
         height=4,
-        reason=reason,  # type: ignore[arg-type]
+        reason=reason,
         selection_probability=0.5,
         uncertainty=0.5,
         frame_id="f",
@@ -94,7 +95,7 @@ STEPS = st.lists(
 @settings(max_examples=60, deadline=None)
 @given(steps=STEPS, records=st.integers(600, 6000), images=st.integers(100, 1500))
 def test_every_sequence_is_held_or_buried_until_acknowledged(
-    steps: list[tuple[str, object]], records: int, images: int
+    steps: list[tuple[str, Any]], records: int, images: int
 ) -> None:
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
@@ -106,8 +107,7 @@ def test_every_sequence_is_held_or_buried_until_acknowledged(
                 stream = "samples" if argument in ("uncertain", "random") else str(argument)
                 written[stream] += 1
             elif verb == "ack":
-                stream, sequence = argument  # type: ignore[misc]
-                outbox.acknowledge(stream, epoch, sequence)
+                outbox.acknowledge(argument[0], epoch, argument[1])
             elif verb == "abandon":
                 outbox.abandon("samples", int(str(argument)), "tried")
             else:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -26,14 +27,16 @@ class Link:
         self.takes = 10_000
         self.sent: list[tuple[Topic, bytes]] = []
 
-    def publish(self, topic: Topic, payload: bytes, *, retain: bool = False) -> bool:
+    def publish(self, topic: Topic, payload: bytes, *, retain: bool = False) -> bool:  # noqa: ARG002
         if len(self.sent) >= self.takes:
             return False
         self.sent.append((topic, payload))
         return True
 
     def sequences(self, kind: Kind = Kind.EVENTS) -> list[int]:
-        return [decode(kind, payload).sequence for topic, payload in self.sent if topic.kind is kind]
+        return [
+            decode(kind, payload).sequence for topic, payload in self.sent if topic.kind is kind
+        ]
 
 
 class Rig:
@@ -56,8 +59,8 @@ class Rig:
         )
         self.uploads: list[Uploaded] = []
 
-    def ack(self, stream: str, sequence: int) -> None:
-        ack = Ack(stream=stream, epoch=self.outbox.epoch, sequence=sequence)  # type: ignore[arg-type]
+    def ack(self, stream: Any, sequence: int) -> None:
+        ack = Ack(stream=stream, epoch=self.outbox.epoch, sequence=sequence)
         self.sender.acknowledge(Acks(device_id="d", acks=(ack,)), self.now)
 
     def pump(self) -> None:

@@ -1,0 +1,102 @@
+"""agent.toml is read strictly: what is refused names the key, the value and the remedy."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from edge_agent.config import ConfigError, load_config, parse_config
+
+GOOD: dict[str, Any] = {
+    "device": {"id": "line-1", "data_dir": "data"},
+    "hub": {"url": "http://127.0.0.1:8000", "token": "secret"},
+    "mqtt": {"host": "127.0.0.1"},
+    "cameras": [{"id": "cam", "source": "v.mp4", "slot": "scratches"}],
+}
+
+TOML = """\
+[device]
+id = "line-1"
+data_dir = "data"
+[hub]
+url = "https://hub.example"
+token_file = "token"
+[mqtt]
+host = "broker"
+proxy = "socks5://proxy.example:1080"
+[[cameras]]
+id = "a"
+source = "usb:0"
+slot = "x"
+[[cameras]]
+id = "b"
+source = "usb:1"
+slot = "x"
+"""
+
+
+def changed(section: str, **values: Any) -> dict[str, Any]:
+    if section == "cameras":
+        return {**GOOD, "cameras": [{**GOOD["cameras"][0], **values}]}
+    return {**GOOD, section: {**GOOD.get(section, {}), **values}}
+
+
+def test_paths_are_relative_to_the_file_and_slots_are_each_named_once(tmp_path: Path) -> None:
+    (tmp_path / "agent.toml").write_text(TOML)
+    (tmp_path / "token").write_text("abc\n")
+    config = load_config(tmp_path / "agent.toml")
+    assert config.device.data_dir == tmp_path / "data"
+    assert config.hub.read_token() == "abc"
+    assert config.slots == ("x",)
+
+
+@pytest.mark.parametrize(
+    ("tables", "words"),
+    [
+        (changed("limits", chunk_stal_s=3), ["limits.chunk_stal_s", "3", "mean chunk_stall_s"]),
+        (changed("limits", chunk_stall_s=-1), ["limits.chunk_stall_s", "-1", "greater than 0"]),
+        (changed("limits", keepalive_s="soon"), ["limits.keepalive_s", "soon", "integer"]),
+        (changed("mqtt", port=0), ["mqtt.port", "0"]),
+        (changed("mqtt", hosts="x"), ["mqtt.hosts", "did you mean host?"]),
+        (changed("mqtt", proxy="ftp://x:1"), ["mqtt.proxy", "ftp://x:1", "socks5://host:port"]),
+        (changed("hub", proxy="http://proxy"), ["hub.proxy", "http://host:port"]),
+        (changed("cameras", slot="../x"), ["cameras.0.slot", "../x"]),
+        (changed("cameras", fps=5), ["cameras.0.fps", "fps_max"]),
+        (changed("device", id="a/b"), ["device.id", "a/b"]),
+        ({**GOOD, "cameras": GOOD["cameras"] * 2}, ["two cameras", "'cam'"]),
+        ({**GOOD, "cameras": []}, ["cameras"]),
+        ({k: v for k, v in GOOD.items() if k != "mqtt"}, ["mqtt: is missing; add it"]),
+        (changed("hub", token_file="t"), ["hub", "exactly one of token"]),
+        ({**GOOD, "outptus": {}}, ["outptus", "did you mean outputs?"]),
+    ],
+)
+def test_refusals_name_the_key_and_the_remedy(tables: dict[str, Any], words: list[str]) -> None:
+    with pytest.raises(ConfigError) as refused:
+        parse_config(tables)
+    for word in words:
+        assert word in str(refused.value)
+
+
+def test_secrets_are_not_shown() -> None:
+    with pytest.raises(ConfigError) as refused:
+        parse_config(changed("hub", token=["hunter2"]))
+    assert "hunter2" not in str(refused.value)
+
+
+def test_all_problems_are_told_at_once() -> None:
+    with pytest.raises(ConfigError) as refused:
+        parse_config({**changed("mqtt", port=-1), "limits": {"nope": 1}})
+    assert len(str(refused.value).splitlines()) == 2
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [(None, "argosy device enrol"), (b"[device", "is no TOML"), (b"\xff", "TOML")],
+)
+def test_unreadable_files(content: bytes | None, words: str, tmp_path: Path) -> None:
+    if content is not None:
+        (tmp_path / "agent.toml").write_bytes(content)
+    with pytest.raises(ConfigError, match=words):
+        load_config(tmp_path / "agent.toml")

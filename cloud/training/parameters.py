@@ -62,4 +62,6 @@ class TrainingParameters(BaseModel):
         given = self.model_dump(exclude={"rehearsal_images_max"}, exclude_none=True)
         given["nbs"] = self.nbs or self.batch
         given["close_mosaic"] = min(self.close_mosaic, self.epochs)
-        return {**given, "cache": self.cache or False, "plots": False, "verbose": False}
+        # nms=False validates the end-to-end head, the one that ships; the default another.
+        fixed = {"nms": False, "plots": False, "verbose": False}
+        return {**given, "cache": self.cache or False, **fixed}

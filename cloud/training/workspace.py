@@ -48,8 +48,13 @@ class Workspace:
         return found
 
     def environment(self) -> dict[str, str]:
-        """Ultralytics without network, without installing, with its settings in here."""
+        """Ultralytics without network, without installing, with its settings in here.
+
+        Waiting threads sleep: beside other work on the cores, spinning ones halve the speed.
+        """
         return {
+            "OMP_WAIT_POLICY": "PASSIVE",
+            "PYTHONDONTWRITEBYTECODE": "",
             "YOLO_OFFLINE": "true",
             "YOLO_AUTOINSTALL": "false",
             "YOLO_CONFIG_DIR": str(self.folder / "config"),

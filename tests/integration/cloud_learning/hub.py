@@ -41,6 +41,7 @@ class LearningHub:
     store: BlobStore
     api: TestClient
     runner: TrainingRunner
+    token: str
 
     def get(self, path: str) -> Any:
         return self._answer("GET", path)
@@ -116,7 +117,7 @@ def learning_hub(
     runner.start()
     try:
         with TestClient(app, headers={"Authorization": f"Bearer {token}"}) as api:
-            yield LearningHub(folder, database, store, api, runner)
+            yield LearningHub(folder, database, store, api, runner, token)
     finally:
         runner.stop()
         importer.stop()

@@ -50,7 +50,7 @@ def test_a_folder_becomes_an_evaluated_build_and_a_second_version_starts_from_it
         again = hub.post("/training/jobs", {**order, "weights": "parent"}, 202)
         assert hub.ended(again["id"])["version"] == {"model": "shapes", "number": 2}
         assert hub.get("/models/shapes/versions/2")["parent"] == 1
-        assert list((tmp_path / "hub" / "training").iterdir()) == []
+    assert list((tmp_path / "hub" / "training").iterdir()) == []
 
 
 def check_version(version: dict[str, Any], registered: list[tuple[str, Manifest]]) -> None:

@@ -46,6 +46,8 @@ class Measured:
 class _Endless:
     """A source that always has a next frame, a few different ones in turn."""
 
+    fps: float | None = None
+
     def __init__(self) -> None:
         rng = np.random.default_rng(1)
         self._frames = [rng.integers(0, 256, FRAME_SHAPE, dtype=np.uint8) for _ in range(8)]

@@ -142,7 +142,7 @@ def fps_vs_raw_runtime() -> Row:
         ">= 0.92",
         agent_fps=spread(ours),
         runtime_fps=spread(theirs),
-        runtime_fps_with_spinning_threads=spread(defaults),
+        runtime_fps_default_options=spread(defaults),
         interval_95=bootstrap_interval([a / b for a, b in zip(ours, theirs, strict=True)]),
         threads=threads,
         frames_per_turn=FRAMES_PER_TURN,

@@ -40,7 +40,7 @@ class Histogram(BaseModel):
             raise ValueError("low must be below high, both finite")
         if self.scale == "log" and self.low <= 0:
             raise ValueError("a log histogram starts above 0")
-        if any(count < 0 for count in self.counts):
+        if min(self.counts) < 0:
             raise ValueError("a count is never negative")
         return self
 

@@ -22,7 +22,8 @@ class StreamCursor(SQLModel, table=True):
 class TelemetryWindow(SQLModel, table=True):
     """Statistics of one camera and one build over a window.
 
-    The sums that series are made of stand in columns; `payload` is the message as it came.
+    The sums that series are made of stand in columns; `payload` is the message's JSON as it
+    came.
     """
 
     __tablename__ = "telemetry_window"
@@ -43,7 +44,7 @@ class TelemetryWindow(SQLModel, table=True):
     frames_inferred: int
     served: int
     served_confidence_sum: float
-    payload: bytes
+    payload: str
 
 
 class DeviceEvent(SQLModel, table=True):
@@ -58,7 +59,7 @@ class DeviceEvent(SQLModel, table=True):
     sequence: int
     at: float = Field(index=True)
     kind: str = Field(index=True)
-    payload: bytes
+    payload: str
 
 
 class Sample(SQLModel, table=True):
@@ -82,4 +83,4 @@ class Sample(SQLModel, table=True):
     uncertainty: float
     frame_id: str
     captured_at: float = Field(index=True)
-    payload: bytes
+    payload: str

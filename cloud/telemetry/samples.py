@@ -172,7 +172,7 @@ def _row(report: SampleReport, payload: bytes) -> dict[str, object]:
         "uncertainty": report.uncertainty,
         "frame_id": report.frame_id,
         "captured_at": report.captured_at,
-        "payload": payload,
+        "payload": payload.decode(),
     }
 
 

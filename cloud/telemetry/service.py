@@ -57,7 +57,7 @@ def store_windows(session: Session, batch: Sequence[Received], *, ranges_max: in
                     "frames_inferred": stats.frames_inferred,
                     "served": stats.served,
                     "served_confidence_sum": stats.served_confidence_sum,
-                    "payload": received.payload,
+                    "payload": received.payload.decode(),
                 }
             )
     insert_once(session, TelemetryWindow, rows)
@@ -88,7 +88,7 @@ def store_events(
                     "sequence": message.sequence,
                     "at": message.at,
                     "kind": _event_kind(message),
-                    "payload": received.payload,
+                    "payload": received.payload.decode(),
                 }
             )
             if message.execution is not None:

@@ -41,7 +41,7 @@ def upgrade() -> None:
         sa.Column("frames_inferred", sa.Integer(), nullable=False),
         sa.Column("served", sa.Integer(), nullable=False),
         sa.Column("served_confidence_sum", sa.Float(), nullable=False),
-        sa.Column("payload", sa.LargeBinary(), nullable=False),
+        sa.Column("payload", sa.String(), nullable=False),
         sa.UniqueConstraint("device_id", "epoch", "sequence"),
     )
     op.create_index("ix_telemetry_window_window_start", "telemetry_window", ["window_start"])
@@ -56,7 +56,7 @@ def upgrade() -> None:
         *_sequenced(),
         sa.Column("at", sa.Float(), nullable=False),
         sa.Column("kind", sa.String(), nullable=False),
-        sa.Column("payload", sa.LargeBinary(), nullable=False),
+        sa.Column("payload", sa.String(), nullable=False),
         sa.UniqueConstraint("device_id", "epoch", "sequence"),
     )
     op.create_index("ix_device_event_at", "device_event", ["at"])
@@ -80,7 +80,7 @@ def _samples() -> None:
         sa.Column("uncertainty", sa.Float(), nullable=False),
         sa.Column("frame_id", sa.String(), nullable=False),
         sa.Column("captured_at", sa.Float(), nullable=False),
-        sa.Column("payload", sa.LargeBinary(), nullable=False),
+        sa.Column("payload", sa.String(), nullable=False),
         sa.UniqueConstraint("device_id", "epoch", "sequence"),
     )
     for column in ("camera", "image_sha256", "captured_at"):

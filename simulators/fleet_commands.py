@@ -24,7 +24,7 @@ Share = Annotated[float, typer.Option(min=0.0, max=1.0)]
 def annotate(
     truth: Annotated[list[Path], typer.Argument(help="Truth logs of the cameras.")],
     *,
-    hub: HubFolder = Path(".argosy"),
+    hub: HubFolder = Path("argosy-data"),
     follow: Annotated[bool, typer.Option("--follow", help="Wait for more, until Ctrl-C.")] = False,
     missed: Share = 0.0,
     wrong_class: Share = 0.0,
@@ -51,7 +51,7 @@ def annotate(
 
 def device(
     *,
-    hub: HubFolder = Path(".argosy"),
+    hub: HubFolder = Path("argosy-data"),
     model: Annotated[list[str], typer.Option(help="What the devices run; may be repeated.")],
     count: Annotated[int, typer.Option(min=1, max=2000)] = 10,
     prefix: Annotated[str, typer.Option(help="Their ids are <prefix>-0001 and so on.")] = "virtual",

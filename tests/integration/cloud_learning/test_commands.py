@@ -14,6 +14,7 @@ from cloud.cli import client as cli_client
 from cloud.cli.client import CommandError, HubClient
 from cloud.cli.main import commands
 from tests.integration.cloud_learning.hub import LearningHub, learning_hub
+from tests.integration.cloud_learning.samples import label, send_back
 
 pytestmark = pytest.mark.integration
 
@@ -70,8 +71,6 @@ def test_a_training_that_fails_is_watched_to_its_end(argosy: Argosy, drawn_folde
 
 
 def test_tasks_are_exported(argosy: Argosy, hub: LearningHub, tmp_path: Path) -> None:
-    from tests.integration.cloud_learning.test_datasets import label, send_back
-
     label(hub, send_back(hub, 500), 500)
     assert "dev-1" in argosy("annotate", "list", "--state", "done").stdout
     assert argosy("annotate", "export", tmp_path / "out").exit_code == 0

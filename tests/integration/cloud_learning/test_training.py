@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +10,8 @@ import pytest
 from sqlmodel import Session
 
 from cloud.registry.models import Build
-from protocol.bundles import GOLDEN_PATH, GoldenSet, Manifest, read_manifest
+from edge_agent.update.prove import prove
+from protocol.bundles import MANIFEST_PATH, Manifest, read_manifest
 from protocol.chunks import verify_blob
 from tests.integration.cloud_learning.drawn import CLASS_NAMES
 from tests.integration.cloud_learning.hub import learning_hub
@@ -42,7 +44,7 @@ def test_a_folder_becomes_an_evaluated_build_and_a_second_version_starts_from_it
 
         version = hub.get("/models/shapes/versions/1")
         check_version(version, registered)
-        check_blobs(hub.store.read, version["builds"][0]["digest"])
+        check_blobs(hub.store.read, version["builds"][0]["digest"], tmp_path / "bundle")
         weights = hub.api.get("/api/v1/versions/shapes/1/weights")
         assert len(weights.content) == version["weights_bytes"]
         assert "epochs" in hub.api.get(f"/api/v1/training/jobs/{job['id']}/log").text
@@ -67,10 +69,15 @@ def check_version(version: dict[str, Any], registered: list[tuple[str, Manifest]
     assert metrics["latency_ms_median"] > 0
 
 
-def check_blobs(read: Any, digest: str) -> None:
+def check_blobs(read: Callable[[str], bytes], digest: str, folder: Path) -> None:
+    """The blobs make the bundle, and a device would prove it."""
     manifest = read_manifest(read(digest), digest)
     assert manifest.class_names == CLASS_NAMES
+    (folder / "golden").mkdir(parents=True)
+    (folder / MANIFEST_PATH).write_bytes(read(digest))
     for file in manifest.files:
-        verify_blob(file.blob.sha256, read(file.blob.sha256))
-    golden = GoldenSet.model_validate_json(read(manifest.file(GOLDEN_PATH).sha256))
-    assert len(golden.frames) == 4
+        data = verify_blob(file.blob.sha256, read(file.blob.sha256))
+        (folder / file.path).write_bytes(data)
+    outcome = prove(folder, digest)
+    assert outcome.passed, outcome.reason
+    assert outcome.frames == 4

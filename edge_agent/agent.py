@@ -303,10 +303,17 @@ class Agent:
         return Slots(self._seeing.slots, self._store, self._limits, ports)
 
     def _next_epoch(self) -> int:
-        """On the link's thread: the next session's number, on the disk before it is used."""
+        """On the link's thread: the next session's number, on the disk before it is used.
+
+        A full disk must not keep the device from telling that it is full, so the number
+        then counts on in memory alone.
+        """
         known = self._store.load("session", SessionState) or SessionState()
-        following = SessionState(epoch=known.epoch + 1)
-        self._store.save("session", following)
+        following = SessionState(epoch=max(known.epoch, self._link.session_epoch) + 1)
+        try:
+            self._store.save("session", following)
+        except OSError as error:
+            log.warning("session_not_persisted", error=str(error))
         return following.epoch
 
     def _now(self) -> float:

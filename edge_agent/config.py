@@ -157,6 +157,7 @@ class Limits(Section):
     proof_memory_bytes_max: Bytes = 8192 * MIB
     prepare_timeout_s: PositiveS = 300.0
     probation_error_share_max: float = Field(default=0.05, ge=0, le=1)
+    probation_answer_s: PositiveS = 10.0
     probation_idle_s: PositiveS = 60.0
     update_stores_max: Count = 64
     # inference

@@ -202,20 +202,25 @@ def judge_probation(
 ) -> Outcome | None:
     """Whether probation is over, by what was seen since the exchange; None: not yet.
 
-    Errors over their share end it at once. Frames without one result end it when its time
-    is up. Without any frame it waits `probation_idle_s` longer and then passes: the golden
-    frames have passed, and a dark camera says nothing of the model.
+    Errors over their share end it at once. Frames without one result end it
+    `probation_answer_s` after its time is up: on a busy machine the first answer may take
+    longer than a short probation. Without any frame it waits `probation_idle_s` longer and
+    then passes: the golden frames have passed, and a dark camera says nothing of the model.
     """
     answered = seen.inferred + seen.errors
     if seen.errors and seen.errors > limits.probation_error_share_max * answered:
         return Outcome(E.ROLLBACK_STARTED, f"{seen.errors} of {answered} inferences failed")
-    if elapsed_s < probation_s:
-        return None
+    wait_s, verdict = _verdict(seen, limits)
+    return verdict if elapsed_s >= probation_s + wait_s else None
+
+
+def _verdict(seen: SlotHealth, limits: Limits) -> tuple[float, Outcome]:
+    """What probation comes to if nothing more is seen, and how much longer to wait (s)."""
     figures = {"probation_frames": float(seen.inferred), "probation_errors": float(seen.errors)}
     if seen.inferred:
-        return Outcome(figures=figures)
+        return 0.0, Outcome(figures=figures)
     if seen.captured > 1:
-        return Outcome(E.ROLLBACK_STARTED, f"{seen.captured} frames came and none was answered")
-    if elapsed_s < probation_s + limits.probation_idle_s:
-        return None
-    return Outcome(reason="no camera of the slot gave a frame", figures=figures)
+        text = f"{seen.captured} frames came and none was answered"
+        return limits.probation_answer_s, Outcome(E.ROLLBACK_STARTED, text)
+    text = "no camera of the slot gave a frame"
+    return limits.probation_idle_s, Outcome(reason=text, figures=figures)

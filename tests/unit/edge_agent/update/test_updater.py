@@ -306,7 +306,8 @@ JUDGED = [
     (SlotHealth(10, 10, 0), 5.0, "pass"),
     (SlotHealth(10, 5, 5), 0.1, E.ROLLBACK_STARTED),
     (SlotHealth(100, 99, 1), 5.0, "pass"),
-    (SlotHealth(10, 0, 0), 5.0, E.ROLLBACK_STARTED),
+    (SlotHealth(10, 0, 0), 14.9, None),
+    (SlotHealth(10, 0, 0), 15.0, E.ROLLBACK_STARTED),
     (SlotHealth(0, 0, 0), 5.0, None),
     (SlotHealth(0, 0, 0), 66.0, "pass"),
 ]

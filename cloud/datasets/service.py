@@ -23,6 +23,7 @@ from cloud.errors import ConflictError, NotFoundError
 from protocol.chunks import describe
 from protocol.machine import advance
 
+# What a version holds, for the slices above, which use this one through its service.
 __all__ = ["DatasetManifest", "Item", "Split"]
 
 

@@ -16,7 +16,8 @@ class TrainingParameters(BaseModel):
         imgsz: side of the square input, in pixels.
         nbs: images whose gradients make one optimizer step; None: one batch.
         val: validate on the selection split after every epoch and keep the best epoch;
-            False: once at the end, and keep the last.
+            False: once at the end, and keep the last. Ultralytics pads the images for it,
+            so that the figure differs from the build's, which is evaluated as it ships.
         rehearsal_images_max: at most so many images that did not come from annotated
             samples, drawn by the seed; None: all.
         device: `cpu`, `0`, …; None: a GPU where there is one.

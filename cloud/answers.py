@@ -39,14 +39,14 @@ async def _on_validation_error(_: Request, error: Exception) -> JSONResponse:
     assert isinstance(error, RequestValidationError)  # noqa: S101 - registered for this class
     first: dict[str, Any] = error.errors()[0]
     where = ".".join(str(part) for part in first["loc"]) or "request"
-    remedy = f"correct {where}; /docs describes the request"
+    remedy = f"correct {where}; /openapi.json describes the request"
     return JSONResponse(error_body("invalid", f"{where}: {first['msg']}", remedy), status_code=422)
 
 
 async def _on_http_error(_: Request, error: Exception) -> JSONResponse:
     assert isinstance(error, HTTPException)  # noqa: S101 - registered for this class
     code = {404: "not_found", 405: "method_not_allowed"}.get(error.status_code, "http_error")
-    body = error_body(code, str(error.detail), "see /docs for what there is")
+    body = error_body(code, str(error.detail), "see /openapi.json for what there is")
     return JSONResponse(body, status_code=error.status_code, headers=error.headers)
 
 

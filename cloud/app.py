@@ -56,7 +56,8 @@ def create_app(settings: Settings) -> FastAPI:
 
 def application(hub: Hub) -> FastAPI:
     """The HTTP side of `hub`, whose start and stop are the caller's."""
-    app = FastAPI(title="Argosy", version="0.1.0")
+    # The description of the API is no more public than its health; see `health`.
+    app = FastAPI(title="Argosy", version="0.1.0", openapi_url=None)
     answers.install(app)
     state = app.state
     state.hub, state.settings, state.database = hub, hub.settings, hub.database

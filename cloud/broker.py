@@ -52,6 +52,9 @@ class BrokerAddress:
     port: int
     tls: bool = False
 
+    def __str__(self) -> str:
+        return f"{self.host}:{self.port}"
+
 
 def parse_url(url: str) -> BrokerAddress:
     """The address that mqtt://host[:port] or mqtts://host[:port] names.

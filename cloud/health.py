@@ -1,4 +1,6 @@
-"""Whether the hub lives, is ready, and how it does: /healthz, /readyz, /metrics.
+"""Whether the hub lives, is ready, how it does and what it speaks.
+
+/healthz, /readyz, /metrics and /openapi.json.
 
 A caller on loopback needs no token, unless a proxy stands in front: then everybody seems
 to be on loopback.
@@ -10,7 +12,7 @@ import ipaddress
 from collections.abc import Iterator
 from typing import Annotated
 
-from fastapi import APIRouter, Depends, Request
+from fastapi import APIRouter, Depends, FastAPI, Request
 from fastapi.responses import JSONResponse, Response
 from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_latest
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
@@ -73,6 +75,13 @@ def readyz(hub: HubDep) -> JSONResponse:
     ready = database == broker == "ok"
     body = {"ready": ready, "database": database, "broker": broker}
     return JSONResponse(body, status_code=200 if ready else 503)
+
+
+@router.get("/openapi.json", dependencies=[Depends(_near_or_known)], include_in_schema=False)
+def openapi(request: Request) -> JSONResponse:
+    """The API, described."""
+    app: FastAPI = request.app
+    return JSONResponse(app.openapi())
 
 
 @router.get("/metrics", dependencies=[Depends(_near_or_known)])

@@ -133,6 +133,8 @@ class Hub:
             for part in (*parts, self.importer, self.training, self.rollouts):
                 part.start()
                 started.callback(part.stop)
+            # Before all else at the end: a link that waits for the writer could not be stopped.
+            started.callback(self.writer.close)
             self._started = started.pop_all()
         # Libraries and parts live as long as the process: a collector that looks at them at
         # every turn costs a third of the ingest.

@@ -64,14 +64,25 @@ class IngestWriter:
         self._parse = lru_cache(TOPICS_CACHED_MAX)(space.parse)
         self._queue: deque[Raw] = deque()
         self._changed = threading.Condition()
+        self._closed = False
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._run, name="ingest-writer", daemon=True)
 
     def start(self) -> None:
         self._thread.start()
 
+    def close(self) -> None:
+        """Have nobody wait any more: what a full queue does not take is dropped from now on.
+
+        It was not acknowledged, so it comes again.
+        """
+        with self._changed:
+            self._closed = True
+            self._changed.notify_all()
+
     def stop(self) -> None:
-        """Store what is queued, once more than not at all, and end."""
+        """Store what is queued, as far as the database takes it, and end."""
+        self.close()
         self._stopping.set()
         with self._changed:
             self._changed.notify_all()
@@ -87,7 +98,7 @@ class IngestWriter:
         """Queue a message; waits while the queue is full, which holds the broker back."""
         with self._changed:
             while len(self._queue) >= self._limits.ingest_queue_messages_max:
-                if self._stopping.is_set():
+                if self._closed:
                     return
                 self._changed.wait(1.0)
             self._queue.append((topic, payload, time.time()))

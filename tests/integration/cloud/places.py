@@ -96,7 +96,12 @@ def wire(
     made = Wire(client)
     subscribed: queue.Queue[bool] = queue.Queue()
     client.on_message = lambda _, __, m: made.heard.put((SPACE.parse(m.topic), bytes(m.payload)))
-    client.on_connect = lambda c, *_: [c.subscribe(SPACE.filter(k), 1) for k in kinds] and None
+
+    def on_connect(*_: Any) -> None:
+        for kind in kinds:
+            client.subscribe(SPACE.filter(kind), 1)
+
+    client.on_connect = on_connect
     client.on_subscribe = lambda *_: subscribed.put(True)
     client.connect(broker.host, broker.port)
     client.loop_start()

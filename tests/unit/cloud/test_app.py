@@ -43,7 +43,7 @@ def health(hub: Hub, client: str, path: str, **headers: str) -> Any:
     return http.get(path, headers=headers)
 
 
-@pytest.mark.parametrize("path", ["/healthz", "/metrics"])
+@pytest.mark.parametrize("path", ["/healthz", "/metrics", "/openapi.json"])
 def test_health_is_open_on_loopback_alone(api: Api, path: str) -> None:
     token = api.token(Role.VIEWER)
     assert health(api.hub, "127.0.0.1", path).status_code == 200

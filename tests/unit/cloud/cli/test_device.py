@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 import tomllib
@@ -38,7 +39,10 @@ def test_what_is_no_camera_is_refused(text: str) -> None:
 
 
 def test_the_configuration_is_toml_that_says_the_same() -> None:
-    sections = {"device": {"id": "a"}, "mqtt": {"port": 1883, "tls": False, "host": 'q"\\é'}}
+    sections: dict[str, dict[str, Any]] = {
+        "device": {"id": "a"},
+        "mqtt": {"port": 1883, "tls": False, "host": 'q"\\é'},
+    }
     cameras = [{"id": "c", "source": "x", "slot": "m"}, {"id": "d", "source": "y", "slot": "m"}]
     assert tomllib.loads(agent_toml(sections, cameras)) == {**sections, "cameras": cameras}
 

@@ -90,7 +90,7 @@ def sample(sequence: int, image: bytes, chunk_bytes: int = 128 * 1024) -> Receiv
 
 def acked(heard: Heard) -> dict[str, int]:
     """stream -> the sequence that was acknowledged last."""
-    found = {}
+    found: dict[str, int] = {}
     for topic, payload in heard.messages:
         if topic.kind is Kind.ACKS:
             for ack in Acks.model_validate_json(payload).acks:

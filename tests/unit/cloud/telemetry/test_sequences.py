@@ -60,9 +60,10 @@ def test_ranges_ahead_are_sorted_and_apart(arrivals: list[tuple[int, int]]) -> N
 
 @given(st.permutations(range(1, 31)), st.integers(1, 3))
 def test_at_the_bound_nothing_is_lost_once_it_comes_again(order: list[int], bound: int) -> None:
-    cursor, fresh, left = Cursor(), [], list(order)
+    cursor, left = Cursor(), list(order)
+    fresh: list[int] = []
     for _ in range(len(order)):
-        again = []
+        again: list[int] = []
         for number in left:
             cursor, verdict = accept(cursor, number, number, ranges_max=bound)
             assert len(cursor.ahead) <= bound

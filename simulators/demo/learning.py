@@ -92,8 +92,9 @@ def await_version(story: Story, role: str) -> str:
     made = _version_made(story, role, latest)
     story.record.versions.append(made)
     story.names[made.digest] = f"{made.model} v{made.number}"
-    cameras = (AISLE,) if made.model == SHELF else (LINE_1, LINE_2)
-    story.record.mark(latest["training_ended_at"], "training", f"{role} trained", *cameras)
+    if role != CONTROL:
+        cameras = (AISLE,) if made.model == SHELF else (LINE_1, LINE_2)
+        story.record.mark(latest["training_ended_at"], "training", f"{role} trained", *cameras)
     score = "" if made.map50_exported is None else f", mAP50 {made.map50_exported:.3f} as exported"
     return f"{made.model} v{made.number}{score}"
 

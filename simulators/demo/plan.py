@@ -100,7 +100,9 @@ class Plan:
     """Images of the first data set that a retraining sees again."""
     harvest_timeout_s: float
     total_s_max: float
-    drift: Drift = field(default_factory=lambda: Drift(lighting=0.4, packaging=0.4))
+    drift: Drift = field(
+        default_factory=lambda: Drift(lighting=0.5, blur=0.15, shift=0.2, packaging=0.4)
+    )
     fps: float = 10.0
     soak_s: float = 2.0
     probation_s: float = 3.0

@@ -60,7 +60,7 @@ class LimitSettings(BaseModel):
     sample_spool_images_max: int = Field(default=256, description="per device")
     ingest_queue_messages_max: int = 20_000
     ingest_batch_messages_max: int = 1000
-    ingest_batch_age_ms: int = 20
+    ingest_batch_age_ms: int = 50
     ingest_retry_delay_max_s: float = 5.0
     sequence_ranges_max: int = Field(default=1024, description="holes in a stream, plus one")
     image_pixels_max: int = 50_000_000

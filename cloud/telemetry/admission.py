@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Literal
 
+from sqlalchemy.dialects.sqlite import insert
 from sqlmodel import Session
 
 from cloud.inbound import Received
@@ -25,19 +26,16 @@ class Admission:
         self._session = session
         self._stream = stream
         self._ranges_max = ranges_max
-        self._cursors: dict[tuple[str, str], Cursor] = {}
         self._at = max(received.at for received in batch)
         keys = {(r.message.device_id, r.message.epoch) for r in batch}
-        self._rows = {
-            (row.device_id, row.epoch): row
-            for row in queries.cursors(
-                session, stream, {device for device, _ in keys}, {epoch for _, epoch in keys}
-            )
-        }
-        for key in keys:
-            row = self._rows.get(key)
-            ahead = () if row is None else tuple((a, b) for a, b in row.ahead)
-            self._cursors[key] = Cursor(row.contiguous if row else 0, ahead)
+        known = queries.cursors(
+            session, stream, {device for device, _ in keys}, {epoch for _, epoch in keys}
+        )
+        self._cursors = dict.fromkeys(keys, Cursor())
+        for device_id, epoch, contiguous, ahead in known:
+            if (device_id, epoch) in keys:
+                ranges = tuple((first, last) for first, last in ahead)
+                self._cursors[device_id, epoch] = Cursor(contiguous, ranges)
 
     def admit(self, message: Sequenced) -> Verdict:
         """Account for the message; only what is FRESH may be stored."""
@@ -56,12 +54,25 @@ class Admission:
 
     def close(self) -> None:
         """Write the cursors and promise the acknowledgements."""
+        rows = [
+            {
+                "device_id": device_id,
+                "stream": self._stream,
+                "epoch": epoch,
+                "contiguous": cursor.contiguous,
+                "ahead": cursor.ahead,
+                "updated_at": self._at,
+            }
+            for (device_id, epoch), cursor in self._cursors.items()
+        ]
+        statement = insert(StreamCursor)
+        changed = {n: statement.excluded[n] for n in ("contiguous", "ahead", "updated_at")}
+        self._session.connection().execute(
+            statement.on_conflict_do_update(
+                index_elements=["device_id", "stream", "epoch"], set_=changed
+            ),
+            rows,
+        )
         for (device_id, epoch), cursor in self._cursors.items():
-            row = self._rows.get((device_id, epoch)) or StreamCursor(
-                device_id=device_id, stream=self._stream, epoch=epoch, updated_at=self._at
-            )
-            row.contiguous, row.updated_at = cursor.contiguous, self._at
-            row.ahead = [list(r) for r in cursor.ahead]
-            self._session.add(row)
             ack = Ack(stream=self._stream, epoch=epoch, sequence=cursor.contiguous)
             acks.note(self._session, device_id, ack)

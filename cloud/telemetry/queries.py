@@ -14,12 +14,12 @@ from cloud.telemetry.models import DeviceEvent, Sample, StreamCursor, TelemetryW
 
 def cursors(
     session: Session, stream: str, device_ids: Collection[str], epochs: Collection[str]
-) -> Sequence[StreamCursor]:
+) -> Sequence[tuple[str, str, int, Sequence[Sequence[int]]]]:
+    """Rows (device_id, epoch, contiguous, ahead)."""
+    c = StreamCursor
     return session.exec(
-        select(StreamCursor).where(
-            StreamCursor.stream == stream,
-            col(StreamCursor.device_id).in_(device_ids),
-            col(StreamCursor.epoch).in_(epochs),
+        select(c.device_id, c.epoch, c.contiguous, c.ahead).where(
+            c.stream == stream, col(c.device_id).in_(device_ids), col(c.epoch).in_(epochs)
         )
     ).all()
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from simulators.demo import changing, learning, opening
 from simulators.demo.closing import collect
+from simulators.demo.judging import judge_and_draw
 from simulators.demo.plan import LINE_2
 from simulators.demo.story import Step
 
@@ -24,5 +25,6 @@ STEPS = (
     Step("rollout", "Roll out in two waves", changing.roll_out_retrained),
     Step("after", "Watch the drifted world again", changing.watch_recovered),
     Step("control", "Await the control, trained without the samples", learning.await_control),
-    Step("collect", "Stop the devices, count everything", collect),
+    Step("collect", "Stop the devices, ask for all that is stored", collect),
+    Step("judge", "Hold what was seen against the truth", judge_and_draw),
 )

@@ -7,7 +7,6 @@ import platform
 import shutil
 import sys
 import time
-from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any, NoReturn
@@ -16,24 +15,18 @@ import psutil
 import typer
 
 from simulators.demo.chapters import STEPS
-from simulators.demo.closing import fetch_bundles
-from simulators.demo.measure import measure, read_pairs, windows_of
 from simulators.demo.opening import start_hub
-from simulators.demo.plan import FAST, FULL, LINE_1, LINE_2, Plan
+from simulators.demo.plan import FAST, FULL, Plan
 from simulators.demo.processes import ProcessEnded, Supervisor
 from simulators.demo.record import Record
-from simulators.demo.replay import render_again, replay
-from simulators.demo.report.draw import draw_report
 from simulators.demo.screen import Screen, open_screen
 from simulators.demo.signals import Interrupted, interruptible, undisturbed
 from simulators.demo.story import Folders, Story, StoryFailed, run
-from simulators.demo.summary import summarise
 from simulators.demo.watcher import Watcher
 from simulators.hub import HubError
 
 GOAL_MISSED = 1
 FAILED = 2
-TOOL_S = 180.0
 ENVIRONMENT = {
     "YOLO_OFFLINE": "true",
     "PYTHONUNBUFFERED": "1",
@@ -78,7 +71,7 @@ def tell(plan: Plan, folders: Folders, *, plain: bool = False) -> dict[str, Any]
     try:
         story = _open(plan, folders, processes, screen, names)
         run(story, STEPS)
-        return _measure_and_draw(story)
+        return story.summary
     finally:
         with undisturbed():
             processes.stop_all()
@@ -93,41 +86,6 @@ def _open(
     address, hub = start_hub(processes, folders.hub)
     watcher = Watcher(hub, screen, {}, record.started_at)
     return Story(plan, folders, processes, screen, record, names, address, hub, watcher)
-
-
-def _measure_and_draw(story: Story) -> dict[str, Any]:
-    record, plan, folders = story.record, story.plan, story.folders
-    record.write(folders.work / "run.json")
-    pairs = read_pairs(record)
-    after = windows_of(record, plan, pairs)[0]["after"]
-    lines = [record.watched(camera) for camera in (LINE_1, LINE_2)]
-    images = render_again(lines, after, folders.work / "replay")
-    run_tool = Tools(story.processes)
-    replays = {
-        role: replay(bundle, images, folders.work / "replay" / role, run_tool)
-        for role, bundle in fetch_bundles(story).items()
-        if record.version(role).model == lines[0].model
-    }
-    measures = measure(record, plan, pairs, replays, folder=folders.work / "score", run=run_tool)
-    record.ended_at = time.time()
-    record.write(folders.work / "run.json")
-    summary = summarise(record, plan, measures)
-    draw_report(folders.out, record, summary, measures, replays)
-    return summary
-
-
-class Tools:
-    """Runs the project's other programs as children; see `checkers.scoring.Run`."""
-
-    MODULES = {"score": "cloud.cli.main", "evaluate": "edge_agent"}  # noqa: RUF012 - constant
-
-    def __init__(self, processes: Supervisor) -> None:
-        self._processes = processes
-
-    def __call__(self, name: str, arguments: Sequence[str]) -> str:
-        """Run it to its end and return what it wrote. Raises ProcessEnded."""
-        self._processes.start(name, self.MODULES[name], *arguments, ends=True)
-        return self._processes.finish(name, TOOL_S).read_text()
 
 
 def renew(work: Path) -> None:

@@ -136,7 +136,7 @@ FAST = replace(
     FULL,
     name="fast",
     images={FACTORY: Images(240, 30), SHELF: Images(160, 30)},
-    first={FACTORY: Recipe(9, 0.003, 0.5), SHELF: Recipe(6, 0.002, 0.5)},
+    first={FACTORY: Recipe(8, 0.003, 0.5), SHELF: Recipe(6, 0.002, 0.5)},
     again=Recipe(4, 0.0015, 0.3),
     watch_s=12.0,
     drifted_s=10.0,

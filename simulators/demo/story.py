@@ -68,6 +68,8 @@ class Story:
     camera_urls: dict[str, str] = field(default_factory=dict)
     jobs: dict[str, int | str] = field(default_factory=dict)
     """Training jobs by the role of the version that they make."""
+    summary: dict[str, Any] = field(default_factory=dict)
+    """summary.json, once the last chapter is told."""
 
     def wait(
         self,

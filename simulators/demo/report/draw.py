@@ -23,16 +23,21 @@ from simulators.scenes import SCENES, Drift
 FRAMES_SHOWN = 3
 
 
-def draw_report(
-    folder: Path,
+def draw_figures(
     record: Record,
     summary: Mapping[str, Any],
     measures: Measures,
     replays: Mapping[str, Replay],
+) -> list[Figure]:
+    """All plots and frames of the page."""
+    return [*_plots(record, summary, measures), *_frames(record, measures, replays)]
+
+
+def write_report(
+    folder: Path, record: Record, summary: Mapping[str, Any], drawn: Sequence[Figure]
 ) -> Path:
-    """Write everything into `folder`; the path of the page."""
+    """Write figures, summary.json and report.html into `folder`; the path of the page."""
     folder.mkdir(parents=True, exist_ok=True)
-    drawn = [*_plots(record, summary, measures), *_frames(record, measures, replays)]
     for figure in drawn:
         figure.write(folder)
     (folder / "summary.json").write_text(json.dumps(summary, indent=2) + "\n")

@@ -12,7 +12,7 @@ import pytest
 
 from simulators.demo.plan import FAST, LINE_1, LINE_2
 from simulators.demo.record import Record
-from simulators.demo.report.draw import draw_report
+from simulators.demo.report.draw import draw_figures, write_report
 from simulators.demo.summary import summarise
 from tests.unit.simulators.demo.synthetic import make_run, measured
 
@@ -50,7 +50,8 @@ def run_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("run")
     record = make_run(folder)
     measures, replays = measured(record, folder / "score")
-    draw_report(folder / "out", record, summarise(record, FAST, measures), measures, replays)
+    summary = summarise(record, FAST, measures)
+    write_report(folder / "out", record, summary, draw_figures(record, summary, measures, replays))
     record.write(folder / "run.json")
     return folder
 

@@ -82,9 +82,11 @@ def windows_of(
     left_out: dict[str, dict[str, int]] = {}
     for window in WINDOWS:
         start, end = record.windows[window]
+        # Only a version that learnt from the harvested frames can know their neighbours.
+        distance = plan.exclusion_frames if window == "after" else 1
         kept[window], left_out[window] = {}, {}
         for camera, found in pairs.items():
-            clean = {p.truth.frame_id for p in far_from(found, harvested, plan.exclusion_frames)}
+            clean = {p.truth.frame_id for p in far_from(found, harvested, distance)}
             inside = [p for p in found if start <= p.output.captured_at < end]
             kept[window][camera] = [p for p in inside if p.truth.frame_id in clean]
             left_out[window][camera] = len(inside) - len(kept[window][camera])

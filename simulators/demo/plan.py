@@ -101,14 +101,15 @@ class Plan:
     harvest_timeout_s: float
     total_s_max: float
     drift: Drift = field(
-        default_factory=lambda: Drift(lighting=0.5, blur=0.15, shift=0.2, packaging=0.4)
+        default_factory=lambda: Drift(lighting=0.45, blur=0.1, shift=0.1, packaging=0.4)
     )
     fps: float = 10.0
     soak_s: float = 2.0
     probation_s: float = 3.0
     telemetry_window_s: float = 2.0
     exclusion_frames: int = 72
-    """A part crosses the picture in fewer frames: nothing of a harvested frame is left after."""
+    """How far from a harvested frame a version that learnt from it is measured: a part crosses
+    the picture in fewer frames."""
     settle_s: float = 2.0
     """Left out after a change, so that a window holds one state of the world only."""
     bucket_s: float = 4.0
@@ -122,28 +123,29 @@ FULL = Plan(
     first={FACTORY: Recipe(8, 0.002, 0.5), SHELF: Recipe(6, 0.002, 0.5)},
     again=Recipe(5, 0.0015, 0.3),
     watch_s=24.0,
-    drifted_s=20.0,
+    drifted_s=30.0,
     harvest_images=90,
     harvest_other_images=6,
     harvest_per_s=4.0,
     random_share=0.3,
     uncertainty_min=0.2,
     rehearsal_images=160,
-    harvest_timeout_s=40.0,
+    harvest_timeout_s=60.0,
     total_s_max=480.0,
 )
 FAST = replace(
     FULL,
     name="fast",
+    drift=Drift(lighting=0.4, blur=0.1, shift=0.1, packaging=0.35),
     images={FACTORY: Images(240, 30), SHELF: Images(160, 30)},
     first={FACTORY: Recipe(8, 0.003, 0.5), SHELF: Recipe(6, 0.002, 0.5)},
-    again=Recipe(4, 0.0015, 0.3),
+    again=Recipe(5, 0.002, 0.3),
     watch_s=12.0,
-    drifted_s=10.0,
+    drifted_s=20.0,
     harvest_images=60,
-    harvest_per_s=5.0,
+    harvest_per_s=4.0,
     rehearsal_images=90,
-    harvest_timeout_s=25.0,
+    harvest_timeout_s=40.0,
     soak_s=1.0,
     probation_s=2.0,
     total_s_max=240.0,

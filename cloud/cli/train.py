@@ -36,7 +36,9 @@ def start(
     parent_version: Annotated[
         int | None, typer.Option(help="With --weights parent; else the newest.")
     ] = None,
-    epochs: Annotated[int | None, typer.Option(min=1)] = None,
+    epochs: Annotated[
+        int | None, typer.Option(min=0, help="0: take the weights as they are.")
+    ] = None,
     imgsz: Annotated[int | None, typer.Option(help="Side of the input in px.")] = None,
     batch: Annotated[int | None, typer.Option(min=1)] = None,
     seed: Annotated[int | None, typer.Option(min=0)] = None,

@@ -96,11 +96,13 @@ def _losses(trainer: Any) -> dict[str, float]:
 
 
 def train(folder: Path, job: dict[str, Any], reporter: Reporter) -> Path:
-    """Train; return the checkpoint to keep."""
+    """Train; return the checkpoint to keep, without epochs the one to start from."""
     from ultralytics import SETTINGS, YOLO
 
     SETTINGS.update({key: False for key, value in SETTINGS.items() if isinstance(value, bool)})
     parameters = TrainingParameters.model_validate(job["parameters"])
+    if parameters.epochs == 0:
+        return Path(job["weights"])
     model = YOLO(job["weights"], task="detect")
     reporter.attach(model)
     model.train(

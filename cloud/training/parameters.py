@@ -13,6 +13,7 @@ class TrainingParameters(BaseModel):
     """Parameters of one training, with Ultralytics' names where they are Ultralytics'.
 
     Attributes:
+        epochs: 0 takes the weights as they are: they are exported and evaluated, not trained.
         imgsz: side of the square input, in pixels.
         nbs: images whose gradients make one optimizer step; None: one batch.
         val: validate on the selection split after every epoch and keep the best epoch;
@@ -25,7 +26,7 @@ class TrainingParameters(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
-    epochs: int = Field(default=30, ge=1, le=10_000)
+    epochs: int = Field(default=30, ge=0, le=10_000)
     imgsz: int = Field(default=640, ge=32, le=4096, multiple_of=32)
     batch: int = Field(default=16, ge=1, le=4096)
     seed: int = Field(default=0, ge=0, le=2**31 - 1)

@@ -43,6 +43,7 @@ def request_job(
         NotFoundError: model, dataset or parent version do not exist.
         ConflictError: the dataset's classes are not the model's.
         InvalidError: the weights cannot be started from.
+        ForbiddenError: a .pt file is named by somebody who is no administrator.
     """
     require(principal, Role.OPERATOR)
     target = registry.get_model(session, principal, model)
@@ -55,7 +56,15 @@ def request_job(
             "parent_version is given, and weights is not `parent`", "give weights: parent"
         )
     elif weights != SCRATCH:
+        # Loading a checkpoint runs code that is in it.
+        require(principal, Role.ADMINISTRATOR)
         _check_checkpoint(Path(weights))
+    parameters = parameters or TrainingParameters()
+    if parameters.epochs == 0 and weights == SCRATCH:
+        raise InvalidError(
+            "epochs is 0 and there are no weights to take as they are",
+            "give at least one epoch, or weights: parent or a .pt file",
+        )
     job = TrainingJob(
         id=uuid.uuid4().hex,
         model=model,
@@ -63,7 +72,7 @@ def request_job(
         dataset_version=version.number,
         weights=weights,
         parent_version=parent_version,
-        parameters=(parameters or TrainingParameters()).model_dump(mode="json"),
+        parameters=parameters.model_dump(mode="json"),
         tags=dict(tags or {}),
         state=JobState.QUEUED.value,
         progress={},

@@ -13,7 +13,7 @@ from edge_agent.errors import BundleError
 from protocol.builds import Format
 from protocol.bundles import MANIFEST_BYTES_MAX, MANIFEST_PATH, MODEL_PATH, Manifest, read_manifest
 
-WARM_FRAMES = 3
+WARM_FRAMES = 1
 
 
 @dataclass(frozen=True, eq=False)
@@ -28,7 +28,7 @@ class LoadedBundle:
 def load_bundle(
     folder: Path, digest: str, threads: int, floor: float = CONFIDENCE_FLOOR
 ) -> LoadedBundle:
-    """Load the bundle that lies in `folder` and run a few blank frames through it.
+    """Load the bundle that lies in `folder` and run a blank frame through it.
 
     The files' digests were verified when they were stored; the manifest's is checked here.
 

@@ -31,7 +31,6 @@ ENVIRONMENT = {
     "YOLO_OFFLINE": "true",
     "PYTHONUNBUFFERED": "1",
     # Threads that spin while they wait take the cores from everybody else.
-    "OMP_WAIT_POLICY": "PASSIVE",
 }
 WORK_MARKER = ".argosy-demo"
 

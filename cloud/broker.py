@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import logging
+import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -76,6 +79,19 @@ def parse_url(url: str) -> BrokerAddress:
     return BrokerAddress(parts.hostname, port or PORTS[parts.scheme], parts.scheme == "mqtts")
 
 
+@contextmanager
+def _deaf_to_interrupts() -> Iterator[None]:
+    """A child that is started meanwhile never hears Ctrl-C, which is meant for the hub alone.
+
+    It inherits this thread's mask; what comes meanwhile waits for the hub.
+    """
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
 class EmbeddedBroker:
     """rumqttd in a child process, on loopback, speaking MQTT 5. It forgets all at its end.
 
@@ -107,7 +123,8 @@ class EmbeddedBroker:
         write_private(self._config, text)
         broker = Broker(config_path=str(self._config))
         try:
-            broker.start(START_S_MAX)
+            with _deaf_to_interrupts():
+                broker.start(START_S_MAX)
         except OSError as error:
             raise ConfigurationError(
                 f"the embedded broker cannot listen on port {self.address.port}: {error}",

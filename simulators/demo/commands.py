@@ -30,7 +30,6 @@ FAILED = 2
 ENVIRONMENT = {
     "YOLO_OFFLINE": "true",
     "PYTHONUNBUFFERED": "1",
-    # Threads that spin while they wait take the cores from everybody else.
 }
 WORK_MARKER = ".argosy-demo"
 

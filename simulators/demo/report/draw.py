@@ -55,7 +55,7 @@ def _plots(record: Record, summary: Mapping[str, Any], measures: Measures) -> li
             "over-time",
             "Accuracy and confidence over time",
             "Accuracy needs the truth, which a real fleet does not have; confidence is what the "
-            "hub watches. They fall together, and come back together.",
+            "hub watches. It falls less than accuracy does: a model can be sure and wrong.",
             lambda theme: figures.over_time(
                 measures.series, record.marks, record.windows, record.started_at, theme
             ),

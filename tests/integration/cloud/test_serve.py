@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import signal
+import socket
 import stat
 import subprocess
 import sys
@@ -70,6 +71,22 @@ def test_a_hub_starts_answers_and_stops_without_a_trace(
         psutil.wait_procs(children, timeout=10)
         assert [c for c in children if c.is_running() and c.status() != "zombie"] == []
     assert not (data / "hub.json").exists()
+
+
+def test_ctrl_c_reaches_the_whole_terminal_and_the_broker_waits_for_the_hub(
+    tmp_path: Path,
+) -> None:
+    with serving(tmp_path) as (process, place):
+        assert ready(place)
+        children = psutil.Process(process.pid).children(recursive=True)
+        for child in children:
+            child.send_signal(signal.SIGINT)
+        # The broker still answers, and it is the same one.
+        with socket.create_connection(("127.0.0.1", place["mqtt_port"]), timeout=5):
+            pass
+        assert all(child.is_running() and child.status() != "zombie" for child in children)
+        process.send_signal(signal.SIGINT)
+        assert process.wait(30) == 0
 
 
 def test_a_hub_takes_its_ports_again(tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ ONLY ?=
 DATA ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-device demo demo-real test test-device test-slow check bench docs pins clean
+.PHONY: help setup setup-device demo demo-real test test-device test-slow check bench docs pins pictures clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -59,6 +59,10 @@ bench: setup ## measure, write bench.json and docs/benchmarks.md (ONLY=prefix,â€
 
 docs: setup ## write the generated parts of docs/ (protocol, state diagrams, pictures)
 	$(PY) -m scripts.documents
+
+pictures: demo ## the README's picture, from a run of the demo
+	mkdir -p docs/pictures
+	cp demo-report/over-time.png docs/pictures/loop.png
 
 pins: setup ## write the pinned versions anew
 	$(VENV)/bin/uv pip compile -q --upgrade --universal --python-version 3.11 --extra hub --extra sim --extra dev \

@@ -55,16 +55,8 @@ def request_job(
         raise InvalidError(
             "parent_version is given, and weights is not `parent`", "give weights: parent"
         )
-    elif weights != SCRATCH:
-        # Loading a checkpoint runs code that is in it.
-        require(principal, Role.ADMINISTRATOR)
-        _check_checkpoint(Path(weights))
     parameters = parameters or TrainingParameters()
-    if parameters.epochs == 0 and weights == SCRATCH:
-        raise InvalidError(
-            "epochs is 0 and there are no weights to take as they are",
-            "give at least one epoch, or weights: parent or a .pt file",
-        )
+    _check_weights(principal, weights, parameters)
     job = TrainingJob(
         id=uuid.uuid4().hex,
         model=model,
@@ -166,6 +158,18 @@ def _parent(session: Session, principal: Principal, model: str, number: int | No
             f"model {model} has no version to start from", "give weights: scratch, or a .pt file"
         )
     return registry.get_version(session, principal, model, number or newest).number
+
+
+def _check_weights(principal: Principal, weights: str, parameters: TrainingParameters) -> None:
+    if weights == SCRATCH and parameters.epochs == 0:
+        raise InvalidError(
+            "epochs is 0 and there are no weights to take as they are",
+            "give at least one epoch, or weights: parent or a .pt file",
+        )
+    if weights not in (SCRATCH, PARENT):
+        # Loading a checkpoint runs code that is in it.
+        require(principal, Role.ADMINISTRATOR)
+        _check_checkpoint(Path(weights))
 
 
 def _check_checkpoint(path: Path) -> None:

@@ -55,7 +55,7 @@ def test_however_it_is_cut_the_same_lines_come(cuts: list[int]) -> None:
 @pytest.mark.parametrize(
     "given_",
     [
-        {"epochs": 0},
+        {"epochs": -1},
         {"imgsz": 100},
         {"lr0": 0},
         {"lr0": float("nan")},

@@ -17,7 +17,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError, model_validator
 
 from protocol.builds import Capabilities
-from protocol.chunks import BlobRef, Sha256
+from protocol.chunks import CHUNKS_MAX, BlobRef, Sha256
 from protocol.errors import DecodeError, SchemaVersionError
 from protocol.states import CameraState, ExecutionState
 from protocol.topics import Kind
@@ -86,7 +86,7 @@ class HarvestPolicy(Part):
 class Desired(Message):
     """The whole desired state of a device; a higher generation replaces a lower one."""
 
-    generation: int = Field(ge=1)
+    generation: int = Field(ge=1, le=SEQUENCE_MAX)
     slots: dict[Word, SlotDesired] = Field(default_factory=dict, max_length=64)
     harvest: HarvestPolicy = HarvestPolicy()
     telemetry_window_s: float = Field(default=60.0, ge=0.5, le=86_400)
@@ -134,7 +134,7 @@ class Presence(Message):
 
     status: Literal["online", "offline"]
     boot_id: Word
-    session_epoch: int = Field(ge=0)
+    session_epoch: int = Field(ge=0, le=SEQUENCE_MAX)
 
 
 class ExecutionReport(Part):
@@ -179,9 +179,9 @@ class Health(Part):
 
 class Reported(Message):
     boot_id: Word
-    session_epoch: int = Field(ge=0)
+    session_epoch: int = Field(ge=0, le=SEQUENCE_MAX)
     agent_version: Word
-    desired_generation: int = Field(ge=0)
+    desired_generation: int = Field(ge=0, le=SEQUENCE_MAX)
     slots: dict[Word, SlotReported] = Field(default_factory=dict, max_length=64)
     cameras: dict[Word, CameraReported] = Field(default_factory=dict, max_length=256)
     capabilities: Capabilities
@@ -280,7 +280,15 @@ class BlobWant(Part):
 
 
 class Wants(Message):
+    """What a device asks for; at most CHUNKS_MAX chunks over all its blobs."""
+
     blobs: tuple[BlobWant, ...] = Field(min_length=1, max_length=64)
+
+    @model_validator(mode="after")
+    def _bounded(self) -> Wants:
+        if sum(end - start for blob in self.blobs for start, end in blob.ranges) > CHUNKS_MAX:
+            raise ValueError(f"more than {CHUNKS_MAX} chunks are wanted at once")
+        return self
 
 
 class CommandResponse(Message):

@@ -15,6 +15,8 @@ from protocol.errors import TopicError
 
 ROOT_DEFAULT = "argosy/v1"
 TOPIC_BYTES_MAX = 512
+HUB_USERNAME = "hub"
+"""The hub's user at a broker whose other users are device ids; no device may be called so."""
 
 
 class Kind(str, Enum):
@@ -94,8 +96,8 @@ class Topic:
 
 
 def valid_device_id(text: str) -> bool:
-    """Whether `text` may be a device id: 1 to 64 of letters, digits, '.', '_', '-'."""
-    return _PARTS["device_id"].fullmatch(text) is not None
+    """Whether `text` may be a device id: 1 to 64 of letters, digits, '.', '_', '-'; not `hub`."""
+    return text != HUB_USERNAME and _PARTS["device_id"].fullmatch(text) is not None
 
 
 @dataclass(frozen=True)
@@ -162,13 +164,13 @@ def _match(segments: tuple[str, ...], words: tuple[str, ...]) -> dict[str, str] 
     return parts
 
 
-def mosquitto_acl(space: TopicSpace, hub_username: str) -> str:
+def mosquitto_acl(space: TopicSpace) -> str:
     """Access rules for a Mosquitto broker whose user names are device ids.
 
     A device reads what is addressed to it and to many, and writes only under its own
     id; the hub's user reads and writes everything under the root.
     """
-    lines = [f"user {hub_username}", f"topic readwrite {space.root}/#", ""]
+    lines = [f"user {HUB_USERNAME}", f"topic readwrite {space.root}/#", ""]
     for kind, pattern in PATTERNS.items():
         access = "write" if pattern.direction is Direction.FROM_DEVICE else "read"
         lines.append(f"pattern {access} {space.filter(kind, device_id='%u')}")

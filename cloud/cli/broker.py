@@ -14,7 +14,13 @@ import typer
 from cloud.cli.client import CommandError
 from cloud.cli.output import print_json
 from cloud.files import write_private
-from protocol.topics import ROOT_DEFAULT, TopicSpace, mosquitto_acl, valid_device_id
+from protocol.topics import (
+    HUB_USERNAME,
+    ROOT_DEFAULT,
+    TopicSpace,
+    mosquitto_acl,
+    valid_device_id,
+)
 
 PASSWORD_BYTES = 24
 SALT_BYTES = 12
@@ -25,24 +31,23 @@ broker = typer.Typer(help="Access rules and passwords for Mosquitto.", no_args_i
 
 @broker.command("acl")
 def acl(
-    hub: Annotated[str, typer.Option(help="The hub's user name at the broker.")] = "hub",
     root: Annotated[str, typer.Option(help="The topics' root.")] = ROOT_DEFAULT,
 ) -> None:
     """Print the access rules: a device reads what is meant for it and writes as itself."""
-    typer.echo(mosquitto_acl(TopicSpace(root), hub), nl=False)
+    typer.echo(mosquitto_acl(TopicSpace(root)), nl=False)
 
 
 @broker.command("passwords")
 def passwords(
     file: Annotated[Path, typer.Argument(help="Mosquitto's password file; made where missing.")],
-    users: Annotated[list[str], typer.Argument(help="The hub's user, device ids.")],
+    users: Annotated[list[str], typer.Argument(help="`hub`, and device ids.")],
 ) -> None:
     """Give each user a new random password; they are printed, as JSON, this once.
 
     Other users' entries stay. The file is its owner's alone: give it to
     the user that Mosquitto runs as. Mosquitto reads it anew on SIGHUP.
     """
-    wrong = [user for user in users if not valid_device_id(user)]
+    wrong = [user for user in users if user != HUB_USERNAME and not valid_device_id(user)]
     if wrong:
         raise CommandError(
             f"{wrong[0]!r} is no user name", "use 1 to 64 letters, digits, '.', '_', '-'"

@@ -66,7 +66,8 @@ def enrol(
     require(principal, Role.OPERATOR)
     if not valid_device_id(device_id):
         raise InvalidError(
-            f"{device_id[:80]!r} is no device id", "use 1 to 64 letters, digits, '.', '_', '-'"
+            f"{device_id[:80]!r} is no device id",
+            "use 1 to 64 letters, digits, '.', '_', '-'; `hub` is the hub's own",
         )
     if session.get(Device, device_id) is not None:
         raise ConflictError(

@@ -15,15 +15,31 @@ from protocol.chunks import BlobRef, verify_blob, verify_chunk
 from protocol.errors import ProtocolError
 from protocol.messages import SampleReport
 
+ENTRY_BYTES = 256
+"""What an entry costs beside its bytes, so that many small ones are bounded too."""
+
 
 @dataclass
 class _Image:
     chunks: dict[int, bytes] = field(default_factory=dict)
     reports: dict[tuple[str, int], tuple[SampleReport, bytes]] = field(default_factory=dict)
+    size_bytes: int = 0
+    """Never less than what is held; a chunk that is replaced or dropped is not taken off."""
 
-    @property
-    def size_bytes(self) -> int:
-        return sum(map(len, self.chunks.values())) + sum(len(p) for _, p in self.reports.values())
+    def charge(self, data: bytes) -> int:
+        cost = len(data) + ENTRY_BYTES
+        self.size_bytes += cost
+        return cost
+
+
+@dataclass
+class _Device:
+    images: OrderedDict[str, _Image] = field(default_factory=OrderedDict)
+    size_bytes: int = 0
+
+    def drop(self, sha256: str) -> None:
+        image = self.images.pop(sha256, None)
+        self.size_bytes -= image.size_bytes if image else 0
 
 
 class SampleSpool:
@@ -33,18 +49,18 @@ class SampleSpool:
         self._bytes_max = bytes_max
         self._images_max = images_max
         self._lock = threading.Lock()
-        self._devices: dict[str, OrderedDict[str, _Image]] = {}
+        self._devices: dict[str, _Device] = {}
 
     def add_chunk(self, device_id: str, sha256: str, index: int, data: bytes) -> None:
         """Keep a chunk; what is over the device's bounds goes, oldest image first."""
         with self._lock:
-            self._image(device_id, sha256).chunks[index] = data
+            self._image(device_id, sha256, data).chunks[index] = data
             self._bound(device_id)
 
     def add_report(self, report: SampleReport, payload: bytes) -> None:
         """Keep a report until its image is there."""
         with self._lock:
-            image = self._image(report.device_id, report.image.sha256)
+            image = self._image(report.device_id, report.image.sha256, payload)
             image.reports[report.epoch, report.sequence] = (report, payload)
             self._bound(report.device_id)
 
@@ -75,26 +91,29 @@ class SampleSpool:
     def forget(self, device_id: str, sha256: str) -> None:
         """Drop an image and its reports: they are stored, or worthless."""
         with self._lock:
-            images = self._devices.get(device_id)
-            if images is not None:
-                images.pop(sha256, None)
-                if not images:
+            device = self._devices.get(device_id)
+            if device is not None:
+                device.drop(sha256)
+                if not device.images:
                     del self._devices[device_id]
 
     def _find(self, device_id: str, sha256: str) -> _Image | None:
-        images = self._devices.get(device_id)
-        return None if images is None else images.get(sha256)
+        device = self._devices.get(device_id)
+        return None if device is None else device.images.get(sha256)
 
-    def _image(self, device_id: str, sha256: str) -> _Image:
-        return self._devices.setdefault(device_id, OrderedDict()).setdefault(sha256, _Image())
+    def _image(self, device_id: str, sha256: str, data: bytes) -> _Image:
+        """The image that `data` belongs to, charged for it."""
+        device = self._devices.setdefault(device_id, _Device())
+        image = device.images.setdefault(sha256, _Image())
+        device.size_bytes += image.charge(data)
+        return image
 
     def _bound(self, device_id: str) -> None:
-        images = self._devices[device_id]
-        sizes = {sha256: image.size_bytes for sha256, image in images.items()}
-        total = sum(sizes.values())
-        while images and (total > self._bytes_max or len(images) > self._images_max):
-            sha256, _ = images.popitem(last=False)
-            total -= sizes[sha256]
+        device = self._devices[device_id]
+        while device.images and (
+            device.size_bytes > self._bytes_max or len(device.images) > self._images_max
+        ):
+            device.drop(next(iter(device.images)))
 
 
 def _right(ref: BlobRef, index: int, data: bytes) -> bool:

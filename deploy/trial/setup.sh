@@ -2,7 +2,7 @@
 # First start of the trial: broker passwords and access rules, the hub's settings, owners.
 set -eu
 if [ ! -f /broker/done ]; then
-    argosy broker acl --hub hub > /broker/acl
+    argosy broker acl > /broker/acl
     argosy broker passwords /broker/passwords hub line-1 line-2 > /data/broker.json
     password=$(python -c 'import json; print(json.load(open("/data/broker.json"))["hub"])')
     cat > /data/hub.toml <<EOF

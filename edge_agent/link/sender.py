@@ -127,6 +127,7 @@ class Sender:
             if not self._link.publish(topic, entry.payload):
                 return
             self._flights[stream] = self._flights[stream].send(entry.sequence, now)
+            self._delivered.discard(entry.image_sha256 or "")
 
     def _image_delivered(self, entry: Entry, now: float) -> bool:
         """Whether the entry may go now; an upload is started where it needs one."""

@@ -41,7 +41,7 @@ def guarded(tmp_path: Path) -> Iterator[RunningBroker]:
     passwords.touch(mode=0o600)
     for user in USERS:
         subprocess.run([program, "-b", str(passwords), user, user], check=True)
-    with mosquitto(tmp_path, acl=mosquitto_acl(SPACE, "hub"), password_file=passwords) as broker:
+    with mosquitto(tmp_path, acl=mosquitto_acl(SPACE), password_file=passwords) as broker:
         yield broker
 
 

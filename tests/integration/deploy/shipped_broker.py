@@ -128,7 +128,7 @@ def install(folder: Path, users: list[str]) -> ShippedBroker:
     for name in ("secrets", "state", "tls", "listeners"):
         (folder / name).mkdir()
     runner = CliRunner()
-    acl = runner.invoke(broker_commands, ["acl", "--hub", "hub"])
+    acl = runner.invoke(broker_commands, ["acl"])
     (folder / "secrets" / "acl").write_text(acl.output)
     (folder / "secrets" / "acl").chmod(0o600)
     made = runner.invoke(

@@ -90,6 +90,19 @@ def test_refusals_name_the_kind_and_the_fault(payload: bytes, complaint: str) ->
         decode(Kind.PRESENCE, payload)
 
 
+def test_a_short_message_cannot_want_more_than_there_can_be() -> None:
+    fields = json.loads(encode(dict(MESSAGES)[Kind.WANTS]))
+    fields["blobs"] = [{"sha256": DIGEST, "ranges": [[0, 65_536]] * 400}]
+    with pytest.raises(DecodeError, match="65536 chunks"):
+        decode(Kind.WANTS, json.dumps(fields).encode())
+
+
+def test_numbers_beyond_what_a_database_holds_are_refused() -> None:
+    fields = json.loads(encode(dict(MESSAGES)[Kind.PRESENCE])) | {"session_epoch": 10**23}
+    with pytest.raises(DecodeError, match="session_epoch"):
+        decode(Kind.PRESENCE, json.dumps(fields).encode())
+
+
 def test_numbers_that_are_not_finite_are_refused() -> None:
     fields = json.loads(encode(dict(MESSAGES)[Kind.REPORTED]))
     text = json.dumps(fields | {"reported_at": float("nan")})

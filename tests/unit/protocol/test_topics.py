@@ -5,7 +5,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from protocol.errors import TopicError
-from protocol.topics import Direction, Kind, Topic, TopicSpace, mosquitto_acl
+from protocol.topics import (
+    HUB_USERNAME,
+    Direction,
+    Kind,
+    Topic,
+    TopicSpace,
+    mosquitto_acl,
+    valid_device_id,
+)
 from tests.unit.protocol import strategies as our
 
 SPACE = TopicSpace()
@@ -64,12 +72,17 @@ def test_filters_widen_what_is_not_given() -> None:
 
 
 def test_the_broker_rules_let_a_device_write_only_under_its_own_id() -> None:
-    rules = mosquitto_acl(SPACE, "hub").splitlines()
+    rules = mosquitto_acl(SPACE).splitlines()
     patterns = [line.split()[1:] for line in rules if line.startswith("pattern")]
     assert len(patterns) == len(Kind)
     assert all("/%u/" in topic for access, topic in patterns if access == "write")
     assert not [t for a, t in patterns if a == "write" and t.endswith(("/desired", "/acks"))]
     assert rules[:2] == ["user hub", "topic readwrite argosy/v1/#"]
+
+
+def test_no_device_can_be_called_as_the_hub_is() -> None:
+    assert not valid_device_id(HUB_USERNAME)
+    assert valid_device_id("hub-1")
 
 
 def test_every_kind_is_published_by_somebody() -> None:

@@ -51,6 +51,6 @@ def test_the_hash_is_that_of_mosquitto_passwd() -> None:
 
 
 def test_the_rules_name_the_hub_and_the_root() -> None:
-    said = CliRunner().invoke(broker, ["acl", "--hub", "boss", "--root", "plant/argosy"]).output
-    assert said.startswith("user boss\ntopic readwrite plant/argosy/#\n")
+    said = CliRunner().invoke(broker, ["acl", "--root", "plant/argosy"]).output
+    assert said.startswith("user hub\ntopic readwrite plant/argosy/#\n")
     assert "pattern write plant/argosy/devices/%u/telemetry\n" in said

@@ -10,8 +10,8 @@ from cloud.access.principal import Principal, PrincipalKind, Role
 from cloud.errors import ForbiddenError, InvalidError
 from cloud.inbound import Received, Tally
 from cloud.telemetry import samples, service
-from cloud.telemetry.spool import SampleSpool
-from protocol.chunks import sha256_hex
+from cloud.telemetry.spool import ENTRY_BYTES, SampleSpool
+from protocol.chunks import describe, sha256_hex
 from protocol.topics import Kind, Topic
 from tests.unit.cloud.conftest import OPERATOR, Api
 from tests.unit.cloud.telemetry.conftest import (
@@ -129,14 +129,26 @@ def test_a_tombstone_lets_the_stream_go_on(place: Place) -> None:
 
 
 def test_the_spool_is_bounded_per_device() -> None:
-    spool = SampleSpool(bytes_max=1000, images_max=3)
-    for number in range(10):
-        spool.add_chunk("a", f"{number:064x}", 0, b"x" * 100)
-    spool.add_chunk("b", "ab" * 32, 0, b"y" * 400)
-    kept = [n for n in range(10) if f"{n:064x}" in spool._devices["a"]]
-    assert kept == [7, 8, 9]
-    spool.add_chunk("b", "cd" * 32, 0, b"z" * 700)
-    assert list(spool._devices["b"]) == ["cd" * 32]
+    spool = SampleSpool(bytes_max=2000, images_max=3)
+    images = [bytes([number]) * 100 for number in range(10)]
+    for image in images:
+        spool.add_chunk("a", sha256_hex(image), 0, image)
+    small, large = b"y" * 400, b"z" * 1500
+    spool.add_chunk("b", sha256_hex(small), 0, small)
+    assert [i for i in images if spool.assemble("a", describe(i))] == images[-3:]
+    assert spool.assemble("b", describe(small)) == small
+    spool.add_chunk("b", sha256_hex(large), 0, large)
+    assert spool.assemble("b", describe(small)) is None
+    assert spool.assemble("b", describe(large)) == large
+
+
+def test_many_empty_chunks_push_each_other_out() -> None:
+    spool = SampleSpool(bytes_max=100 * ENTRY_BYTES, images_max=1000)
+    small = b"first"
+    spool.add_chunk("a", sha256_hex(small), 0, small)
+    for index in range(100):
+        spool.add_chunk("a", "ab" * 32, index, b"")
+    assert spool.assemble("a", describe(small)) is None
 
 
 def test_only_a_device_puts_images(place: Place) -> None:

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import logging
 import os
 import signal
 import socket
 import stat
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
 
 import uvicorn
 
@@ -60,9 +63,7 @@ def serve(settings: Settings, announce: Callable[[dict[str, object]], None]) -> 
         ConfigurationError: it cannot run as configured, for instance as a port is taken.
     """
     check_exposure(settings)
-    settings.data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
-    listener = _listen(settings)
-    with listener:
+    with held_alone(settings.data_dir), _listen(settings) as listener:
         hub = initialise(settings)
         hub.start()
         try:
@@ -70,6 +71,33 @@ def serve(settings: Settings, announce: Callable[[dict[str, object]], None]) -> 
         finally:
             settings.ready_file.unlink(missing_ok=True)
             hub.stop()
+
+
+@contextmanager
+def held_alone(data_dir: Path) -> Iterator[None]:
+    """The data folder, made where it is missing, with its lock: one hub uses it at a time.
+
+    The lock goes with the process, however that ends.
+
+    Raises:
+        ConfigurationError: it cannot be used, or another hub uses it.
+    """
+    try:
+        data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+        descriptor = os.open(data_dir / "lock", os.O_RDWR | os.O_CREAT, stat.S_IRUSR | stat.S_IWUSR)
+    except OSError as error:
+        raise ConfigurationError(
+            f"the data folder {data_dir} cannot be used: {error}",
+            "give one that can be written to with --data",
+        ) from error
+    with os.fdopen(descriptor, "w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise ConfigurationError(
+                f"another hub uses {data_dir}", "stop it, or give this one another --data"
+            ) from error
+        yield
 
 
 def check_exposure(settings: Settings) -> None:

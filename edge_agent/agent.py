@@ -305,13 +305,14 @@ class Agent:
     def _next_epoch(self) -> int:
         """On the link's thread: the next session's number, on the disk before it is used.
 
-        A new data folder begins at the time of day, so that a device whose disk was replaced
-        comes after its own earlier sessions. A full disk must not keep the device from telling
-        that it is full, so the number then counts on in memory alone.
+        It is the time of day, and one more than the last where the clock stands behind: a
+        device whose disk was replaced or restored then comes after its own earlier sessions.
+        A full disk must not keep the device from telling that it is full, so the number then
+        counts on in memory alone.
         """
-        first = SessionState(epoch=int(self._clock.wall()))
-        known = self._store.load("session", SessionState) or first
-        following = SessionState(epoch=max(known.epoch, self._link.session_epoch) + 1)
+        known = self._store.load("session", SessionState) or SessionState()
+        last = max(known.epoch, self._link.session_epoch)
+        following = SessionState(epoch=max(last + 1, int(self._clock.wall())))
         try:
             self._store.save("session", following)
         except OSError as error:

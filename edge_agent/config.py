@@ -8,15 +8,18 @@ misspelt and silently ignored is worse than none.
 from __future__ import annotations
 
 import difflib
+import ssl
 import sys
 from pathlib import Path
 from typing import Annotated, Any, get_args
 from urllib.parse import urlsplit
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic_core import ErrorDetails
 
 from edge_agent.errors import EdgeError
-from protocol.topics import ROOT_DEFAULT
+from protocol.errors import TopicError
+from protocol.topics import ROOT_DEFAULT, TopicSpace
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -25,6 +28,7 @@ else:
 
 MIB = 1024 * 1024
 CONFIG_BYTES_MAX = 1 * MIB
+PRINTABLE = r"^[!-~]+$"
 SECRET_KEYS = frozenset({"token", "password"})
 PROXY_SCHEMES = frozenset({"http", "https", "socks5", "socks5h"})
 
@@ -62,7 +66,7 @@ class HubSection(Section):
     """The hub's HTTP side; the token is that of this device."""
 
     url: str = Field(pattern=r"^https?://[^\s/]+")
-    token: str | None = Field(default=None, min_length=1)
+    token: str | None = Field(default=None, pattern=PRINTABLE)
     token_file: Path | None = None
     proxy: str | None = None
     ca_file: Path | None = None
@@ -100,6 +104,15 @@ class MqttSection(Section):
     proxy: str | None = None
 
     _proxy = field_validator("proxy")(_check_proxy)
+
+    @field_validator("root")
+    @classmethod
+    def _is_root(cls, root: str) -> str:
+        try:
+            TopicSpace(root)
+        except TopicError as error:
+            raise ValueError(str(error)) from error
+        return root
 
 
 class CameraSection(Section):
@@ -212,7 +225,25 @@ def load_config(path: Path) -> AgentConfig:
         tables = tomllib.loads(raw.decode())
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise ConfigError(f"{path} is no TOML: {error}; correct that line") from error
-    return _resolve(parse_config(tables, str(path)), path.resolve().parent)
+    config = _resolve(parse_config(tables, str(path)), path.resolve().parent)
+    _check_files(config, path)
+    return config
+
+
+def _check_files(config: AgentConfig, name: Path) -> None:
+    """Certificates are read at the first connection; that is too late to learn of a typo."""
+    for key, ca_file in (
+        ("hub.ca_file", config.hub.ca_file),
+        ("mqtt.ca_file", config.mqtt.ca_file),
+    ):
+        if ca_file is None:
+            continue
+        try:
+            ssl.create_default_context(cafile=str(ca_file))
+        except (OSError, ssl.SSLError) as error:
+            raise ConfigError(
+                f"{name}: {key}: {ca_file} holds no certificates ({error}); correct the path"
+            ) from error
 
 
 def parse_config(tables: dict[str, Any], name: str = "agent.toml") -> AgentConfig:
@@ -220,11 +251,17 @@ def parse_config(tables: dict[str, Any], name: str = "agent.toml") -> AgentConfi
     try:
         return AgentConfig.model_validate(tables)
     except ValidationError as error:
-        found = error.errors(include_url=False)
+        found = _causes(error.errors(include_url=False))
         problems = [
             _explain(item["type"], item["loc"], item["msg"], item["input"]) for item in found
         ]
         raise ConfigError("\n".join(f"{name}: {problem}" for problem in problems)) from error
+
+
+def _causes(found: list[ErrorDetails]) -> list[ErrorDetails]:
+    """Without what only follows from another: a camera that is refused leaves none."""
+    left = [e for e in found if (e["type"], e["loc"]) != ("too_short", ("cameras",))]
+    return left or found
 
 
 def _explain(kind: str, loc: tuple[int | str, ...], message: str, value: Any) -> str:

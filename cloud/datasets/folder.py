@@ -20,7 +20,11 @@ from protocol.bundles import CLASSES_MAX
 YAML_BYTES_MAX = 1024 * 1024
 LIST_BYTES_MAX = 256 * 1024 * 1024
 LABEL_BYTES_MAX = 4 * 1024 * 1024
+PATH_CHARACTERS_MAX = 255
 SPLITS = ("train", "val")
+
+_YAML_VALUE_ERRORS = (ValueError, IndexError, KeyError, AttributeError, TypeError)
+"""What the YAML library raises for a scalar that is none of its kind, an impossible date say."""
 
 Progress = Callable[[int, int], None]
 """Called with images done and images in all; may raise to stop the reading."""
@@ -143,7 +147,7 @@ def _read_yaml(path: Path, problems: _Problems) -> tuple[tuple[str, ...], dict[s
             problems.add(where, f"over {YAML_BYTES_MAX} bytes; this is no data.yaml")
         else:
             content = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, yaml.YAMLError, RecursionError) as error:
+    except (OSError, yaml.YAMLError, RecursionError, *_YAML_VALUE_ERRORS) as error:
         problems.add(where, f"cannot be read as YAML: {str(error)[:200]}")
     problems.stop_if_any()
     if not isinstance(content, dict):
@@ -154,7 +158,15 @@ def _read_yaml(path: Path, problems: _Problems) -> tuple[tuple[str, ...], dict[s
         if not content.get(split):
             problems.add(where, f"lacks the key {split}: give the folder or list of its images")
     problems.stop_if_any()
-    return names, {s: content[s] for s in SPLITS}, path.parent / str(content.get("path") or ".")
+    return names, {s: content[s] for s in SPLITS}, path.parent / _root(content, where, problems)
+
+
+def _root(content: dict[Any, Any], where: str, problems: _Problems) -> str:
+    given = content.get("path") or "."
+    if not isinstance(given, str) or len(given) > PATH_CHARACTERS_MAX:
+        problems.add(where, "path is no path; leave it away where the images lie beside")
+        problems.stop_if_any()
+    return str(given)
 
 
 def _class_names(content: dict[Any, Any], where: str, problems: _Problems) -> tuple[str, ...]:
@@ -164,7 +176,12 @@ def _class_names(content: dict[Any, Any], where: str, problems: _Problems) -> tu
     if not isinstance(given, dict) or sorted(given, key=str) != sorted(range(len(given)), key=str):
         problems.add(where, "names is neither a list nor a mapping of 0, 1, 2 … to names")
         return ()
-    names = tuple(str(given[i]) for i in range(len(given)))
+    values = [given[i] for i in range(len(given))]
+    # Only plain values become text: aliases make a small file's lists as large as memory.
+    if not all(isinstance(value, str | int | float) for value in values):
+        problems.add(where, "a class name is neither text nor a number")
+        return ()
+    names = tuple(str(value) for value in values)
     if not 1 <= len(names) <= CLASSES_MAX:
         problems.add(where, f"names holds {len(names)} classes; 1 to {CLASSES_MAX} are possible")
     if any(not 1 <= len(name) <= 128 for name in names) or len(set(names)) != len(names):
@@ -178,7 +195,10 @@ def _list_images(source: Any, root: Path, problems: _Problems) -> list[Path]:
     parts = source if isinstance(source, list) else [source]
     found: list[Path] = []
     for part in parts:
-        path = root / str(part)
+        if not isinstance(part, str) or len(part) > PATH_CHARACTERS_MAX:
+            problems.add("data.yaml", "a split is a path, or a list of paths; correct it")
+            continue
+        path = root / part
         if path.is_dir():
             found += sorted(p for p in path.rglob("*") if p.suffix.lower() in SUFFIXES)
         elif path.is_file():
@@ -188,7 +208,9 @@ def _list_images(source: Any, root: Path, problems: _Problems) -> list[Path]:
                 problems.name(path), "not there, though data.yaml names it; correct the path"
             )
     if not found and not problems.lines:
-        problems.add(str(source), f"holds no image with a suffix of {', '.join(sorted(SUFFIXES))}")
+        problems.add(
+            str(source)[:80], f"holds no image with a suffix of {', '.join(sorted(SUFFIXES))}"
+        )
     return found
 
 

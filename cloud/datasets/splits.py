@@ -75,7 +75,8 @@ def plan_import(train: Sequence[Candidate], golden: Sequence[Candidate], rules: 
     if len(pool) < TRAIN_IMAGES_MIN:
         raise ValueError(
             f"{len(pool)} images of train differ from val; at least {TRAIN_IMAGES_MIN} are needed, "
-            "so that some can be held out: add images, or lower near_distance_max"
+            "so that some can be held out: add images that are not val's, or lower "
+            "datasets.near_distance_bits_max"
         )
     random.Random(rules.seed).shuffle(pool)  # noqa: S311 - a split, no secret
     selection = _held_out(len(pool), rules.selection_share, rules.held_out_min)

@@ -37,6 +37,7 @@ WORTH = {"telemetry": 0, "uncertain": 1, "random": 2, "snapshot": 3, "events": 4
 """Eviction order: the least first, within a worth the oldest first."""
 
 FORMAT = 1
+MEMORY = ":memory:"
 
 log = structlog.get_logger(__name__)
 
@@ -90,7 +91,9 @@ class Outbox:
         """Open or make it.
 
         A database that SQLite cannot read is put aside and a new epoch begins: the hub
-        then knows that numbering starts again.
+        then knows that numbering starts again. On a full disk that does not even let it be
+        opened, entries are kept in memory, in an epoch of their own; what is on the disk is
+        sent after the next start.
 
         Raises:
             OutboxError: the disk or its permissions do not allow it.
@@ -101,7 +104,8 @@ class Outbox:
         self._images = folder / "images"
         self._images.mkdir(parents=True, exist_ok=True)
         self._db, self.epoch = _open_or_renew(folder / "outbox.sqlite3")
-        self._remove_strays()
+        if self._db.execute("PRAGMA database_list").fetchone()[2]:  # in memory it has no file
+            self._remove_strays()
 
     def close(self) -> None:
         self._db.close()
@@ -335,6 +339,10 @@ def _open_or_renew(path: Path) -> tuple[sqlite3.Connection, str]:
         return _open(path)
     except sqlite3.OperationalError as error:
         # The disk or its permissions, not the content: what is kept there must stay.
+        if "full" in str(error):
+            # A camera that sees must not go dark for what it could tell of it.
+            log.warning("outbox_in_memory", path=str(path), error=str(error), remedy="make room")
+            return _open(MEMORY)
         raise OutboxError(
             f"cannot open {path}: {error}; make room there or correct its permissions"
         ) from error
@@ -347,7 +355,7 @@ def _open_or_renew(path: Path) -> tuple[sqlite3.Connection, str]:
         return _open(path)
 
 
-def _open(path: Path) -> tuple[sqlite3.Connection, str]:
+def _open(path: Path | str) -> tuple[sqlite3.Connection, str]:
     db: Any = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
     try:
         db.execute("PRAGMA journal_mode = WAL")
@@ -357,17 +365,21 @@ def _open(path: Path) -> tuple[sqlite3.Connection, str]:
             raise sqlite3.DatabaseError(  # noqa: TRY301
                 f"format {found} is not known here, only {FORMAT}"
             )
-        db.executescript(_SCHEMA + f"PRAGMA user_version = {FORMAT};")
-        db.execute("BEGIN IMMEDIATE")
-        if db.execute("SELECT 1 FROM outbox").fetchone() is None:
-            db.execute("INSERT INTO outbox (epoch) VALUES (?)", (uuid.uuid4().hex,))
-            db.executemany(
-                "INSERT INTO streams (stream, next_sequence, acked) VALUES (?, 1, 0)",
-                [(stream,) for stream in STREAMS],
-            )
+        if found != FORMAT:
+            _make(db)
         epoch = str(db.execute("SELECT epoch FROM outbox").fetchone()[0])
-        db.execute("COMMIT")
     except BaseException:
         db.close()
         raise
     return db, epoch
+
+
+def _make(db: sqlite3.Connection) -> None:
+    """Everything at once, the format last: a kill in between leaves an empty file."""
+    rows = ", ".join(f"('{stream}', 1, 0)" for stream in STREAMS)
+    db.executescript(
+        f"BEGIN IMMEDIATE; {_SCHEMA}"  # noqa: S608 - words of ours alone
+        f"INSERT INTO outbox (epoch) VALUES ('{uuid.uuid4().hex}');"
+        f"INSERT INTO streams (stream, next_sequence, acked) VALUES {rows};"
+        f"PRAGMA user_version = {FORMAT}; COMMIT;"
+    )

@@ -89,6 +89,16 @@ def test_ctrl_c_reaches_the_whole_terminal_and_the_broker_waits_for_the_hub(
         assert process.wait(30) == 0
 
 
+def test_two_hubs_never_use_one_folder(tmp_path: Path) -> None:
+    with serving(tmp_path) as (_, place):
+        second = argosy("serve", "--data", str(tmp_path), "--port", "0")
+        assert second.returncode == 1
+        assert "another hub uses" in second.stderr
+        assert "--data" in second.stderr
+        assert ready(place)
+        assert (tmp_path / "hub.json").exists()
+
+
 def test_a_hub_takes_its_ports_again(tmp_path: Path) -> None:
     places = []
     for _ in range(2):

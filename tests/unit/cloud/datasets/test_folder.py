@@ -104,6 +104,25 @@ def test_a_bad_folder_is_refused_by_name(folder: Path, bad: Bad) -> None:
     assert "nothing was registered" in refused.value.remedy
 
 
+@pytest.mark.parametrize(
+    "text",
+    [
+        "date: 2023-13-45",
+        '0: !!int ""',
+        f"train: {'a' * 300}\nval: images/val\nnames: [a]",
+        "train: 5\nval: images/val\nnames: [a]",
+        "path: [x]\ntrain: images/train\nval: images/val\nnames: [a]",
+        "train: !!python/object/apply:os.system [ls]",
+        "a: &a [x,x,x,x,x,x,x,x]\nb: &b [*a,*a,*a,*a,*a,*a,*a,*a]\n"
+        "c: &c [*b,*b,*b,*b,*b,*b,*b,*b]\nnames: [*c]\ntrain: images/train\nval: images/val",
+    ],
+)
+def test_a_hostile_description_is_refused_as_one_problem(folder: Path, text: str) -> None:
+    (folder / "data.yaml").write_text(text)
+    with pytest.raises(FolderError, match=r"data\.yaml|not there"):
+        read_folder(folder)
+
+
 def test_all_problems_come_at_once_up_to_a_bound(folder: Path) -> None:
     labels(folder).unlink()
     image(folder).write_text("no picture")

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from edge_agent.link.outbox import Outbox, OutboxError, Quota
+from edge_agent.link.outbox import MEMORY, Outbox, OutboxError, Quota
 from protocol.chunks import describe
 from protocol.messages import Alert, EventReport, SampleReport, Sequenced, TelemetryReport, decode
 from protocol.topics import Kind
@@ -135,6 +135,31 @@ def test_images_live_as_long_as_their_entries(tmp_path: Path) -> None:
     assert list((tmp_path / "images").iterdir()) == []
     with pytest.raises(OutboxError, match="cannot read the image"):
         outbox.image(sha256)
+
+
+def test_a_full_disk_keeps_nobody_from_seeing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    kept = Outbox(tmp_path, "d", ROOMY)
+    image = b"jpeg"
+    kept.append_sample(sample(image, "random"), image, "random")
+    kept.close()
+    connect: Any = sqlite3.connect
+
+    def full(path: Any, **options: Any) -> Any:
+        if path != MEMORY:
+            raise sqlite3.OperationalError("database or disk is full")
+        return connect(path, **options)
+
+    monkeypatch.setattr(sqlite3, "connect", full)
+    in_memory = Outbox(tmp_path, "d", ROOMY)
+    assert in_memory.epoch != kept.epoch
+    assert in_memory.after("samples", 0, 10) == []
+    in_memory.close()
+    monkeypatch.setattr(sqlite3, "connect", connect)
+    again = Outbox(tmp_path, "d", ROOMY)
+    assert again.epoch == kept.epoch
+    assert again.image(again.after("samples", 0, 10)[0].image_sha256 or "") == image
 
 
 def test_a_stray_image_of_a_kill_is_removed_at_the_start(tmp_path: Path) -> None:

@@ -37,6 +37,10 @@ def enrol(
     camera: Annotated[
         list[str] | None, typer.Option(help="ID=SOURCE or ID=SOURCE:MODEL; may be repeated.")
     ] = None,
+    loop: Annotated[
+        bool, typer.Option("--loop", help="Play files and folders again and again.")
+    ] = False,
+    fps_max: Annotated[float | None, typer.Option(min=0.01, help="For every camera.")] = None,
     device_data: Annotated[
         Path | None, typer.Option(help="The agent's data folder; beside agent.toml by default.")
     ] = None,
@@ -44,7 +48,8 @@ def enrol(
 ) -> None:
     """Enrol a device at the hub and write its configuration, its token inside."""
     models = [name.strip() for name in model.split(",") if name.strip()]
-    cameras = [parse_camera(text, models) for text in camera or []]
+    pace = {k: v for k, v in {"loop": loop, "fps_max": fps_max}.items() if v}
+    cameras = [{**parse_camera(text, models), **pace} for text in camera or []]
     if out.exists():
         raise CommandError(f"{out} exists already", "remove it or give another --out")
     link = client.get("device/link")
@@ -118,6 +123,38 @@ def command(
     print_fields(row, as_json=as_json)
 
 
+@devices.command("harvest")
+@connected
+def harvest(
+    client: HubClient,
+    device_id: DeviceArgument,
+    *,
+    images_per_hour: Annotated[float | None, typer.Option(min=0)] = None,
+    images_burst: Annotated[int | None, typer.Option(min=0, help="At once at the most.")] = None,
+    random_share: Annotated[
+        float | None, typer.Option(min=0, max=1, help="Of the budget, for frames by chance.")
+    ] = None,
+    uncertainty_min: Annotated[
+        float | None, typer.Option(min=0, max=1, help="From which a frame is doubtful.")
+    ] = None,
+    enabled: Annotated[bool | None, typer.Option("--on/--off")] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Set what a device sends back, and how much; what is not given stays."""
+    asked = {
+        "images_per_hour": images_per_hour,
+        "images_burst": images_burst,
+        "random_share": random_share,
+        "uncertainty_min": uncertainty_min,
+        "enabled": enabled,
+    }
+    path = f"devices/{quote(device_id)}"
+    before = (client.get(path)["desired"] or {}).get("harvest", {})
+    policy = {**before, **{k: v for k, v in asked.items() if v is not None}}
+    client.put(f"{path}/desired", {"harvest": policy})
+    print_fields(client.get(path)["desired"]["harvest"], as_json=as_json)
+
+
 @sites.command("create")
 @connected
 def create_site(
@@ -157,7 +194,7 @@ def parse_camera(text: str, models: list[str]) -> dict[str, str]:
     return {"id": match["id"], "source": source, "slot": slot}
 
 
-def agent_toml(sections: dict[str, dict[str, Any]], cameras: list[dict[str, str]]) -> str:
+def agent_toml(sections: dict[str, dict[str, Any]], cameras: list[dict[str, Any]]) -> str:
     """The text of an agent.toml. JSON's texts, numbers and booleans are TOML's too."""
     lines = []
     for header, values in [

@@ -10,6 +10,7 @@ import json
 import socket
 from pathlib import Path
 
+from cloud.errors import ConfigurationError
 from cloud.files import write_private
 
 LOOPBACK = "127.0.0.1"
@@ -17,15 +18,24 @@ FILENAME = "ports.json"
 
 
 def remembered_port(data_dir: Path, name: str, port: int, host: str = LOOPBACK) -> int:
-    """`port`; where that is 0, the one that `name` had the last time, else a free one."""
+    """`port`; where that is 0, the one that `name` had the last time, the first time a free one.
+
+    Raises:
+        ConfigurationError: that port is taken; devices would look for the hub in vain.
+    """
     if port:
         return port
     known = _read(data_dir / FILENAME)
-    chosen = known.get(name, 0)
-    if not (chosen and port_is_free(chosen, host)):
+    if name not in known:
         chosen = free_port(host)
         write_private(data_dir / FILENAME, json.dumps({**known, name: chosen}))
-    return chosen
+        return chosen
+    if not port_is_free(known[name], host):
+        raise ConfigurationError(
+            f"port {known[name]}, which this hub's devices know for {name}, is taken",
+            "stop what listens there; or give another and correct it in each agent.toml",
+        )
+    return known[name]
 
 
 def free_port(host: str = LOOPBACK) -> int:

@@ -214,6 +214,9 @@ class Agent:
         self._journal.sample(harvested)
 
     def _on_camera(self, changed: CameraChanged) -> None:
+        log.info(
+            "camera_changed", camera=changed.camera, state=changed.state.value, why=changed.detail
+        )
         self._journal.camera(changed)
         self._timer.request(self._now())
 

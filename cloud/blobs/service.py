@@ -55,8 +55,10 @@ def get(session: Session, sha256: str) -> BlobRow:
     return row
 
 
-def known(session: Session, sha256: str) -> bool:
-    return session.get(BlobRow, sha256) is not None
+def media_type(session: Session, sha256: str) -> str | None:
+    """What a blob was stored as; None where it is not there."""
+    row = session.get(BlobRow, sha256)
+    return None if row is None else row.media_type
 
 
 def ref(session: Session, sha256: str) -> BlobRef:

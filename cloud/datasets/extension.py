@@ -114,7 +114,13 @@ def _latest(tasks: Sequence[AnnotationTask]) -> list[AnnotationTask]:
 
 
 def _item(task: AnnotationTask, store: BlobStore, limits: ImageLimits, repeat: int) -> Item:
-    facts = image_facts(store.read(task.image_sha256), limits)
+    try:
+        facts = image_facts(store.read(task.image_sha256), limits)
+    except ValueError as error:
+        raise InvalidError(
+            f"the image of annotation task {task.id} cannot join: {error}",
+            f"skip the task (POST /api/v1/annotation/tasks/{task.id}/skip) and extend again",
+        ) from error
     return Item(
         image=facts.sha256,
         size_bytes=facts.size_bytes,

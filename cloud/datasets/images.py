@@ -43,6 +43,8 @@ def read_image(path: Path, limits: ImageLimits) -> ImageFacts:
             says which and what to do.
         OSError: it cannot be read.
     """
+    if not path.is_file():
+        raise ValueError("is no regular file; remove it, or put the image in its place")
     size_bytes = path.stat().st_size
     if size_bytes > limits.file_bytes_max:
         raise ValueError(

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 from sqlmodel import Session
 
+from cloud.fleet import service
 from cloud.fleet.models import Device, DeviceCommand
 from cloud.inbound import Received, Tally
 from protocol.messages import Presence, Reported
@@ -42,6 +43,7 @@ def store_reports(session: Session, batch: Sequence[Received]) -> Tally:
             for name, slot in message.slots.items()
             if slot.running_digest is not None
         }
+        service.overtake(session, device, message.desired_generation)
         _heard(session, device, received)
         tally["stored"] += 1
     return tally

@@ -194,6 +194,16 @@ def change_desired(
     return generation
 
 
+def overtake(session: Session, device: Device, generation: int) -> None:
+    """Go above a generation that the device has seen and this hub has not: it was restored."""
+    if generation <= device.desired_generation:
+        return
+    state = desired(device) or Desired(device_id=device.id, generation=1)
+    payload = encode(state.model_copy(update={"generation": generation + 1}))
+    device.desired, device.desired_generation = payload.decode(), generation + 1
+    publish_after_commit(session, Topic(Kind.DESIRED, device_id=device.id), payload)
+
+
 def send_command(
     session: Session,
     principal: Principal,

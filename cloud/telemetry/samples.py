@@ -34,6 +34,7 @@ from protocol.topics import Kind, Topic
 
 MEDIA_TYPE = "image/jpeg"
 FORMATS = ("JPEG",)
+WAITING = "waiting_for_image"
 
 
 @dataclass(frozen=True)
@@ -58,10 +59,13 @@ class SampleStore:
                 tally["tombstones" if verdict is Verdict.FRESH else TALLY[verdict]] += 1
             elif admission.has(message):
                 tally["duplicates"] += 1
-            elif (refusal := self._obtain_image(session, message)) is not None:
+            elif (refusal := self._obtain_image(session, message)) == WAITING:
                 tally[refusal] += 1
-                if refusal == "waiting_for_image":
-                    self.spool.add_report(message, received.payload)
+                self.spool.add_report(message, received.payload)
+            elif refusal is not None:
+                # For good: it is accounted for, or the device would send it for ever.
+                tally[refusal] += 1
+                admission.admit(message)
             else:
                 verdict = admission.admit(message)
                 tally[TALLY[verdict]] += 1
@@ -112,18 +116,21 @@ class SampleStore:
     def _obtain_image(self, session: Session, report: SampleReport) -> str | None:
         """None when the report's image is stored; otherwise why it is not."""
         device_id, sha256 = report.device_id, report.image.sha256
-        if not blobs.known(session, sha256):
+        media_type = blobs.media_type(session, sha256)
+        if media_type is None:
             if report.image.size_bytes > self.image_bytes_max:
                 return "refused.image_too_large"
             data = self.spool.assemble(device_id, report.image)
             if data is None:
-                return "waiting_for_image"
+                return WAITING
             try:
                 check_image(data, self.image_pixels_max)
             except InvalidError:
                 self.spool.forget(device_id, sha256)
                 return "refused.no_image"
             blobs.record(session, self.blobs.put([data]), MEDIA_TYPE)
+        elif media_type != MEDIA_TYPE:
+            return "refused.no_image"
         after_commit(session, lambda: self.spool.forget(device_id, sha256))
         return None
 

@@ -18,7 +18,7 @@ from edge_agent.link.flight import Flight
 from edge_agent.link.http import HttpError
 from edge_agent.link.outbox import STREAMS, Entry, Outbox, OutboxError
 from protocol.chunks import CHUNK_BYTES
-from protocol.messages import Acks
+from protocol.messages import Ack, Acks, Tombstone, encode
 from protocol.topics import Kind, Topic
 
 REFUSED_STATUSES = frozenset({400, 413, 415, 422})
@@ -89,6 +89,22 @@ class Sender:
             if self._outbox.acknowledge(ack.stream, ack.epoch, ack.sequence):
                 flight = self._flights[ack.stream]
                 self._flights[ack.stream] = flight.acknowledge(ack.sequence, now)
+            elif ack.epoch == self._outbox.epoch:
+                self._fill_hole(ack)
+
+    def _fill_hole(self, ack: Ack) -> None:
+        """A hub that was restored misses what it had acknowledged: it will not come again."""
+        acked = self._outbox.acked(ack.stream)
+        if ack.sequence < acked:
+            self.counters["holes_told"] += 1
+            hole = Tombstone(
+                device_id=self._device_id,
+                epoch=ack.epoch,
+                first_sequence=ack.sequence + 1,
+                sequence=acked,
+                evicted_bytes=0,
+            )
+            self._link.publish(Topic(KINDS[ack.stream], self._device_id), encode(hole))
 
     def pump(self, now: float) -> None:
         """Send what may be sent. Called often; cheap when there is nothing to do."""

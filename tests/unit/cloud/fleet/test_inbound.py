@@ -10,9 +10,9 @@ from cloud.database import Database
 from cloud.fleet import inbound, service
 from cloud.fleet.models import Device
 from cloud.inbound import Received, Tally
-from protocol.messages import CommandResponse, Presence, Reported, SlotReported, encode
+from protocol.messages import CommandResponse, Presence, Reported, SlotReported, decode, encode
 from protocol.topics import Kind, Topic
-from tests.unit.cloud.conftest import OPERATOR
+from tests.unit.cloud.conftest import OPERATOR, Heard
 from tests.unit.protocol.examples import CAPABILITIES, DIGEST
 
 ONLINE, OFFLINE = "online", "offline"
@@ -93,6 +93,25 @@ def test_reports_say_what_runs(enrolled: Database) -> None:
     assert report(enrolled, 1, "cd" * 32) == {"refused.older_session": 1}
     report(enrolled, 2, None)
     assert device(enrolled).running == {}
+
+
+def test_a_restored_hub_goes_above_what_its_device_has_seen(
+    enrolled: Database, heard: Heard
+) -> None:
+    message = Reported(
+        device_id="line-1",
+        boot_id="b",
+        session_epoch=1,
+        agent_version="0",
+        desired_generation=7,
+        capabilities=CAPABILITIES,
+        reported_at=1.0,
+    )
+    with enrolled.transaction() as session:
+        inbound.store_reports(session, [received(Kind.REPORTED, message)])
+    assert device(enrolled).desired_generation == 8
+    topic, payload = heard.messages[-1]
+    assert (topic.kind, decode(Kind.DESIRED, payload).generation) == (Kind.DESIRED, 8)
 
 
 def answer(database: Database, command_id: str, text: str) -> Tally:

@@ -80,7 +80,7 @@ def test_a_version_is_registered_with_its_build_and_blobs(session: Session) -> N
     assert told == [f"{build.digest}caps"]
     assert service.builds_of(session, version) == [build]
     for sha256 in (build.digest, version.weights_sha256, *(f.blob.sha256 for f in manifest.files)):
-        assert blobs.known(session, sha256)
+        assert blobs.media_type(session, sha256)
     assert service.next_number(session, "caps") == 2
 
 

@@ -11,7 +11,7 @@ import pytest
 from edge_agent.link.http import HttpError
 from edge_agent.link.outbox import Outbox, Quota
 from edge_agent.link.sender import Sender, Uploaded
-from protocol.messages import Ack, Acks, decode
+from protocol.messages import Ack, Acks, decode, encode
 from protocol.topics import Kind, Topic
 from tests.unit.edge_agent.link.test_outbox import event, put
 
@@ -94,6 +94,18 @@ def test_few_in_flight_and_the_next_after_an_acknowledgement(rig: Rig) -> None:
     rig.ack("events", 2)
     rig.pump()
     assert rig.link.sequences() == [1, 2, 3, 4, 5]
+
+
+def test_a_hub_that_was_restored_is_told_what_will_not_come_again(rig: Rig) -> None:
+    for _ in range(4):
+        rig.outbox.append("events", event)
+    rig.pump()
+    rig.ack("events", 3)
+    rig.ack("events", 1)
+    told = decode(Kind.EVENTS, rig.link.sent[-1][1])
+    assert (told.kind, told.first_sequence, told.sequence) == ("tombstone", 2, 3)
+    rig.ack("events", 3)
+    assert rig.link.sent[-1][1] == encode(told), "an acknowledgement of all is no hole"
 
 
 def test_all_unacknowledged_goes_again_after_the_wait_and_in_a_new_session(rig: Rig) -> None:

@@ -76,7 +76,7 @@ def enrol(
         return
     Console(highlight=False).print(
         f"Enrolled [bold]{device_id}[/bold]. Its configuration and token are in {out}.\n"
-        f"On the device: argosy-agent run --config {out.name}",
+        f"On the device: argosy-agent run --config {out}",
         soft_wrap=True,
     )
 

@@ -53,6 +53,11 @@ def read_image(path: Path, limits: ImageLimits) -> ImageFacts:
     return image_facts(path.read_bytes(), limits)
 
 
+def words(error: Exception) -> str:
+    """What Pillow says, without the address of its buffer."""
+    return str(error).split("<_io", maxsplit=1)[0].strip()[:80]
+
+
 def image_facts(data: bytes, limits: ImageLimits) -> ImageFacts:
     """The facts of an encoded image. Raises ValueError as `read_image` does."""
     from PIL import Image, ImageOps
@@ -78,7 +83,7 @@ def image_facts(data: bytes, limits: ImageLimits) -> ImageFacts:
     except (OSError, SyntaxError, EOFError, IndexError) as error:
         raise ValueError(
             f"not a whole image of the formats {', '.join(FORMATS)} "
-            f"({str(error)[:80]}); replace or remove it"
+            f"({words(error)}); replace or remove it"
         ) from error
     if min(upright.size) < limits.side_px_min:
         raise ValueError(

@@ -147,7 +147,7 @@ def check_image(data: bytes, pixels_max: int) -> None:
             image.load()
     except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
         raise InvalidError(
-            f"{len(data)} bytes are no whole JPEG image: {error}", "send the image anew"
+            f"{len(data)} bytes are no whole JPEG image", "send the image anew"
         ) from error
 
 

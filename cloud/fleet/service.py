@@ -179,9 +179,7 @@ def change_desired(
     if device.desired is not None and after == before:
         return device.desired_generation
     generation = device.desired_generation + 1
-    payload = encode(after.model_copy(update={"generation": generation}))
-    device.desired, device.desired_generation = payload.decode(), generation
-    session.add(device)
+    _store_desired(session, device, after, generation)
     access.audit(
         session,
         principal,
@@ -190,7 +188,6 @@ def change_desired(
         generation=generation,
         slots={n: s and s.bundle_digest for n, s in (slots or {}).items()},
     )
-    publish_after_commit(session, Topic(Kind.DESIRED, device_id=device_id), payload)
     return generation
 
 
@@ -199,9 +196,7 @@ def overtake(session: Session, device: Device, generation: int) -> None:
     if generation <= device.desired_generation:
         return
     state = desired(device) or Desired(device_id=device.id, generation=1)
-    payload = encode(state.model_copy(update={"generation": generation + 1}))
-    device.desired, device.desired_generation = payload.decode(), generation + 1
-    publish_after_commit(session, Topic(Kind.DESIRED, device_id=device.id), payload)
+    _store_desired(session, device, state, generation + 1)
 
 
 def send_command(
@@ -260,6 +255,14 @@ def standing_messages(session: Session) -> list[tuple[Topic, bytes]]:
 
 def count_by_presence(session: Session) -> dict[str, int]:
     return queries.count_by_presence(session)
+
+
+def _store_desired(session: Session, device: Device, state: Desired, generation: int) -> None:
+    """Keep `state` as the given generation and publish it after the commit."""
+    payload = encode(state.model_copy(update={"generation": generation}))
+    device.desired, device.desired_generation = payload.decode(), generation
+    session.add(device)
+    publish_after_commit(session, Topic(Kind.DESIRED, device_id=device.id), payload)
 
 
 def _command_message(row: DeviceCommand) -> tuple[Topic, bytes]:

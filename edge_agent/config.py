@@ -11,13 +11,15 @@ import difflib
 import ssl
 import sys
 from pathlib import Path
-from typing import Annotated, Any, get_args
+from typing import Any, get_args
 from urllib.parse import urlsplit
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import Field, ValidationError, field_validator, model_validator
 from pydantic_core import ErrorDetails
 
+from edge_agent.cameras.settings import CameraSection
 from edge_agent.errors import EdgeError
+from edge_agent.section import MIB, PRINTABLE, Bytes, Count, Identifier, Port, PositiveS, Section
 from protocol.errors import TopicError
 from protocol.topics import ROOT_DEFAULT, TopicSpace
 
@@ -26,27 +28,13 @@ if sys.version_info >= (3, 11):
 else:
     import tomli as tomllib
 
-MIB = 1024 * 1024
 CONFIG_BYTES_MAX = 1 * MIB
-PRINTABLE = r"^[!-~]+$"
 SECRET_KEYS = frozenset({"token", "password"})
 PROXY_SCHEMES = frozenset({"http", "https", "socks5", "socks5h"})
-
-Identifier = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")]
-Port = Annotated[int, Field(ge=1, le=65_535)]
-PositiveS = Annotated[float, Field(gt=0, le=86_400)]
-Bytes = Annotated[int, Field(gt=0)]
-Count = Annotated[int, Field(ge=1)]
 
 
 class ConfigError(EdgeError):
     """A configuration that cannot be used; the text names the key and the remedy."""
-
-
-class Section(BaseModel):
-    """A table of agent.toml: frozen, finite numbers, no unknown keys."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
 
 def _check_proxy(url: str | None) -> str | None:
@@ -113,20 +101,6 @@ class MqttSection(Section):
         except TopicError as error:
             raise ValueError(str(error)) from error
         return root
-
-
-class CameraSection(Section):
-    """A video source and the slot (= model name) whose detector watches it.
-
-    `live` says whether the newest frame wins; absent, the kind of source decides.
-    """
-
-    id: Identifier
-    source: str = Field(min_length=1)
-    slot: Identifier
-    fps_max: float | None = Field(default=None, gt=0, le=1000)
-    loop: bool = False
-    live: bool | None = None
 
 
 class OutputsSection(Section):

@@ -12,7 +12,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from edge_agent.cameras.folder import read_image
 from edge_agent.detect.bundle import LoadedBundle, load_bundle
-from edge_agent.detect.detector import Detections
+from edge_agent.detect.detector import Detections, detect
 from edge_agent.errors import BadImageError, EdgeError
 from protocol.bundles import MANIFEST_PATH
 from protocol.chunks import sha256_hex
@@ -83,7 +83,7 @@ def _digest(bundle: Path) -> str:
 def _answer(loaded: LoadedBundle, path: Path) -> dict[str, Any]:
     image = read_image(path)
     started_s = time.monotonic()
-    found = loaded.detector.detect(image)
+    found = detect(loaded.detector, image)
     latency_ms = (time.monotonic() - started_s) * 1000
     height, width = image.shape[:2]
     return {

@@ -31,10 +31,12 @@ class PipelineLimits:
 
     Attributes:
         buffer_frames: frames that wait per camera that is read in order.
+        gather_ms: how long a frame waits for others where the model takes several at once.
         stop_timeout_s: how long `stop` waits for each thread.
     """
 
     buffer_frames: int = 4
+    gather_ms: float = 5.0
     stop_timeout_s: float = 10.0
     capture: CaptureLimits = field(default_factory=CaptureLimits)
 
@@ -76,7 +78,12 @@ class Pipeline:
         }
         self._workers = [
             SlotWorker(
-                slot, self._feeds[name], ledger=ledger, clock=clock, deliver=self._delivery.put
+                slot,
+                self._feeds[name],
+                ledger=ledger,
+                clock=clock,
+                deliver=self._delivery.put,
+                gather_s=self._limits.gather_ms / 1000,
             )
             for name, slot in slots.items()
         ]

@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from edge_agent.cameras.source import Frame, Image
-from edge_agent.detect.detector import Detections
+from edge_agent.detect.detector import Detections, Floats, Ints
 from protocol.bundles import Manifest
 
 
@@ -20,9 +20,13 @@ class FrameResult:
     Attributes:
         detections: everything at or above the floor.
         served: bool (N,): which of them reach the bundle's serving threshold.
+        calibrated: float32 (N,): confidences after the bundle's calibration; the raw ones
+            where it has none.
         latency_ms: time in the runtime and the head, without preparation or waiting.
         result_at, result_monotonic: when the answer was there, on both clocks (s).
         inner: uint8 (h, w, 3), BGR: the frame as the model saw it, without padding.
+        track_ids: int32 (N,): which object each detection is, -1 where none; None where the
+            camera is not tracked.
     """
 
     camera: str
@@ -32,10 +36,12 @@ class FrameResult:
     manifest: Manifest
     detections: Detections
     served: npt.NDArray[np.bool_]
+    calibrated: Floats
     latency_ms: float
     result_at: float
     result_monotonic: float
     inner: Image
+    track_ids: Ints | None = None
 
     @property
     def model(self) -> str:

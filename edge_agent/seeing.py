@@ -57,10 +57,7 @@ def build_seeing(
     on_camera: OnCamera,
 ) -> Seeing:
     """Put the seeing half together; nothing is opened or started yet."""
-    cameras = tuple(
-        CameraSpec(c.id, c.source, c.slot, fps_max=c.fps_max, loop=c.loop, live=c.live)
-        for c in config.cameras
-    )
+    cameras = tuple(camera.spec() for camera in config.cameras)
     ledger = Ledger(camera.id for camera in cameras)
     slots = {name: Slot(name) for name in config.slots}
     defaults = Desired(device_id=config.device.id, generation=1)

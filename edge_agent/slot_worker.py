@@ -5,29 +5,23 @@ from __future__ import annotations
 import queue
 import threading
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import partial
-from typing import TypeVar
 
-import numpy as np
-import numpy.typing as npt
 import structlog
 
 from edge_agent.cameras.feed import Feed
 from edge_agent.cameras.source import Frame
 from edge_agent.clock import Clock
 from edge_agent.detect.bundle import LoadedBundle
-from edge_agent.detect.detector import Detections
-from edge_agent.detect.letterbox import Prepared
+from edge_agent.detect.letterbox import Prepared, check_frame
+from edge_agent.detect.serving import Serving
 from edge_agent.errors import DetectorError
 from edge_agent.ledger import ERROR, NO_MODEL, Ledger
 from edge_agent.results import FrameResult
 from edge_agent.update.slot import Slot
-from protocol.bundles import Manifest
 
 _log = structlog.get_logger(__name__)
-_T = TypeVar("_T")
 
 _TAKE_TIMEOUT_S = 0.1
 _NO_MODEL_PAUSE_S = 0.02
@@ -35,16 +29,18 @@ _NO_MODEL_PAUSE_S = 0.02
 
 @dataclass(frozen=True)
 class _Job:
-    frame: Frame
+    frames: tuple[Frame, ...]
     prepared: Prepared
 
 
 class SlotWorker:
     """Takes frames from the slot's feed and hands results to `deliver`, in the feed's order.
 
-    The bundle is read from the slot once per frame, and leased while it infers, so an
-    exchange falls between two frames. A frame that was prepared for another input is
-    prepared again.
+    As many frames as the model takes at once are inferred together, and none waits for
+    another longer than `gather_s`. The bundle is read from the slot once per batch, and
+    leased while it infers, so an exchange falls between two batches. Frames that were
+    prepared for another input are prepared again; where a batch fails, each of its frames
+    is tried by itself, so that one camera's frame costs no other camera its own.
     """
 
     def __init__(
@@ -55,12 +51,14 @@ class SlotWorker:
         ledger: Ledger,
         clock: Clock,
         deliver: Callable[[FrameResult], None],
+        gather_s: float = 0.0,
     ) -> None:
         self.name = slot.name
         self.last_error = ""
         self._slot, self._feed = slot, feed
         self._ledger, self._clock, self._deliver = ledger, clock, deliver
-        self._thresholds = _ThresholdCache()
+        self._gather_s = gather_s
+        self._serving = _ServingCache()
         self._spare: deque[Prepared] = deque(maxlen=2)
         self._prepared: queue.Queue[_Job | None] = queue.Queue(maxsize=1)
         self._stopping = threading.Event()
@@ -83,99 +81,125 @@ class SlotWorker:
 
     def _prepare_all(self) -> None:
         while not self._stopping.is_set():
-            if self._slot.current() is None:
+            bundle = self._slot.current()
+            if bundle is None:
                 self._feed.drop_live(NO_MODEL)
                 self._stopping.wait(_NO_MODEL_PAUSE_S)
                 continue
-            frame = self._feed.take(_TAKE_TIMEOUT_S)
-            if frame is not None:
-                prepared = self._with_bundle(frame, self._prepare)
-                if prepared is not None:
-                    self._prepared.put(_Job(frame, prepared))
+            batch_max = bundle.detector.batch_max
+            gather_s = self._gather_s if batch_max > 1 else 0.0
+            job = self._prepare(self._feed.take(batch_max, _TAKE_TIMEOUT_S, gather_s))
+            if job is not None:
+                self._prepared.put(job)
         self._prepared.put(None)
+
+    def _prepare(self, frames: Sequence[Frame]) -> _Job | None:
+        usable = tuple(f for f in frames if self._is_usable(f))
+        if not usable:
+            return None
+        spare = self._spare.popleft() if self._spare else None
+        with self._slot.lease() as bundle:
+            if bundle is None:
+                self._drop(usable, NO_MODEL)
+                return None
+            try:
+                some = usable[: bundle.detector.batch_max]
+                return _Job(usable, bundle.detector.prepare([f.image for f in some], spare))
+            except Exception as error:  # noqa: BLE001 - a defect must not end the slot's thread
+                self._failed(usable, error)
+                return None
+
+    def _is_usable(self, frame: Frame) -> bool:
+        try:
+            check_frame(frame.image)
+        except DetectorError as error:
+            self._failed((frame,), error)
+            return False
+        return True
 
     def _infer_all(self) -> None:
         while (job := self._prepared.get()) is not None:
-            frame, prepared = job.frame, job.prepared
-            result = self._with_bundle(frame, partial(self._infer, prepared=prepared))
-            self._spare.append(prepared)
-            if result is not None:
+            with self._slot.lease() as bundle:
+                results = self._answers(bundle, job)
+            self._spare.append(job.prepared)
+            for result in results:
                 self._deliver(result)
 
-    def _with_bundle(self, frame: Frame, work: Callable[[LoadedBundle, Frame], _T]) -> _T | None:
-        """Do `work` under a lease; a frame that fails is counted and seeing goes on."""
-        with self._slot.lease() as bundle:
-            if bundle is None:
-                self._ledger.dropped(frame.camera, NO_MODEL)
-                return None
-            try:
-                return work(bundle, frame)
-            except DetectorError as error:
-                self.last_error = str(error)
-            except Exception as error:  # noqa: BLE001 - a defect must not end the slot's thread
-                _log.exception("frame failed", slot=self.name, camera=frame.camera)
-                self.last_error = f"unexpected {type(error).__name__}: {error}"
-            self._ledger.dropped(frame.camera, ERROR)
-            return None
+    def _answers(self, bundle: LoadedBundle | None, job: _Job) -> list[FrameResult]:
+        """What the bundle that serves now says of the frames; those that fail are counted."""
+        if bundle is None:
+            self._drop(job.frames, NO_MODEL)
+            return []
+        if len(job.frames) == len(job.prepared) and bundle.detector.fits(job.prepared):
+            return self._try(bundle, job.frames, job.prepared)
+        batch_max = bundle.detector.batch_max
+        starts = range(0, len(job.frames), batch_max)
+        batches = (job.frames[start : start + batch_max] for start in starts)
+        return [result for batch in batches for result in self._try(bundle, batch)]
 
-    def _prepare(self, bundle: LoadedBundle, frame: Frame) -> Prepared:
-        spare = self._spare.popleft() if self._spare else None
-        return bundle.detector.prepare(frame.image, spare)
+    def _try(
+        self, bundle: LoadedBundle, frames: tuple[Frame, ...], prepared: Prepared | None = None
+    ) -> list[FrameResult]:
+        try:
+            return self._infer(
+                bundle, frames, prepared or bundle.detector.prepare([f.image for f in frames])
+            )
+        except Exception as error:  # noqa: BLE001 - a defect must not end the slot's thread
+            if len(frames) == 1:
+                self._failed(frames, error)
+                return []
+        return [result for frame in frames for result in self._try(bundle, (frame,))]
 
-    def _infer(self, bundle: LoadedBundle, frame: Frame, prepared: Prepared) -> FrameResult:
-        if not bundle.detector.fits(prepared):
-            prepared = bundle.detector.prepare(frame.image)
+    def _infer(
+        self, bundle: LoadedBundle, frames: tuple[Frame, ...], prepared: Prepared
+    ) -> list[FrameResult]:
         started_s = self._clock.monotonic()
-        detections = bundle.detector.infer(prepared)
-        ended_s = self._clock.monotonic()
-        served = served_mask(bundle, detections, self._thresholds.of(bundle))
-        self._ledger.inferred(frame.camera)
-        return FrameResult(
-            camera=frame.camera,
-            slot=self.name,
-            frame=frame,
-            bundle_digest=bundle.digest,
-            manifest=bundle.manifest,
-            detections=detections,
-            served=served,
-            latency_ms=(ended_s - started_s) * 1000,
-            result_at=self._clock.wall(),
-            result_monotonic=ended_s,
-            inner=prepared.inner,
-        )
+        answers = bundle.detector.infer(prepared)
+        ended_s, wall_s = self._clock.monotonic(), self._clock.wall()
+        serving = self._serving.of(bundle)
+        results = [
+            FrameResult(
+                camera=frame.camera,
+                slot=self.name,
+                frame=frame,
+                bundle_digest=bundle.digest,
+                manifest=bundle.manifest,
+                detections=detections,
+                served=serving.mask(detections),
+                calibrated=serving.calibrated(detections),
+                latency_ms=(ended_s - started_s) * 1000,
+                result_at=wall_s,
+                result_monotonic=ended_s,
+                inner=inner,
+            )
+            for frame, detections, inner in zip(frames, answers, prepared.inners, strict=True)
+        ]
+        for frame in frames:
+            self._ledger.inferred(frame.camera)
+        return results
+
+    def _failed(self, frames: Sequence[Frame], error: Exception) -> None:
+        """Count the frames and keep the reason; seeing goes on."""
+        if isinstance(error, DetectorError):
+            self.last_error = str(error)
+        else:
+            _log.error("frame failed", slot=self.name, exc_info=error)
+            self.last_error = f"unexpected {type(error).__name__}: {error}"
+        self._drop(frames, ERROR)
+
+    def _drop(self, frames: Sequence[Frame], cause: str) -> None:
+        for frame in frames:
+            self._ledger.dropped(frame.camera, cause)
 
 
-class _ThresholdCache:
-    """The thresholds of the bundle that served last."""
+class _ServingCache:
+    """How the bundle that served last turns scores into service."""
 
     def __init__(self) -> None:
         self._bundle: LoadedBundle | None = None
-        self._thresholds: npt.NDArray[np.float32] = np.empty(0, np.float32)
+        self._serving: Serving | None = None
 
-    def of(self, bundle: LoadedBundle) -> npt.NDArray[np.float32]:
-        if bundle is not self._bundle:
-            self._bundle, self._thresholds = bundle, class_thresholds(bundle.manifest)
-        return self._thresholds
-
-
-def class_thresholds(manifest: Manifest) -> npt.NDArray[np.float32]:
-    """Serving threshold (classes,) by class id."""
-    count = len(manifest.class_names)
-    return np.array([manifest.thresholds.of(i) for i in range(count)], dtype=np.float32)
-
-
-def served_mask(
-    bundle: LoadedBundle, detections: Detections, thresholds: npt.NDArray[np.float32]
-) -> npt.NDArray[np.bool_]:
-    """Which detections reach their class's threshold, bool (N,).
-
-    Raises DetectorError on a class that the manifest does not name.
-    """
-    ids = detections.class_ids
-    if len(ids) and not 0 <= int(ids.min()) <= int(ids.max()) < len(thresholds):
-        raise DetectorError(
-            f"the model of bundle {bundle.digest[:12]} answers with classes {ids.min()} to "
-            f"{ids.max()}, its manifest names {len(thresholds)}; export it again"
-        )
-    reached: npt.NDArray[np.bool_] = detections.confidences >= thresholds[ids]
-    return reached
+    def of(self, bundle: LoadedBundle) -> Serving:
+        if bundle is not self._bundle or self._serving is None:
+            self._bundle, self._serving = bundle, Serving(bundle.manifest)
+        return self._serving

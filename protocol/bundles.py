@@ -7,22 +7,31 @@ name is enough to fetch and verify all the rest, over any transport.
 
 from __future__ import annotations
 
+import itertools
 import json
 from typing import Annotated, Any, Literal
 
 import rfc8785
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from protocol.builds import BuildIdentity
+from protocol.builds import BuildIdentity, Format
 from protocol.chunks import BlobRef, Sha256, sha256_hex
 from protocol.errors import DigestError, ManifestError
 
 MANIFEST_BYTES_MAX = 4 * 1024 * 1024
 FILES_MAX = 256
 CLASSES_MAX = 4096
+CALIBRATION_POINTS_MAX = 1024
 FORMAT_VERSION = 1
 
 MODEL_PATH = "model.onnx"
+MODEL_FILES: dict[Format, tuple[str, ...]] = {
+    Format.ONNX: (MODEL_PATH,),
+    Format.OPENVINO: ("model.xml", "model.bin"),
+    Format.TENSORRT: ("model.engine",),
+}
+"""The files of a bundle that hold its weights, by format; the first is the one to load."""
+
 GOLDEN_PATH = "golden.json"
 MANIFEST_PATH = "manifest.json"
 
@@ -56,6 +65,38 @@ class Thresholds(_Part):
         return self.per_class.get(class_id, self.default)
 
 
+class Calibration(_Part):
+    """From a raw confidence to how often it is right: a rising line through these points.
+
+    Both an isotonic fit and a sampled Platt curve are such a line. It changes what is
+    counted and harvested, never the order of detections.
+    """
+
+    raw: tuple[Score, ...] = Field(min_length=2, max_length=CALIBRATION_POINTS_MAX)
+    calibrated: tuple[Score, ...] = Field(min_length=2, max_length=CALIBRATION_POINTS_MAX)
+
+    @model_validator(mode="after")
+    def _rising(self) -> Calibration:
+        if len(self.raw) != len(self.calibrated):
+            raise ValueError("a calibration has as many raw as calibrated confidences")
+        if any(a >= b for a, b in itertools.pairwise(self.raw)):
+            raise ValueError("the raw confidences of a calibration rise from point to point")
+        if any(a > b for a, b in itertools.pairwise(self.calibrated)):
+            raise ValueError("the calibrated confidences never fall")
+        return self
+
+
+class Postprocessing(_Part):
+    """What is done to a head's answer; changes what is seen, so it belongs to the build.
+
+    `deduplicate_iou`: of boxes of different classes that overlap at least so much, only the
+    most confident is kept. None keeps all: it is set only where an evaluation says that it
+    does no harm.
+    """
+
+    deduplicate_iou: float | None = Field(default=None, gt=0, le=1)
+
+
 class BundleFile(_Part):
     """One file of the bundle: where it lies in it and which blob it is."""
 
@@ -74,6 +115,8 @@ class Manifest(_Part):
     class_names: tuple[Name, ...] = Field(min_length=1, max_length=CLASSES_MAX)
     thresholds: Thresholds
     preprocessing: Preprocessing
+    postprocessing: Postprocessing = Postprocessing()
+    calibration: Calibration | None = None
     files: tuple[BundleFile, ...] = Field(min_length=1, max_length=FILES_MAX)
     lineage: dict[str, Any] = Field(default_factory=dict)
 
@@ -82,7 +125,7 @@ class Manifest(_Part):
         paths = [f.path for f in self.files]
         if len(set(paths)) != len(paths):
             raise ValueError("two files have the same path")
-        for needed in (MODEL_PATH, GOLDEN_PATH):
+        for needed in (*MODEL_FILES[self.build.format], GOLDEN_PATH):
             if needed not in paths:
                 raise ValueError(f"the bundle lacks {needed}")
         return self

@@ -175,6 +175,9 @@ class Health(Part):
     memory_available_bytes: int | None = None
     disk_free_bytes: int | None = None
     temperature_c: float | None = None
+    gpu_percent: float | None = None
+    gpu_memory_used_bytes: int | None = None
+    gpu_temperature_c: float | None = None
 
 
 class Reported(Message):

@@ -42,19 +42,21 @@ class Feed:
             waiting.append(frame)
             self._changed.notify_all()
 
-    def take(self, timeout_s: float) -> Frame | None:
-        """The next frame in turn; None where none came in time or the feed is closed."""
+    def take(self, frames_max: int, timeout_s: float, gather_s: float) -> list[Frame]:
+        """Up to `frames_max` frames in turn; none where none came in time or it is closed.
+
+        From the first frame on it waits for others no longer than `gather_s`, and not at all
+        where `frames_max` wait already.
+        """
         with self._changed:
             if not self._changed.wait_for(self._ready, timeout_s):
-                return None
-            for _ in range(len(self._turn)):
-                camera = self._turn[0]
-                self._turn.rotate(-1)
-                if self._waiting[camera]:
-                    frame = self._waiting[camera].popleft()
-                    self._changed.notify_all()
-                    return frame
-        return None
+                return []
+            self._changed.wait_for(lambda: self._closed or self._count() >= frames_max, gather_s)
+            taken: list[Frame] = []
+            while len(taken) < frames_max and (frame := self._next()) is not None:
+                taken.append(frame)
+            self._changed.notify_all()
+            return taken
 
     def drop_live(self, cause: str) -> None:
         """Drop the live frames that wait; those read in order go on waiting."""
@@ -72,6 +74,18 @@ class Feed:
 
     def _ready(self) -> bool:
         return self._closed or any(self._waiting.values())
+
+    def _count(self) -> int:
+        return sum(map(len, self._waiting.values()))
+
+    def _next(self) -> Frame | None:
+        """The first waiting frame of the camera whose turn it is; None where none waits."""
+        for _ in range(len(self._turn)):
+            camera = self._turn[0]
+            self._turn.rotate(-1)
+            if self._waiting[camera]:
+                return self._waiting[camera].popleft()
+        return None
 
     def _drop(self, camera: str, cause: str) -> None:
         waiting = self._waiting[camera]

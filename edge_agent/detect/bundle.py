@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from edge_agent.detect.detector import CONFIDENCE_FLOOR, Detector
+from edge_agent.detect.detector import CONFIDENCE_FLOOR, Detector, detect
 from edge_agent.errors import BundleError
 from protocol.builds import Format
 from protocol.bundles import MANIFEST_BYTES_MAX, MANIFEST_PATH, MODEL_PATH, Manifest, read_manifest
@@ -53,7 +53,7 @@ def load_bundle(
     blank = np.full((build.input_height, build.input_width, 3), 114, dtype=np.uint8)
     try:
         for _ in range(WARM_FRAMES):
-            detector.detect(blank)
+            detect(detector, blank)
     except BaseException:
         detector.close()
         raise

@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
 import numpy as np
 import numpy.typing as npt
 
-from edge_agent.detect.letterbox import Prepared
+from edge_agent.detect.letterbox import Image, Prepared
 from protocol.windows import CONFIDENCE_FLOOR
 
 Floats = npt.NDArray[np.float32]
 Ints = npt.NDArray[np.int32]
 
-__all__ = ["CONFIDENCE_FLOOR", "Detections", "Detector", "Floats", "Ints"]
+__all__ = ["CONFIDENCE_FLOOR", "Detections", "Detector", "Floats", "Ints", "detect"]
 
 
 @dataclass(frozen=True)
@@ -46,20 +47,35 @@ class Detections:
 class Detector(Protocol):
     """A loaded model. One thread prepares and one infers at a time.
 
-    `detect` is `infer(prepare(frame))`. The two halves are apart so that the next frame
-    can be prepared while the runtime computes this one.
+    The two halves are apart so that the next frames can be prepared while the runtime
+    computes these.
+
+    Attributes:
+        batch_max: frames that one `infer` takes at most.
     """
 
-    def prepare(self, frame: npt.NDArray[np.uint8], reuse: Prepared | None = None) -> Prepared:
-        """The frame as input tensor, in the memory of `reuse` where that fits this model."""
+    batch_max: int
+
+    def prepare(self, frames: Sequence[Image], reuse: Prepared | None = None) -> Prepared:
+        """1 to `batch_max` frames as input, in the memory of `reuse` where that fits.
+
+        Raises DetectorError where one is not uint8 (H, W, 3), BGR.
+        """
 
     def fits(self, prepared: Prepared) -> bool:
         """Whether `prepared` is this model's input (false after a swap to another size)."""
 
-    def infer(self, prepared: Prepared) -> Detections:
-        """Run the model. Raises DetectorError where the runtime fails or answers NaN."""
+    def infer(self, prepared: Prepared) -> tuple[Detections, ...]:
+        """The detections of each frame of `prepared`, as the model gives them: before
+        calibration and thresholds.
 
-    def detect(self, frame: npt.NDArray[np.uint8]) -> Detections:
-        """Detections of `frame`: uint8 (H, W, 3), BGR. Raises DetectorError as `infer` does."""
+        Raises DetectorError where the runtime fails or answers NaN.
+        """
 
-    def close(self) -> None: ...
+    def close(self) -> None:
+        """Let the runtime go; later calls raise DetectorError."""
+
+
+def detect(detector: Detector, frame: Image) -> Detections:
+    """Detections of one frame: uint8 (H, W, 3), BGR. Raises DetectorError as `infer` does."""
+    return detector.infer(detector.prepare((frame,)))[0]

@@ -6,6 +6,7 @@ resize by INTER_LINEAR to the rounded size, pad with 114 on both sides, RGB, div
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -60,20 +61,52 @@ class Geometry:
         return shifted
 
 
-@dataclass(frozen=True)
-class Prepared:
-    """A frame as the model's input.
+class Memory:
+    """The input tensor's memory, and for which geometry each row's padding is painted.
 
     Attributes:
-        tensor: (1, 3, H, W), float32 or float16, RGB, 0..1; its memory may serve again for a
-            later frame.
-        inner: uint8 (h, w, 3), BGR: the resized frame without padding, this frame's own.
-        geometry: where the frame lies in the tensor.
+        array: (capacity, 3, H, W).
     """
 
-    tensor: npt.NDArray[np.floating[Any]]
-    inner: Image
-    geometry: Geometry
+    def __init__(self, array: npt.NDArray[np.floating[Any]]) -> None:
+        self.array = array
+        self._painted: list[tuple[Geometry, float] | None] = [None] * len(array)
+
+    def row(self, index: int, geometry: Geometry, pad: float) -> npt.NDArray[Any]:
+        """The memory (3, H, W) of a frame, its padding painted; what it held before is kept
+        inside the frame's own rectangle."""
+        row: npt.NDArray[Any] = self.array[index]
+        if self._painted[index] != (geometry, pad):
+            row.fill(pad)
+            self._painted[index] = (geometry, pad)
+        return row
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """Frames as the model's input.
+
+    Attributes:
+        memory: where they lie; it may serve again for later frames.
+        inners: per frame uint8 (h, w, 3), BGR: resized, without padding, the frame's own.
+        geometries: where each frame lies in the tensor.
+    """
+
+    memory: Memory
+    inners: tuple[Image, ...]
+    geometries: tuple[Geometry, ...]
+
+    def __len__(self) -> int:
+        return len(self.inners)
+
+    @property
+    def tensor(self) -> npt.NDArray[np.floating[Any]]:
+        """(N, 3, H, W), float32 or float16, RGB, 0..1."""
+        return self.memory.array[: len(self)]
+
+
+Allocate = Callable[[tuple[int, int, int, int], "np.dtype[Any]"], npt.NDArray[Any]]
+"""Makes the memory of a tensor; a GPU's detector has it pinned."""
 
 
 class Letterbox:
@@ -84,6 +117,8 @@ class Letterbox:
         dtype: of the tensor.
         pad_value: grey level around the frame.
         scale: factor from grey level to tensor value, 1/255 for YOLO.
+        batch_max: frames that the memory holds.
+        allocate: how that memory is made.
     """
 
     def __init__(
@@ -93,55 +128,63 @@ class Letterbox:
         dtype: npt.DTypeLike = np.float32,
         pad_value: int = 114,
         scale: float = 1 / 255,
+        batch_max: int = 1,
+        allocate: Allocate = np.empty,
     ) -> None:
-        self._width, self._height = width, height
         self._dtype = np.dtype(dtype)
+        self._shape = (batch_max, 3, height, width)
+        self._allocate = allocate
         # Ultralytics divides; multiplying by the reciprocal differs in the last bit.
         self._divisor = np.array(1 / scale, self._dtype)
-        self._pad = np.array(pad_value, self._dtype) / self._divisor
+        self._pad = float(np.array(pad_value, self._dtype) / self._divisor)
 
     def fits(self, prepared: Prepared) -> bool:
-        """Whether a tensor has this input's shape and dtype."""
-        wanted = (1, 3, self._height, self._width)
-        return prepared.tensor.shape == wanted and prepared.tensor.dtype == self._dtype
+        """Whether frames lie in memory of this input's shape and dtype."""
+        array = prepared.memory.array
+        return array.shape == self._shape and array.dtype == self._dtype
 
-    def prepare(self, frame: Image, reuse: Prepared | None = None) -> Prepared:
-        """The tensor of `frame` (uint8 (H, W, 3), BGR), in the memory of `reuse` if it fits.
+    def prepare(self, frames: Sequence[Image], reuse: Prepared | None = None) -> Prepared:
+        """The tensor of `frames` (each uint8 (H, W, 3), BGR), in the memory of `reuse` if
+        it fits.
 
-        Raises DetectorError where `frame` is no such image.
+        Raises DetectorError where one is no such image, or where there are none or too many.
         """
-        if frame.ndim != 3 or frame.shape[2] != 3 or frame.dtype != np.uint8 or not frame.size:
-            raise DetectorError(
-                f"a frame is uint8 (H, W, 3), not {frame.dtype} {frame.shape}; check the camera"
-            )
-        geometry = Geometry(frame.shape[1], frame.shape[0], self._width, self._height)
-        tensor = self._padded(geometry, reuse)
-        inner = self._resize(frame, geometry)
-        self._fill(tensor, inner, geometry)
-        return Prepared(tensor, inner, geometry)
+        if not 1 <= len(frames) <= self._shape[0]:
+            raise DetectorError(f"{len(frames)} frames at once; the model takes {self._shape[0]}")
+        for frame in frames:
+            check_frame(frame)
+        memory = reuse.memory if reuse is not None and self.fits(reuse) else self._memory()
+        height, width = self._shape[2:]
+        geometries = tuple(Geometry(f.shape[1], f.shape[0], width, height) for f in frames)
+        inners = tuple(map(_resize, frames, geometries))
+        for index, (inner, geometry) in enumerate(zip(inners, geometries, strict=True)):
+            self._fill(memory.row(index, geometry, self._pad), inner, geometry)
+        return Prepared(memory, inners, geometries)
 
-    def _padded(self, geometry: Geometry, reuse: Prepared | None) -> npt.NDArray[np.floating[Any]]:
-        """A tensor whose padding is filled in; only a new geometry needs it done again."""
-        if reuse is None or not self.fits(reuse):
-            return np.full((1, 3, self._height, self._width), self._pad, self._dtype)
-        if reuse.geometry != geometry:
-            reuse.tensor.fill(self._pad)
-        return reuse.tensor
+    def _memory(self) -> Memory:
+        return Memory(self._allocate(self._shape, self._dtype))
 
-    def _resize(self, frame: Image, geometry: Geometry) -> Image:
-        import cv2
-
-        size = (geometry.inner_width, geometry.inner_height)
-        resized: Image = cv2.resize(frame, size, interpolation=cv2.INTER_LINEAR)  # type: ignore[assignment]
-        return resized
-
-    def _fill(
-        self, tensor: npt.NDArray[np.floating[Any]], inner: Image, geometry: Geometry
-    ) -> None:
+    def _fill(self, row: npt.NDArray[Any], inner: Image, geometry: Geometry) -> None:
         import cv2
 
         rows = slice(geometry.top, geometry.top + geometry.inner_height)
         columns = slice(geometry.left, geometry.left + geometry.inner_width)
         # Dividing a plane at a time is ten times as fast as cv2.dnn.blobFromImage here.
         for channel, plane in enumerate(reversed(cv2.split(inner))):
-            np.divide(plane, self._divisor, out=tensor[0, channel, rows, columns])
+            np.divide(plane, self._divisor, out=row[channel, rows, columns])
+
+
+def check_frame(frame: Image) -> None:
+    """Raise DetectorError where `frame` is not uint8 (H, W, 3)."""
+    if frame.ndim != 3 or frame.shape[2] != 3 or frame.dtype != np.uint8 or not frame.size:
+        raise DetectorError(
+            f"a frame is uint8 (H, W, 3), not {frame.dtype} {frame.shape}; check the camera"
+        )
+
+
+def _resize(frame: Image, geometry: Geometry) -> Image:
+    import cv2
+
+    size = (geometry.inner_width, geometry.inner_height)
+    resized: Image = cv2.resize(frame, size, interpolation=cv2.INTER_LINEAR)  # type: ignore[assignment]
+    return resized

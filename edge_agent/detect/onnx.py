@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,7 @@ import numpy.typing as npt
 
 from edge_agent.detect.detector import CONFIDENCE_FLOOR, Detections
 from edge_agent.detect.heads import HEADS, head_name
-from edge_agent.detect.letterbox import Letterbox, Prepared
+from edge_agent.detect.letterbox import Geometry, Image, Letterbox, Prepared
 from edge_agent.errors import DetectorError
 from protocol.bundles import Preprocessing
 
@@ -31,6 +32,8 @@ class OnnxDetector:
     Raises:
         DetectorError: the file is no model, or none that a detector can be.
     """
+
+    batch_max = 1
 
     def __init__(
         self,
@@ -59,25 +62,28 @@ class OnnxDetector:
             self.input_width, self.input_height, _DTYPES[given.type], how.pad_value, how.scale
         )
 
-    def prepare(self, frame: npt.NDArray[np.uint8], reuse: Prepared | None = None) -> Prepared:
-        return self._letterbox.prepare(frame, reuse)
+    def prepare(self, frames: Sequence[Image], reuse: Prepared | None = None) -> Prepared:
+        return self._letterbox.prepare(frames, reuse)
 
     def fits(self, prepared: Prepared) -> bool:
         return self._letterbox.fits(prepared)
 
-    def infer(self, prepared: Prepared) -> Detections:
-        output = self._run(prepared)[0].astype(np.float32, copy=False)
+    def infer(self, prepared: Prepared) -> tuple[Detections, ...]:
+        output = self._run(prepared)[: len(prepared)].astype(np.float32, copy=False)
         if not np.isfinite(output).all():
             raise DetectorError(
                 f"{self._path.name} answered with NaN or infinity; "
                 "go back to the previous bundle and evaluate this one"
             )
-        found = self._parse(output, self._floor)
-        boxes = prepared.geometry.to_frame(found.boxes)
-        return Detections(boxes, found.confidences, found.class_ids, found.margins)
+        return tuple(
+            self._detections(rows, geometry)
+            for rows, geometry in zip(output, prepared.geometries, strict=True)
+        )
 
-    def detect(self, frame: npt.NDArray[np.uint8]) -> Detections:
-        return self.infer(self.prepare(frame))
+    def _detections(self, rows: npt.NDArray[np.float32], geometry: Geometry) -> Detections:
+        found = self._parse(rows, self._floor)
+        boxes = geometry.to_frame(found.boxes)
+        return Detections(boxes, found.confidences, found.class_ids, found.margins)
 
     def close(self) -> None:
         self._session = None

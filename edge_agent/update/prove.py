@@ -27,7 +27,7 @@ from protocol.bundles import GOLDEN_PATH, GoldenDetection, GoldenOutcome, Golden
 from protocol.errors import ProtocolError
 
 if TYPE_CHECKING:
-    from edge_agent.detect.detector import Detector
+    from edge_agent.detect.detector import Detector, detect
 
 POLL_S = 0.1
 OUTPUT_BYTES_MAX = 64 * 1024
@@ -117,7 +117,7 @@ def _detect(detector: Detector, path: Path) -> list[GoldenDetection]:
     image = cv2.imread(str(path), cv2.IMREAD_COLOR)
     if image is None:
         raise EdgeError(f"golden image {path.name} is no image")
-    found = detector.detect(np.asarray(image, dtype=np.uint8))
+    found = detect(detector, np.asarray(image, dtype=np.uint8))
     return [
         GoldenDetection(class_id=int(c), confidence=float(s), box=tuple(float(e) for e in b))
         for c, s, b in zip(found.class_ids, found.confidences, found.boxes, strict=True)

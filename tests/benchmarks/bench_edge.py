@@ -119,7 +119,7 @@ def fps_vs_raw_runtime() -> Row:
 
     weights, threads = shared_data() / WEIGHTS, os.cpu_count() or 1
     frames, bundle = photographs(), loaded(shared_data() / WEIGHTS, threads)
-    tensor = bundle.detector.prepare(frames[0]).tensor.astype(np.float32)
+    tensor = bundle.detector.prepare(frames[:1]).tensor.astype(np.float32)
     sessions = {
         "bare": session_options(threads),
         "bare_default_options": onnxruntime.SessionOptions(),

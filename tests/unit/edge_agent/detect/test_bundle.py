@@ -18,13 +18,13 @@ from tests.fixtures.models import box, confidence, model_bytes, write_bundle
 def test_a_bundle_is_loaded_warm_and_answers_what_its_model_says(tmp_path: Path) -> None:
     name, manifest = write_bundle(tmp_path, variant=2)
     bundle = load_bundle(tmp_path, name, threads=1)
-    found = bundle.detector.detect(np.full((64, 64, 3), 102, dtype=np.uint8))
+    found = detect(bundle.detector, np.full((64, 64, 3), 102, dtype=np.uint8))
     assert (bundle.digest, bundle.manifest) == (name, manifest)
     assert found.confidences == pytest.approx([confidence(2, 102 / 255)], abs=1e-6)
     assert found.boxes[0] == pytest.approx(box(64))
     bundle.detector.close()
     with pytest.raises(DetectorError, match="closed"):
-        bundle.detector.detect(np.zeros((64, 64, 3), np.uint8))
+        detect(bundle.detector, np.zeros((64, 64, 3), np.uint8))
 
 
 def test_another_manifest_than_the_named_one_is_refused(tmp_path: Path) -> None:
@@ -71,4 +71,4 @@ def test_nan_is_an_error_and_never_a_detection(tmp_path: Path) -> None:
     path.write_bytes(model.SerializeToString())
     detector = OnnxDetector(path, threads=1)
     with pytest.raises(DetectorError, match="NaN"):
-        detector.detect(np.zeros((64, 64, 3), np.uint8))
+        detect(detector, np.zeros((64, 64, 3), np.uint8))

@@ -50,10 +50,10 @@ def test_no_box_leaves_the_frame(w: int, h: int, low: float, high: float) -> Non
 @given(st.integers(1, 300), st.integers(1, 300), st.sampled_from([np.float32, np.float16]))
 def test_the_tensor_is_the_padded_rgb_frame_by_255(w: int, h: int, dtype: type) -> None:
     frame = image(w, h)
-    prepared = Letterbox(96, 64, dtype).prepare(frame)
-    g = prepared.geometry
+    prepared = Letterbox(96, 64, dtype).prepare([frame])
+    g = prepared.geometries[0]
     expected = np.full((64, 96, 3), 114, dtype=np.uint8)
-    expected[g.top : g.top + g.inner_height, g.left : g.left + g.inner_width] = prepared.inner
+    expected[g.top : g.top + g.inner_height, g.left : g.left + g.inner_width] = prepared.inners[0]
     wanted = expected[:, :, ::-1].transpose(2, 0, 1).astype(dtype) / dtype(255)
     assert (prepared.tensor[0] == wanted).all()
 
@@ -61,12 +61,17 @@ def test_the_tensor_is_the_padded_rgb_frame_by_255(w: int, h: int, dtype: type) 
 def test_memory_used_again_gives_the_same_tensor_after_any_other_frame() -> None:
     letterbox = Letterbox(64, 64)
     wide, tall = image(100, 50), image(50, 100)
-    fresh = letterbox.prepare(wide).tensor.copy()
-    spare = letterbox.prepare(tall)
-    again = letterbox.prepare(wide, spare)
+    fresh = letterbox.prepare([wide]).tensor.copy()
+    spare = letterbox.prepare([tall])
+    again = letterbox.prepare([wide], spare)
     assert again.tensor is spare.tensor
     assert (again.tensor == fresh).all()
-    assert letterbox.prepare(wide, Letterbox(32, 32).prepare(wide)).tensor.shape == (1, 3, 64, 64)
+    assert letterbox.prepare([wide], Letterbox(32, 32).prepare([wide])).tensor.shape == (
+        1,
+        3,
+        64,
+        64,
+    )
 
 
 @pytest.mark.parametrize(
@@ -80,4 +85,4 @@ def test_memory_used_again_gives_the_same_tensor_after_any_other_frame() -> None
 )
 def test_what_is_no_frame_is_refused(frame: Image) -> None:
     with pytest.raises(DetectorError, match="camera"):
-        Letterbox(64, 64).prepare(frame)
+        Letterbox(64, 64).prepare([frame])

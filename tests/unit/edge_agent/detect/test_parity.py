@@ -40,7 +40,7 @@ def test_detections_equal_those_of_ultralytics(shared_data: Path, weights: Path,
         image = np.asarray(cv2.imread(str(path)), dtype=np.uint8)
         theirs = yolo.predict(image, conf=0.25, imgsz=640, device="cpu", verbose=False)[0]
         rows = theirs.boxes.data.numpy()
-        ours = detector.detect(image)
+        ours = detect(detector, image)
         kept = ours.confidences > 0.25
         assert kept.sum() == len(rows), path.name
         assert ours.class_ids[kept].tolist() == rows[:, 5].tolist(), path.name

@@ -9,8 +9,8 @@ from pathlib import Path
 import numpy as np
 
 from edge_agent.detect.detector import CONFIDENCE_FLOOR, Detector, detect
+from edge_agent.detect.options import LoadOptions
 from edge_agent.errors import BundleError
-from protocol.builds import Format
 from protocol.bundles import MANIFEST_BYTES_MAX, MANIFEST_PATH, MODEL_PATH, Manifest, read_manifest
 
 WARM_FRAMES = 1
@@ -42,13 +42,13 @@ def load_bundle(
         ProtocolError: the manifest is not the one that `digest` names.
     """
     manifest = _read(folder, digest)
-    make = DETECTORS.get(manifest.build.format)
+    make = DETECTORS.get(manifest.build.runtime)
     if make is None:
-        known = ", ".join(f.value for f in DETECTORS)
         raise BundleError(
-            f"bundle {digest[:12]} is {manifest.build.format.value}; this agent runs {known}"
+            f"bundle {digest[:12]} is for {manifest.build.runtime}; "
+            f"this agent runs {', '.join(DETECTORS)}"
         )
-    detector = make(folder, manifest, threads, floor)
+    detector = make(folder, manifest, LoadOptions(threads, floor))
     build = manifest.build
     blank = np.full((build.input_height, build.input_width, 3), 114, dtype=np.uint8)
     try:
@@ -71,11 +71,14 @@ def _read(folder: Path, digest: str) -> Manifest:
     return read_manifest(data, digest)
 
 
-def _onnx(folder: Path, manifest: Manifest, threads: int, floor: float) -> Detector:
+def _onnx(folder: Path, manifest: Manifest, options: LoadOptions) -> Detector:
     from edge_agent.detect.onnx import OnnxDetector
 
     detector = OnnxDetector(
-        folder / MODEL_PATH, threads=threads, floor=floor, preprocessing=manifest.preprocessing
+        folder / MODEL_PATH,
+        threads=options.threads,
+        floor=options.floor,
+        preprocessing=manifest.preprocessing,
     )
     said = (manifest.build.input_width, manifest.build.input_height, manifest.head)
     found = (detector.input_width, detector.input_height, detector.head)
@@ -88,5 +91,14 @@ def _onnx(folder: Path, manifest: Manifest, threads: int, floor: float) -> Detec
     return detector
 
 
-DETECTORS: dict[Format, Callable[[Path, Manifest, int, float], Detector]] = {Format.ONNX: _onnx}
-"""Who runs a format; each runtime is imported when its first bundle is loaded."""
+def _tensorrt(folder: Path, manifest: Manifest, options: LoadOptions) -> Detector:
+    from edge_agent.detect.tensorrt.detector import open_tensorrt
+
+    return open_tensorrt(folder, manifest, options)
+
+
+DETECTORS: dict[str, Callable[[Path, Manifest, LoadOptions], Detector]] = {
+    "onnxruntime": _onnx,
+    "tensorrt": _tensorrt,
+}
+"""Who runs a build, by its runtime; each is imported when its first bundle is loaded."""

@@ -7,10 +7,9 @@ import numpy as np
 import pytest
 
 from edge_agent.detect.bundle import load_bundle
+from edge_agent.detect.detector import detect
 from edge_agent.detect.onnx import OnnxDetector
 from edge_agent.errors import BundleError, DetectorError
-from protocol.builds import Format
-from protocol.bundles import MANIFEST_PATH, canonical, digest
 from protocol.errors import DigestError
 from tests.fixtures.models import box, confidence, model_bytes, write_bundle
 
@@ -51,13 +50,10 @@ def test_a_model_of_another_size_than_the_manifest_says_is_refused(tmp_path: Pat
         load_bundle(tmp_path, name, threads=1)
 
 
-def test_a_format_that_this_agent_does_not_run_is_refused(tmp_path: Path) -> None:
-    _, manifest = write_bundle(tmp_path)
-    build = manifest.build.model_copy(update={"format": Format.TENSORRT})
-    other = manifest.model_copy(update={"build": build})
-    (tmp_path / MANIFEST_PATH).write_bytes(canonical(other))
-    with pytest.raises(BundleError, match="tensorrt; this agent runs onnx"):
-        load_bundle(tmp_path, digest(other), threads=1)
+def test_a_runtime_that_this_agent_does_not_know_is_refused(tmp_path: Path) -> None:
+    name, _ = write_bundle(tmp_path, runtime="abacus")
+    with pytest.raises(BundleError, match="abacus; this agent runs"):
+        load_bundle(tmp_path, name, threads=1)
 
 
 def test_nan_is_an_error_and_never_a_detection(tmp_path: Path) -> None:

@@ -10,6 +10,7 @@ import cv2
 import numpy as np
 import pytest
 
+from edge_agent.detect.detector import detect
 from edge_agent.detect.onnx import OnnxDetector
 
 IMAGES = 40

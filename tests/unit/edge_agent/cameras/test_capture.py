@@ -15,7 +15,7 @@ from edge_agent.cameras.source import CameraSpec, Frame
 from edge_agent.clock import Clock
 from edge_agent.ledger import Ledger
 from protocol.states import CameraState
-from tests.fixtures.seeing import eventually, image
+from tests.fixtures.seeing import eventually, image, take_one
 from tests.unit.edge_agent.cameras.mjpeg import MjpegCamera, number_of, serving
 
 QUICK = CaptureLimits(backoff_base_s=0.01, backoff_cap_s=0.02, open_timeout_s=2, read_timeout_s=2)
@@ -31,7 +31,7 @@ class Watched:
     states: list[tuple[CameraState, str]] = field(default_factory=list)
 
     def frames(self, count: int) -> list[Frame]:
-        taken = [self.feed.take(20) for _ in range(count)]
+        taken = [take_one(self.feed, 20) for _ in range(count)]
         assert None not in taken
         return [f for f in taken if f]
 

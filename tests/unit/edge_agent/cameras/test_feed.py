@@ -5,7 +5,7 @@ import threading
 from edge_agent.cameras.feed import Feed
 from edge_agent.cameras.source import CameraSpec
 from edge_agent.ledger import NO_MODEL, STOPPED, SUPERSEDED, Ledger
-from tests.fixtures.seeing import eventually, frame
+from tests.fixtures.seeing import eventually, frame, take_one
 
 
 def _feed(live: bool, *cameras: str, buffer_frames: int = 2) -> tuple[Feed, Ledger]:
@@ -18,12 +18,12 @@ def test_live_frames_are_superseded_by_newer_ones_and_counted() -> None:
     feed, ledger = _feed(True, "a")
     for index in range(3):
         feed.put(frame("a", index))
-    taken = feed.take(0)
+    taken = take_one(feed, 0)
     assert taken is not None
     assert taken.index == 2
     assert ledger.account("a").captured == 3
     assert ledger.account("a").dropped == {SUPERSEDED: 2}
-    assert feed.take(0) is None
+    assert take_one(feed, 0) is None
 
 
 def test_frames_in_order_wait_for_room_and_none_is_lost() -> None:
@@ -36,7 +36,7 @@ def test_frames_in_order_wait_for_room_and_none_is_lost() -> None:
     producer = threading.Thread(target=produce)
     producer.start()
     eventually(lambda: ledger.account("a").captured == 3, "the producer blocks on a full buffer")
-    taken = [feed.take(5) for _ in range(20)]
+    taken = [take_one(feed, 5) for _ in range(20)]
     producer.join(5)
     assert [f.index for f in taken if f] == list(range(20))
     assert ledger.account("a").dropped == {}
@@ -47,7 +47,7 @@ def test_cameras_take_turns() -> None:
     for camera, count in (("a", 3), ("b", 1), ("c", 2)):
         for index in range(count):
             feed.put(frame(camera, index))
-    order = [f.camera for f in (feed.take(0) for _ in range(6)) if f]
+    order = [f.camera for f in (take_one(feed, 0) for _ in range(6)) if f]
     assert order == ["a", "b", "c", "a", "c", "a"]
 
 
@@ -60,7 +60,7 @@ def test_without_a_model_live_frames_are_dropped_and_others_wait() -> None:
     feed.drop_live(NO_MODEL)
     assert ledger.account("live").dropped == {NO_MODEL: 1}
     assert ledger.account("file").in_flight == 1
-    taken = feed.take(0)
+    taken = take_one(feed, 0)
     assert taken is not None
     assert taken.camera == "file"
 
@@ -75,7 +75,41 @@ def test_close_wakes_who_waits_and_counts_what_is_left() -> None:
     producer.join(5)
     assert not producer.is_alive()
     feed.put(frame("a", 2))
-    assert feed.take(0) is None
+    assert take_one(feed, 0) is None
     account = ledger.account("a")
     assert account.dropped == {STOPPED: 3}
     assert account.in_flight == 0
+
+
+def test_a_batch_takes_from_all_cameras_in_turn_and_no_more_than_it_may() -> None:
+    feed, ledger = _feed(False, "a", "b", buffer_frames=3)
+    for camera in ("a", "b"):
+        for index in range(3):
+            feed.put(frame(camera, index))
+    batches = [feed.take(4, 0, 0) for _ in range(3)]
+    assert [[f.camera for f in batch] for batch in batches] == [["a", "b"] * 2, ["a", "b"], []]
+    assert ledger.account("a").dropped == {}
+
+
+def test_a_full_batch_does_not_wait_for_its_deadline() -> None:
+    feed, _ = _feed(False, "a", "b")
+    feed.put(frame("a"))
+    feed.put(frame("b"))
+    assert len(feed.take(2, 0, gather_s=3600)) == 2
+
+
+def test_a_batch_that_is_not_full_goes_at_its_deadline() -> None:
+    feed, _ = _feed(False, "a")
+    feed.put(frame("a"))
+    assert len(feed.take(2, 0, gather_s=0.01)) == 1
+
+
+def test_a_late_frame_joins_a_batch_that_still_waits() -> None:
+    feed, _ = _feed(False, "a", "b")
+    feed.put(frame("a"))
+    batches: list[int] = []
+    taker = threading.Thread(target=lambda: batches.append(len(feed.take(2, 0, gather_s=60))))
+    taker.start()
+    feed.put(frame("b"))
+    taker.join(30)
+    assert batches == [2]

@@ -8,13 +8,17 @@ from dataclasses import dataclass, field
 from edge_agent.ledger import Account, Ledger
 from edge_agent.observe.counting import WindowCounts
 from edge_agent.observe.quality import luminance_and_sharpness
+from edge_agent.observe.reading import MachineReading
 from edge_agent.results import FrameResult
 from protocol.windows import WindowStats
 
 EmitWindow = Callable[[str, str, str, float, float, WindowStats], None]
 """camera, slot, bundle digest, start and end (Unix seconds), statistics."""
 
+ReadMachine = Callable[[], MachineReading]
+
 QUALITY_EVERY_FRAMES = 4
+MACHINE_EVERY_S = 5.0
 
 
 @dataclass
@@ -36,15 +40,23 @@ class WindowSink:
 
     Windows of a camera follow each other without a gap from its first result on, and the
     sum of all of them is what the ledger says of the camera. Luminance and sharpness are
-    taken from the first of every four frames of a window; the rest is counted on each.
+    taken from the first of every four frames of a window, the machine is read every five
+    seconds; the rest is counted on each frame.
 
     `set_window_s` may be called by any thread, the rest by the delivery's.
     """
 
     name = "statistics"
 
-    def __init__(self, window_s: float, ledger: Ledger, emit: EmitWindow) -> None:
+    def __init__(
+        self,
+        window_s: float,
+        ledger: Ledger,
+        emit: EmitWindow,
+        read_machine: ReadMachine = MachineReading,
+    ) -> None:
         self._window_s, self._ledger, self._emit = window_s, ledger, emit
+        self._read_machine, self._machine_due_s = read_machine, 0.0
         self._open: dict[str, _Window] = {}
         self._told: dict[str, Account] = {}
         self._last_s: dict[str, float] = {}
@@ -59,7 +71,7 @@ class WindowSink:
         counts = self._window(result).counts
         counts.inferred += 1
         counts.empty += not result.served.any()
-        counts.classes.add(result.detections, result.served)
+        counts.classes.add(result)
         counts.latency_ms.add(result.latency_ms)
         last_s = self._last_s.get(result.camera)
         if last_s is not None:
@@ -72,6 +84,7 @@ class WindowSink:
 
     def tick(self, now_s: float) -> None:
         self._now_s = now_s
+        self._watch_machine(now_s)
         for camera, window in list(self._open.items()):
             # A wall clock that was set back ends the window as well, or it might never end.
             if not 0 <= now_s - window.start_s < self._window_s:
@@ -81,6 +94,15 @@ class WindowSink:
     def close(self) -> None:
         for camera in list(self._open):
             self._cut(camera, self._now_s)
+
+    def _watch_machine(self, now_s: float) -> None:
+        """Count the machine's reading into every open window, every few seconds."""
+        if not self._open or 0 < self._machine_due_s - now_s <= MACHINE_EVERY_S:
+            return
+        self._machine_due_s = now_s + MACHINE_EVERY_S
+        reading = self._read_machine()
+        for window in self._open.values():
+            window.counts.add_machine(reading)
 
     def _window(self, result: FrameResult) -> _Window:
         window = self._open.get(result.camera)

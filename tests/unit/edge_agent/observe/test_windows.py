@@ -5,6 +5,7 @@ import pytest
 
 from edge_agent.ledger import ERROR, SUPERSEDED, Ledger
 from edge_agent.observe.quality import luminance_and_sharpness
+from edge_agent.observe.reading import MachineReading
 from edge_agent.observe.windows import WindowSink
 from protocol.windows import WindowStats
 from tests.fixtures.seeing import detections, image, result
@@ -141,3 +142,18 @@ def test_brightness_and_sharpness_follow_the_picture() -> None:
     noise = image()
     blurred = ((noise[:-1, :-1].astype(int) + noise[1:, 1:]) // 2).astype(np.uint8)
     assert luminance_and_sharpness(noise)[1] > luminance_and_sharpness(blurred)[1] > 0
+
+
+def test_the_machine_is_read_every_five_seconds_while_a_window_is_open(
+    ledger: Ledger, emitted: list[Emitted]
+) -> None:
+    readings = iter(MachineReading(cpu_percent=float(load)) for load in (10, 30))
+    sink = WindowSink(10.0, ledger, lambda *w: emitted.append(w), lambda: next(readings))
+    sink.tick(99.0)
+    _see(sink, ledger, 100.0)
+    for now_s in (100.0, 102.0, 104.9, 105.0, 108.0):
+        sink.tick(now_s)
+    sink.close()
+    stats = emitted[0][-1]
+    assert stats.cpu_percent.total == 2
+    assert stats.gpu_percent.total == 0

@@ -115,7 +115,7 @@ class Manifest(_Part):
     class_names: tuple[Name, ...] = Field(min_length=1, max_length=CLASSES_MAX)
     thresholds: Thresholds
     preprocessing: Preprocessing
-    postprocessing: Postprocessing = Postprocessing()
+    postprocessing: Postprocessing | None = None
     calibration: Calibration | None = None
     files: tuple[BundleFile, ...] = Field(min_length=1, max_length=FILES_MAX)
     lineage: dict[str, Any] = Field(default_factory=dict)

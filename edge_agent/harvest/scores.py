@@ -2,28 +2,32 @@
 
 from __future__ import annotations
 
-from typing import Literal
-
 import numpy as np
+import numpy.typing as npt
 
-from edge_agent.detect.detector import Detections
-
-Signal = Literal["confidence", "margin"]
+from edge_agent.detect.detector import Floats
 
 TOP_K = 3
 
 
-def image_uncertainty(
-    detections: Detections, signal: Signal = "confidence", top_k: int = TOP_K
-) -> float:
-    """Mean uncertainty (0..1) of the `top_k` most uncertain detections; 0 where there is none.
+def confidence_uncertainty(confidences: Floats, top_k: int = TOP_K) -> float:
+    """Mean of 4p(1 - p), largest at p = 0.5, over the `top_k` most uncertain detections.
 
-    By "confidence" a detection's uncertainty is 4p(1 - p), largest at p = 0.5; by "margin"
-    it is 1 - margin/p, largest where a rival class of the same anchor is as likely.
+    `confidences` are calibrated, float32 (N,); the answer is in 0..1, 0 where there is none.
     """
-    if not len(detections):
+    p = confidences.astype(np.float64)
+    return _mean_of_top(4 * p * (1 - p), top_k)
+
+
+def margin_uncertainty(confidences: Floats, margins: Floats, top_k: int = TOP_K) -> float:
+    """The same of 1 - margin/p, largest where a rival class of the same anchor is as likely.
+
+    Both are raw, float32 (N,), with confidences above 0.
+    """
+    return _mean_of_top(1 - margins / confidences.astype(np.float64), top_k)
+
+
+def _mean_of_top(each: npt.NDArray[np.float64], top_k: int) -> float:
+    if not len(each):
         return 0.0
-    p = detections.confidences.astype(np.float64)
-    each = 4 * p * (1 - p) if signal == "confidence" else 1 - detections.margins / p
-    top = np.sort(each)[-top_k:]
-    return float(np.clip(top.mean(), 0.0, 1.0))
+    return float(np.clip(np.sort(each)[-top_k:].mean(), 0.0, 1.0))

@@ -13,7 +13,7 @@ from edge_agent.cameras.source import Image
 from edge_agent.errors import EdgeError
 from edge_agent.harvest.diversity import dhash
 from edge_agent.harvest.sampler import Sampler
-from edge_agent.harvest.scores import image_uncertainty
+from edge_agent.harvest.scores import confidence_uncertainty
 from edge_agent.results import FrameResult
 from protocol.messages import DetectedBox, HarvestPolicy
 
@@ -64,7 +64,7 @@ class HarvestSink:
 
     def take(self, result: FrameResult) -> None:
         sampler = self._ready(result.result_monotonic)
-        uncertainty = image_uncertainty(result.detections)
+        uncertainty = confidence_uncertainty(result.calibrated)
         choice = sampler.choose(
             result.camera, uncertainty, result.result_monotonic, lambda: dhash(result.inner)
         )
@@ -93,7 +93,7 @@ class HarvestSink:
 
 def snapshot(result: FrameResult) -> HarvestedSample:
     """The frame of `result` as a sample that was asked for."""
-    return _sample(result, "snapshot", 1.0, image_uncertainty(result.detections))
+    return _sample(result, "snapshot", 1.0, confidence_uncertainty(result.calibrated))
 
 
 def _sample(

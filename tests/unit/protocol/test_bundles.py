@@ -48,6 +48,12 @@ def test_arbitrary_bytes_raise_only_the_packages_own_error(data: bytes) -> None:
         ({"files": []}, "at least 1"),
         ({"class_names": []}, "at least 1"),
         ({"head": "other"}, "end2end"),
+        ({"calibration": {"raw": [0, 1], "calibrated": [0]}}, "at least 2"),
+        ({"calibration": {"raw": [0, 1], "calibrated": [0, 0.5, 1]}}, "as many"),
+        ({"calibration": {"raw": [0, 0], "calibrated": [0, 1]}}, "rise"),
+        ({"calibration": {"raw": [0, 1], "calibrated": [1, 0]}}, "never fall"),
+        ({"calibration": {"raw": [0, 2], "calibrated": [0, 1]}}, "less than or equal to 1"),
+        ({"postprocessing": {"deduplicate_iou": 0}}, "greater than 0"),
     ],
 )
 def test_a_manifest_that_is_none_is_refused(change: dict[str, object], complaint: str) -> None:
@@ -72,6 +78,16 @@ def test_the_model_and_the_golden_frames_must_be_there_once() -> None:
     fields["files"][1]["path"] = "other.bin"
     with pytest.raises(ManifestError, match="lacks golden"):
         read_manifest(json.dumps(fields).encode())
+
+
+def test_each_format_has_its_own_weights() -> None:
+    fields = json.loads(canonical(MANIFEST))
+    fields["build"]["format"] = "openvino"
+    with pytest.raises(ManifestError, match="lacks model.xml"):
+        read_manifest(json.dumps(fields).encode())
+    blob = fields["files"][0]["blob"]
+    fields["files"] += [{"path": p, "blob": blob} for p in ("model.xml", "model.bin")]
+    assert read_manifest(json.dumps(fields).encode()).build.format is Format.OPENVINO
 
 
 def test_a_manifest_beyond_the_bound_is_refused_before_parsing() -> None:

@@ -5,9 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from edge_agent.detect.detector import Detections
-from edge_agent.harvest.scores import image_uncertainty
-from tests.fixtures.seeing import detections
+from edge_agent.harvest.scores import confidence_uncertainty, margin_uncertainty
 
 
 @pytest.mark.parametrize(
@@ -21,18 +19,18 @@ from tests.fixtures.seeing import detections
     ],
 )
 def test_the_most_uncertain_detections_count(confidences: list[float], expected: float) -> None:
-    found = detections(*((p, 0) for p in confidences))
-    assert image_uncertainty(found) == pytest.approx(expected, abs=1e-6)
+    found = np.array(confidences, np.float32)
+    assert confidence_uncertainty(found) == pytest.approx(expected, abs=1e-6)
 
 
 def test_a_near_rival_makes_a_confident_detection_uncertain() -> None:
     p = np.array([0.8], dtype=np.float32)
-    close = Detections(np.zeros((1, 4), np.float32), p, np.zeros(1, np.int32), p * 0.1)
-    assert image_uncertainty(close, "margin") == pytest.approx(0.9)
-    assert image_uncertainty(detections((0.8, 0)), "margin") == 0.0
+    assert margin_uncertainty(p, p * np.float32(0.1)) == pytest.approx(0.9)
+    assert margin_uncertainty(p, p) == 0.0
 
 
-@given(st.lists(st.tuples(st.floats(0.0625, 1, width=32), st.just(0)), max_size=30))
-def test_it_is_a_share(found: list[tuple[float, int]]) -> None:
-    assert 0 <= image_uncertainty(detections(*found), "confidence") <= 1
-    assert 0 <= image_uncertainty(detections(*found), "margin") <= 1
+@given(st.lists(st.floats(0.0625, 1, width=32), max_size=30))
+def test_it_is_a_share(found: list[float]) -> None:
+    p = np.array(found, np.float32)
+    assert 0 <= confidence_uncertainty(p) <= 1
+    assert 0 <= margin_uncertainty(p, p * np.float32(0.5)) <= 1

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from dataclasses import replace
 from random import Random
 
 import cv2
@@ -33,6 +34,14 @@ def test_an_uncertain_frame_is_sent_with_what_was_seen_in_it() -> None:
     assert decoded is not None
     assert decoded.shape == picture.shape
     assert np.abs(decoded.astype(int) - picture).mean() < 3
+
+
+def test_uncertainty_is_taken_after_calibration() -> None:
+    sent: list[HarvestedSample] = []
+    sink = HarvestSink(HarvestPolicy(random_share=0), Random(1), sent.append)
+    sure = replace(result(detections((0.5, 0))), calibrated=np.array([0.99], np.float32))
+    sink.take(sure)
+    assert sent == [], "raw 0.5 is uncertain, calibrated 0.99 is not"
 
 
 def test_another_policy_holds_from_the_next_frame_and_the_same_one_refills_nothing() -> None:

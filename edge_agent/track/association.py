@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
+from edge_agent.detect.detector import Floats
 from edge_agent.track.motion import Doubles
 
 Indexes = npt.NDArray[np.intp]
@@ -42,3 +43,15 @@ def assign(similarity: Doubles, minimum: float) -> tuple[Indexes, Indexes]:
     rows: Indexes = np.flatnonzero(columns >= 0)
     chosen: Indexes = columns[rows].astype(np.intp)
     return rows, chosen
+
+
+def distinct(boxes: Floats, ranks: Doubles, overlap_min: float) -> Indexes:
+    """Indexes of boxes (N, 4) that overlap none of higher rank (N,) by `overlap_min` or more.
+
+    Boxes of rank 0 are left out.
+    """
+    import cv2
+
+    sizes = np.concatenate([boxes[:, :2], boxes[:, 2:] - boxes[:, :2]], axis=1)
+    kept = cv2.dnn.NMSBoxes(sizes.tolist(), ranks.tolist(), 0.0, overlap_min)
+    return np.asarray(kept, dtype=np.intp)

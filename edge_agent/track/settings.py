@@ -17,6 +17,8 @@ class TrackingSection(Section):
             with where a track is expected.
         low_overlap_min: the same for a detection that is not served, unweighed.
         new_overlap_min: the same for the second detection of a new track.
+        same_overlap_min: a detection that overlaps another so much shows the same object, and
+            begins no track beside it: a model without NMS answers twice now and then.
         other_class_weight: what overlap counts where the classes differ; 1 ignores classes.
         confirm_frames: successive frames that an object must be seen in to get an id.
         tracks_max: objects that are followed at once in one camera.
@@ -27,6 +29,7 @@ class TrackingSection(Section):
     overlap_min: float = Field(default=0.2, gt=0, lt=1)
     low_overlap_min: float = Field(default=0.5, gt=0, lt=1)
     new_overlap_min: float = Field(default=0.3, gt=0, lt=1)
+    same_overlap_min: float = Field(default=0.8, gt=0, le=1)
     other_class_weight: float = Field(default=0.5, ge=0, le=1)
     confirm_frames: Count = 2
     tracks_max: int = Field(default=300, ge=1, le=10_000)

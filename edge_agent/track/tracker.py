@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from edge_agent.detect.detector import Floats, Ints
-from edge_agent.track.association import Indexes, assign, overlaps
+from edge_agent.track.association import Indexes, assign, distinct, overlaps
 from edge_agent.track.motion import Doubles, Motion, born, measured
 from edge_agent.track.settings import TrackingSection
 
@@ -116,7 +116,7 @@ class Tracker:
         found = np.flatnonzero(owners >= 0)
         updated = self._corrected(expected, seen, owners, found, now_s)
         room = self._settings.tracks_max - len(updated)
-        born_of = np.flatnonzero(seen.served & (owners < 0))[: max(room, 0)]
+        born_of = self._fresh(seen, owners)[: max(room, 0)]
         updated = updated.joined(_new(seen, born_of, now_s))
         # New tracks lie behind all others, in the order of their detections.
         owners[born_of] = len(updated) - len(born_of) + np.arange(len(born_of))
@@ -169,6 +169,19 @@ class Tracker:
             np.where(in_sight, now_s, tracks.seen_s),
             in_sight,
         )
+
+    def _fresh(self, seen: Seen, owners: Indexes) -> Indexes:
+        """Served detections that show an object which no track and no better one shows."""
+        owned = owners >= 0
+        if not (seen.served & ~owned).any():
+            return np.empty(0, np.intp)
+        shown = owned | seen.served
+        # What is owned comes first, so that a second box of it begins no track of its own.
+        rank = np.where(shown, seen.confidences + owned, 0.0)
+        kept = distinct(seen.boxes, rank, self._settings.same_overlap_min)
+        candidates = np.zeros(len(owners), np.bool_)
+        candidates[kept] = True
+        return np.flatnonzero(candidates & seen.served & ~owned)
 
     def _confirmed(self, tracks: Tracks) -> tuple[Tracks, int]:
         """The tracks, with an id for those that were shown often enough; and the next id."""

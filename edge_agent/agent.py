@@ -27,6 +27,7 @@ from edge_agent.link.mqtt import Inbound, LinkDown, LinkUp, MqttLink
 from edge_agent.link.outbox import Outbox, Quota
 from edge_agent.link.sender import Sender, Uploaded
 from edge_agent.observe import hardware
+from edge_agent.observe.machine import Machine
 from edge_agent.report import DesiredState, ReportedState, ReportTimer, SessionState, merge_counters
 from edge_agent.seeing import build_seeing
 from edge_agent.store import Store
@@ -86,6 +87,7 @@ class Agent:
             rng=rng,
         )
         self._sender = self._build_sender()
+        self._machine = Machine(clock.monotonic)
         self._seeing = build_seeing(
             config,
             clock,
@@ -93,6 +95,7 @@ class Agent:
             on_window=self._inbox.put,
             on_sample=self._inbox.put,
             on_camera=lambda *change: self._inbox.put(CameraChanged(*change)),
+            machine=self._machine,
         )
         self._slots = self._build_slots()
         cameras = tuple(camera.id for camera in config.cameras)
@@ -242,7 +245,7 @@ class Agent:
             slots=self._slots.reported(),
             cameras=self._seeing.pipeline.camera_reports(),
             capabilities=self._capabilities,
-            health=hardware.health(self._store.data_dir),
+            health=self._machine.health(self._store.data_dir),
             counters=merge_counters(
                 (
                     self._seeing.pipeline.counters(),

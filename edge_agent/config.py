@@ -1,8 +1,8 @@
 """agent.toml: what a device is told by hand. Everything else comes from the hub.
 
 Every limit is a named field of `Limits` with its unit in the name. Unknown keys and bad
-values are refused with the key's path, the value and the remedy, because a limit that is
-misspelt and silently ignored is worse than none.
+values are refused with the line, the key's path, the value and the remedy, because a limit
+that is misspelt and silently ignored is worse than none.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from pydantic import Field, ValidationError, field_validator, model_validator
 from pydantic_core import ErrorDetails
 
 from edge_agent.cameras.settings import CameraSection
+from edge_agent.config_lines import nearest_line
 from edge_agent.errors import EdgeError
 from edge_agent.section import MIB, PRINTABLE, Bytes, Count, Identifier, Port, PositiveS, Section
 from protocol.errors import TopicError
@@ -149,6 +150,8 @@ class Limits(Section):
     update_stores_max: Count = 64
     # inference
     inference_threads_max: int = Field(default=0, ge=0, le=256)
+    gather_ms: float = Field(default=5.0, ge=0, le=1000)
+    buffer_frames_max: int = Field(default=4, ge=1, le=256)
     # process
     stop_s: PositiveS = 3.0
 
@@ -196,10 +199,11 @@ def load_config(path: Path) -> AgentConfig:
     if len(raw) > CONFIG_BYTES_MAX:
         raise ConfigError(f"{path} is over {CONFIG_BYTES_MAX} bytes; it is no agent.toml")
     try:
-        tables = tomllib.loads(raw.decode())
+        text = raw.decode()
+        tables = tomllib.loads(text)
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise ConfigError(f"{path} is no TOML: {error}; correct that line") from error
-    config = _resolve(parse_config(tables, str(path)), path.resolve().parent)
+    config = _resolve(parse_config(tables, str(path), text), path.resolve().parent)
     _check_files(config, path)
     return config
 
@@ -220,16 +224,25 @@ def _check_files(config: AgentConfig, name: Path) -> None:
             ) from error
 
 
-def parse_config(tables: dict[str, Any], name: str = "agent.toml") -> AgentConfig:
-    """The configuration that `tables` say. Raises ConfigError naming every bad key."""
+def parse_config(tables: dict[str, Any], name: str = "agent.toml", text: str = "") -> AgentConfig:
+    """The configuration that `tables` say. Raises ConfigError naming every bad key, with its
+    line in `text` where that was given."""
     try:
         return AgentConfig.model_validate(tables)
     except ValidationError as error:
         found = _causes(error.errors(include_url=False))
         problems = [
-            _explain(item["type"], item["loc"], item["msg"], item["input"]) for item in found
+            f"{name}{_line(text, item['loc'])}: "
+            + _explain(item["type"], item["loc"], item["msg"], item["input"])
+            for item in found
         ]
-        raise ConfigError("\n".join(f"{name}: {problem}" for problem in problems)) from error
+        raise ConfigError("\n".join(problems)) from error
+
+
+def _line(text: str, loc: tuple[int | str, ...]) -> str:
+    """":17", or nothing where the place is not known."""
+    line = nearest_line(text, loc)
+    return "" if line is None else f":{line}"
 
 
 def _causes(found: list[ErrorDetails]) -> list[ErrorDetails]:

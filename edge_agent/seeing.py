@@ -12,6 +12,7 @@ from edge_agent.config import AgentConfig
 from edge_agent.harvest.sink import HarvestedSample, HarvestSink
 from edge_agent.journal import WindowEmitted
 from edge_agent.ledger import ERROR, Ledger
+from edge_agent.observe.machine import Machine
 from edge_agent.observe.windows import WindowSink
 from edge_agent.outputs.jsonl import JsonlSink
 from edge_agent.pipeline import OnCamera, Pipeline, PipelineLimits
@@ -55,6 +56,7 @@ def build_seeing(
     on_window: Callable[[WindowEmitted], None],
     on_sample: Callable[[HarvestedSample], None],
     on_camera: OnCamera,
+    machine: Machine,
 ) -> Seeing:
     """Put the seeing half together; nothing is opened or started yet."""
     cameras = tuple(camera.spec() for camera in config.cameras)
@@ -62,7 +64,10 @@ def build_seeing(
     slots = {name: Slot(name) for name in config.slots}
     defaults = Desired(device_id=config.device.id, generation=1)
     windows = WindowSink(
-        defaults.telemetry_window_s, ledger, lambda *window: on_window(WindowEmitted(*window))
+        defaults.telemetry_window_s,
+        ledger,
+        lambda *window: on_window(WindowEmitted(*window)),
+        machine.read,
     )
     harvest = HarvestSink(HarvestPolicy(), rng, on_sample)
     sinks: list[Sink] = [windows, harvest]
@@ -75,7 +80,11 @@ def build_seeing(
         ledger=ledger,
         clock=clock,
         rng=rng,
-        limits=PipelineLimits(stop_timeout_s=config.limits.stop_s / 3),
+        limits=PipelineLimits(
+            buffer_frames=config.limits.buffer_frames_max,
+            gather_ms=config.limits.gather_ms,
+            stop_timeout_s=config.limits.stop_s / 3,
+        ),
         on_camera=on_camera,
     )
     return Seeing(slots, pipeline, ledger, windows, harvest, cameras)

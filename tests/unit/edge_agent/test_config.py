@@ -100,3 +100,30 @@ def test_unreadable_files(content: bytes | None, words: str, tmp_path: Path) -> 
         (tmp_path / "agent.toml").write_bytes(content)
     with pytest.raises(ConfigError, match=words):
         load_config(tmp_path / "agent.toml")
+
+
+def test_the_line_at_fault_is_named(tmp_path: Path) -> None:
+    (tmp_path / "agent.toml").write_text(
+        '''[device]
+id = "box"
+data_dir = "data"
+[hub]
+url = "http://127.0.0.1:1"
+token = "abc"
+[mqtt]
+host = "127.0.0.1"
+[[cameras]]
+id = "one"
+source = "x"
+slot = "x"
+[[cameras]]
+id = "two"
+source = "x"
+fps_max = -1
+'''
+    )
+    with pytest.raises(ConfigError) as refused:
+        load_config(tmp_path / "agent.toml")
+    lines = str(refused.value).splitlines()
+    assert "agent.toml:13: cameras.1.slot: is missing" in lines[0]
+    assert "agent.toml:16: cameras.1.fps_max:" in lines[1]

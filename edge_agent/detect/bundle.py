@@ -10,8 +10,9 @@ import numpy as np
 
 from edge_agent.detect.detector import CONFIDENCE_FLOOR, Detector, detect
 from edge_agent.detect.options import LoadOptions
-from edge_agent.errors import BundleError
-from protocol.bundles import MANIFEST_BYTES_MAX, MANIFEST_PATH, MODEL_PATH, Manifest, read_manifest
+from edge_agent.errors import BundleError, DetectorError
+from protocol.builds import Format
+from protocol.bundles import MANIFEST_BYTES_MAX, MANIFEST_PATH, Manifest, read_manifest
 
 WARM_FRAMES = 1
 
@@ -26,7 +27,11 @@ class LoadedBundle:
 
 
 def load_bundle(
-    folder: Path, digest: str, threads: int, floor: float = CONFIDENCE_FLOOR
+    folder: Path,
+    digest: str,
+    threads: int,
+    floor: float = CONFIDENCE_FLOOR,
+    cache: Path | None = None,
 ) -> LoadedBundle:
     """Load the bundle that lies in `folder` and run a blank frame through it.
 
@@ -35,20 +40,15 @@ def load_bundle(
     Args:
         threads: for the runtime; 0 lets it choose.
         floor: the lowest confidence that the detector answers.
+        cache: folder where a runtime may keep what it compiled; None keeps nothing.
 
     Raises:
         BundleError: a file is missing, or the model is not what the manifest says.
-        DetectorError: the runtime cannot load or run it.
+        DetectorError: the runtime is not installed, or cannot load or run it.
         ProtocolError: the manifest is not the one that `digest` names.
     """
     manifest = _read(folder, digest)
-    make = DETECTORS.get(manifest.build.runtime)
-    if make is None:
-        raise BundleError(
-            f"bundle {digest[:12]} is for {manifest.build.runtime}; "
-            f"this agent runs {', '.join(DETECTORS)}"
-        )
-    detector = make(folder, manifest, LoadOptions(threads, floor))
+    detector = _open(folder, manifest, LoadOptions(threads, floor, cache))
     build = manifest.build
     blank = np.full((build.input_height, build.input_width, 3), 114, dtype=np.uint8)
     try:
@@ -58,6 +58,24 @@ def load_bundle(
         detector.close()
         raise
     return LoadedBundle(digest, manifest, detector)
+
+
+def _open(folder: Path, manifest: Manifest, options: LoadOptions) -> Detector:
+    build, name = manifest.build, f"{manifest.model} v{manifest.version}"
+    runtime = DETECTORS.get(build.runtime)
+    if runtime is None:
+        raise BundleError(f"{name} is for {build.runtime}; this agent runs {', '.join(DETECTORS)}")
+    if build.format is not runtime.format:
+        raise BundleError(
+            f"{name} is {build.format.value} for {build.runtime}, which loads "
+            f"{runtime.format.value}; pack it again"
+        )
+    try:
+        return runtime.open(folder, manifest, options)
+    except ImportError as error:
+        raise DetectorError(
+            f"{build.runtime} is not installed here; install argosy[{runtime.extra}]: {error}"
+        ) from error
 
 
 def _read(folder: Path, digest: str) -> Manifest:
@@ -72,23 +90,15 @@ def _read(folder: Path, digest: str) -> Manifest:
 
 
 def _onnx(folder: Path, manifest: Manifest, options: LoadOptions) -> Detector:
-    from edge_agent.detect.onnx import OnnxDetector
+    from edge_agent.detect.onnx import open_onnx
 
-    detector = OnnxDetector(
-        folder / MODEL_PATH,
-        threads=options.threads,
-        floor=options.floor,
-        preprocessing=manifest.preprocessing,
-    )
-    said = (manifest.build.input_width, manifest.build.input_height, manifest.head)
-    found = (detector.input_width, detector.input_height, detector.head)
-    if said != found:
-        detector.close()
-        raise BundleError(
-            f"the manifest of {manifest.model} v{manifest.version} says (width, height, head) "
-            f"{said}, its model has {found}; export it again"
-        )
-    return detector
+    return open_onnx(folder, manifest, options)
+
+
+def _openvino(folder: Path, manifest: Manifest, options: LoadOptions) -> Detector:
+    from edge_agent.detect.openvino import open_openvino
+
+    return open_openvino(folder, manifest, options)
 
 
 def _tensorrt(folder: Path, manifest: Manifest, options: LoadOptions) -> Detector:
@@ -97,8 +107,20 @@ def _tensorrt(folder: Path, manifest: Manifest, options: LoadOptions) -> Detecto
     return open_tensorrt(folder, manifest, options)
 
 
-DETECTORS: dict[str, Callable[[Path, Manifest, LoadOptions], Detector]] = {
-    "onnxruntime": _onnx,
-    "tensorrt": _tensorrt,
+@dataclass(frozen=True)
+class Runtime:
+    """How a runtime's builds are opened, of which format they are, what to install for it."""
+
+    open: Callable[[Path, Manifest, LoadOptions], Detector]
+    format: Format
+    extra: str
+
+
+DETECTORS: dict[str, Runtime] = {
+    "onnxruntime": Runtime(_onnx, Format.ONNX, "edge"),
+    "onnxruntime-cuda": Runtime(_onnx, Format.ONNX, "edge-cuda"),
+    "onnxruntime-tensorrt": Runtime(_onnx, Format.ONNX, "edge-cuda"),
+    "openvino": Runtime(_openvino, Format.OPENVINO, "edge-openvino"),
+    "tensorrt": Runtime(_tensorrt, Format.TENSORRT, "edge-tensorrt"),
 }
 """Who runs a build, by its runtime; each is imported when its first bundle is loaded."""

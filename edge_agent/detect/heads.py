@@ -16,8 +16,13 @@ Floats = npt.NDArray[np.float32]
 Ints = npt.NDArray[np.int32]
 
 DETECTIONS_MAX = 300
+CANDIDATES_MAX = 30_000
 IOU_THRESHOLD = 0.7
 END2END_COLUMNS = 6
+BOX_ROWS = 4
+# Far outside any frame, and small enough that areas stay finite.
+_EDGE_PX_MAX = 1e6
+_CLASS_ID_MAX = 2**24
 
 
 @dataclass(frozen=True)
@@ -28,6 +33,18 @@ class RawDetections:
     confidences: Floats
     class_ids: Ints
     margins: Floats
+
+    def __len__(self) -> int:
+        return len(self.confidences)
+
+    def only(self, chosen: npt.NDArray[np.intp]) -> RawDetections:
+        """Those at these indices, in their order."""
+        return RawDetections(
+            self.boxes[chosen],
+            self.confidences[chosen],
+            self.class_ids[chosen],
+            self.margins[chosen],
+        )
 
 
 Head = Callable[[Floats, float], RawDetections]
@@ -40,30 +57,40 @@ def parse_end2end(output: Floats, floor: float) -> RawDetections:
     classes, with the same box; that is how rivals are known here.
     """
     rows = output[output[:, 4] >= floor]
-    boxes, confidences = rows[:, :4], rows[:, 4]
+    boxes = np.clip(rows[:, :4], -_EDGE_PX_MAX, _EDGE_PX_MAX)
+    confidences = np.ascontiguousarray(rows[:, 4])
     return RawDetections(
-        np.ascontiguousarray(boxes),
-        np.ascontiguousarray(confidences),
-        rows[:, 5].astype(np.int32),
+        boxes,
+        confidences,
+        np.clip(rows[:, 5], -1, _CLASS_ID_MAX).astype(np.int32),
         same_box_margins(boxes, confidences),
     )
 
 
 def parse_raw(output: Floats, floor: float) -> RawDetections:
-    """(4 + classes, anchors): centre x, centre y, width, height, then a score per class."""
+    """(4 + classes, anchors): centre x, centre y, width, height, then a score per class.
+
+    An anchor is seen as its best class; boxes of one class that overlap by more than
+    IOU_THRESHOLD are suppressed, as Ultralytics' prediction does.
+    """
     import cv2
 
-    scores = output[4:]
+    scores = output[BOX_ROWS:]
     best = scores.max(axis=0)
     chosen = np.flatnonzero(best >= floor)
     if not len(chosen):
         return _none()
     scores, confidences = scores[:, chosen], best[chosen]
     class_ids = scores.argmax(axis=0).astype(np.int32)
-    x, y, width, height = output[:4, chosen]
+    x, y, width, height = np.clip(output[:BOX_ROWS, chosen], -_EDGE_PX_MAX, _EDGE_PX_MAX)
     corners = np.stack([x - width / 2, y - height / 2, width, height], axis=1)
     kept = cv2.dnn.NMSBoxesBatched(
-        corners.tolist(), confidences.tolist(), class_ids.tolist(), floor, IOU_THRESHOLD
+        corners.tolist(),
+        confidences.tolist(),
+        class_ids.tolist(),
+        0.0,
+        IOU_THRESHOLD,
+        top_k=CANDIDATES_MAX,
     )
     order = np.asarray(kept, dtype=np.intp).reshape(-1)[:DETECTIONS_MAX]
     boxes = corners[order]
@@ -74,6 +101,18 @@ def parse_raw(output: Floats, floor: float) -> RawDetections:
         class_ids[order],
         _score_margins(scores[:, order]),
     )
+
+
+def deduplicate(found: RawDetections, iou: float) -> RawDetections:
+    """Of boxes that overlap by more than `iou`, whatever their classes, the most confident."""
+    import cv2
+
+    if len(found) < 2:
+        return found
+    corners = found.boxes.copy()
+    corners[:, 2:] -= corners[:, :2]
+    kept = cv2.dnn.NMSBoxes(corners.tolist(), found.confidences.tolist(), 0.0, iou)
+    return found.only(np.asarray(kept, dtype=np.intp).reshape(-1))
 
 
 HEADS: dict[str, Head] = {"end2end": parse_end2end, "raw": parse_raw}

@@ -1,7 +1,12 @@
-"""Detector on ONNX Runtime's CPU provider."""
+"""ONNX Runtime: on the CPU, and on NVIDIA by its CUDA and TensorRT providers.
+
+The GPU providers need a GPU and the package onnxruntime-gpu. What is chosen for them is in
+`providers` and tested everywhere; that it runs is not, where there is no GPU.
+"""
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -9,95 +14,125 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from edge_agent.detect.detector import CONFIDENCE_FLOOR, Detections
-from edge_agent.detect.heads import HEADS, head_name
-from edge_agent.detect.letterbox import Geometry, Image, Letterbox, Prepared
-from edge_agent.errors import DetectorError
-from protocol.bundles import Preprocessing
+from edge_agent.detect.detector import Detector
+from edge_agent.detect.metadata import from_properties
+from edge_agent.detect.network import Network, NetworkDetector
+from edge_agent.detect.options import LoadOptions
+from edge_agent.detect.providers import CPU, PROVIDERS, Provider, chain
+from edge_agent.detect.signature import Binding, Port, Signature, bind
+from edge_agent.errors import BundleError, DetectorError
+from protocol.bundles import MODEL_PATH, Manifest
 
-_DTYPES: dict[str, npt.DTypeLike] = {"tensor(float)": np.float32, "tensor(float16)": np.float16}
+_DTYPES = {"tensor(float)": "float32", "tensor(float16)": "float16"}
 
 # 1.23 ignores the option and 1.31 has it; between them it was not tried.
 _SPIN_DURATION_SINCE_MINOR = 31
 _SPIN_DURATION_US = "20"
 
 
-class OnnxDetector:
-    """A model file; names, shapes, dtype and head are read from it.
-
-    Args:
-        threads: intra-op threads; 0 lets the runtime choose.
-        floor: the lowest confidence that is answered.
+def open_onnx(folder: Path, manifest: Manifest, options: LoadOptions) -> Detector:
+    """The detector of a bundle's `model.onnx`, by the provider that its build names.
 
     Raises:
-        DetectorError: the file is no model, or none that a detector can be.
+        DetectorError: the file is no detector, or the provider cannot run it here.
+        BundleError: it is not the model that the manifest describes.
     """
+    providers = chain(manifest.build, _cache(manifest, options), os.environ)
+    session = open_session(folder / MODEL_PATH, options.threads, providers)
+    binding = bind(signature_of(MODEL_PATH, session), manifest)
+    network: Network
+    if PROVIDERS[manifest.build.runtime] == CPU:
+        network = OnnxNetwork(MODEL_PATH, session, binding)
+    else:
+        network = BoundOnnxNetwork(MODEL_PATH, session, binding, device="cuda")
+    return NetworkDetector(network, manifest, options)
 
-    batch_max = 1
 
-    def __init__(
-        self,
-        path: Path,
-        *,
-        threads: int,
-        floor: float = CONFIDENCE_FLOOR,
-        preprocessing: Preprocessing | None = None,
-    ) -> None:
-        self._session: Any = _session(path, threads)
-        self._path, self._floor = path, floor
-        given, answered = self._session.get_inputs()[0], self._session.get_outputs()[0]
-        self.input_height, self.input_width = _input_size(path, given.shape)
-        if given.type not in _DTYPES:
-            raise DetectorError(f"{path.name}: input of {given.type}; export it with float input")
-        head = head_name(tuple(answered.shape))
-        if head is None:
-            raise DetectorError(
-                f"{path.name}: an output of shape {answered.shape} is no detector's"
-            )
-        self.head = head
-        self._parse = HEADS[head]
-        self._names = ([answered.name], given.name)
-        how = preprocessing or Preprocessing()
-        self._letterbox = Letterbox(
-            self.input_width, self.input_height, _DTYPES[given.type], how.pad_value, how.scale
-        )
+class OnnxNetwork:
+    """A session that reads its input where it lies, in the CPU's memory."""
 
-    def prepare(self, frames: Sequence[Image], reuse: Prepared | None = None) -> Prepared:
-        return self._letterbox.prepare(frames, reuse)
+    def __init__(self, artifact: str, session: Any, binding: Binding) -> None:
+        self.artifact, self.binding = artifact, binding
+        self._session = session
+        self._input = session.get_inputs()[binding.input_index].name
+        self._outputs = [session.get_outputs()[binding.output_index].name]
 
-    def fits(self, prepared: Prepared) -> bool:
-        return self._letterbox.fits(prepared)
-
-    def infer(self, prepared: Prepared) -> tuple[Detections, ...]:
-        output = self._run(prepared)[: len(prepared)].astype(np.float32, copy=False)
-        if not np.isfinite(output).all():
-            raise DetectorError(
-                f"{self._path.name} answered with NaN or infinity; "
-                "go back to the previous bundle and evaluate this one"
-            )
-        return tuple(
-            self._detections(rows, geometry)
-            for rows, geometry in zip(output, prepared.geometries, strict=True)
-        )
-
-    def _detections(self, rows: npt.NDArray[np.float32], geometry: Geometry) -> Detections:
-        found = self._parse(rows, self._floor)
-        boxes = geometry.to_frame(found.boxes)
-        return Detections(boxes, found.confidences, found.class_ids, found.margins)
+    def run(self, tensor: npt.NDArray[np.floating[Any]]) -> npt.NDArray[Any]:
+        output: npt.NDArray[Any] = self._session.run(self._outputs, {self._input: tensor})[0]
+        return output
 
     def close(self) -> None:
         self._session = None
 
-    def _run(self, prepared: Prepared) -> npt.NDArray[Any]:
-        session = self._session
-        if session is None:
-            raise DetectorError(f"{self._path.name} is closed; load its bundle again")
-        outputs, name = self._names
-        try:
-            answer: npt.NDArray[Any] = session.run(outputs, {name: prepared.tensor})[0]
-        except Exception as error:
-            raise DetectorError(f"{self._path.name} failed in the runtime: {error}") from error
-        return answer
+
+class BoundOnnxNetwork:
+    """A session whose input stays in a device's memory: one copy there, one copy back.
+
+    Args:
+        device: ONNX Runtime's name of it, "cuda" or "cpu".
+    """
+
+    def __init__(self, artifact: str, session: Any, binding: Binding, device: str) -> None:
+        self.artifact, self.binding = artifact, binding
+        self._session, self._device = session, device
+        self._input = session.get_inputs()[binding.input_index].name
+        self._output = session.get_outputs()[binding.output_index].name
+        self._bound: dict[int, tuple[Any, Any]] = {}
+
+    def run(self, tensor: npt.NDArray[np.floating[Any]]) -> npt.NDArray[Any]:
+        frames = len(tensor)
+        if frames not in self._bound:
+            self._bound[frames] = self._bind(tensor)
+        else:
+            self._bound[frames][1].update_inplace(tensor)
+        io = self._bound[frames][0]
+        self._session.run_with_iobinding(io)
+        output: npt.NDArray[Any] = io.copy_outputs_to_cpu()[0]
+        return output
+
+    def _bind(self, tensor: npt.NDArray[np.floating[Any]]) -> tuple[Any, Any]:
+        """A binding for inputs of this many frames, and its memory, which holds `tensor`."""
+        import onnxruntime
+
+        value = onnxruntime.OrtValue.ortvalue_from_numpy(tensor, self._device, 0)
+        io = self._session.io_binding()
+        io.bind_ortvalue_input(self._input, value)
+        io.bind_output(self._output, self._device)
+        return io, value
+
+    def close(self) -> None:
+        self._bound.clear()
+        self._session = None
+
+
+def open_session(path: Path, threads: int, providers: Sequence[Provider]) -> Any:
+    """A session on the first of `providers`.
+
+    Raises DetectorError where the file is no model, or where the runtime lacks that provider
+    or would quietly use another.
+    """
+    import onnxruntime
+
+    if not path.is_file():
+        raise DetectorError(f"no model at {path}; fetch its bundle again")
+    wanted = providers[0][0]
+    if wanted not in onnxruntime.get_available_providers():
+        raise DetectorError(
+            f"this ONNX Runtime has no {wanted}; install argosy[edge-cuda] in place of argosy[edge]"
+        )
+    try:
+        session = onnxruntime.InferenceSession(
+            str(path), session_options(threads), providers=list(providers)
+        )
+    except Exception as error:
+        raise DetectorError(f"{path.name} does not load in ONNX Runtime: {error}") from error
+    if session.get_providers()[0] != wanted:
+        raise DetectorError(
+            f"{wanted} did not start and ONNX Runtime fell back to {session.get_providers()[0]}; "
+            "check the GPU's driver and its CUDA libraries"
+        )
+    session.disable_fallback()
+    return session
 
 
 def session_options(threads: int) -> Any:
@@ -121,25 +156,28 @@ def session_options(threads: int) -> Any:
     return options
 
 
-def _session(path: Path, threads: int) -> Any:
-    import onnxruntime
+def signature_of(artifact: str, session: Any) -> Signature:
+    """What a session takes and gives. Raises DetectorError on metadata that cannot be read."""
+    return Signature(
+        artifact,
+        tuple(map(_port, session.get_inputs())),
+        tuple(map(_port, session.get_outputs())),
+        from_properties(artifact, session.get_modelmeta().custom_metadata_map),
+    )
 
-    if not path.is_file():
-        raise DetectorError(f"no model at {path}; fetch its bundle again")
+
+def _port(found: Any) -> Port:
+    shape = tuple(side if isinstance(side, int) and side >= 0 else None for side in found.shape)
+    return Port(found.name, shape, _DTYPES.get(found.type, found.type))
+
+
+def _cache(manifest: Manifest, options: LoadOptions) -> Path | None:
+    """The folder for what a runtime compiles of this model file, made."""
+    if options.cache is None or PROVIDERS[manifest.build.runtime] == CPU:
+        return None
+    folder = options.cache / manifest.file(MODEL_PATH).sha256
     try:
-        return onnxruntime.InferenceSession(
-            str(path), session_options(threads), providers=["CPUExecutionProvider"]
-        )
-    except Exception as error:
-        raise DetectorError(f"{path.name} does not load in ONNX Runtime: {error}") from error
-
-
-def _input_size(path: Path, shape: list[int | str | None]) -> tuple[int, int]:
-    """Height and width of a fixed (1, 3, H, W) input, px."""
-    match shape:
-        case [1, 3, int(height), int(width)]:
-            return height, width
-        case _:
-            raise DetectorError(
-                f"{path.name}: input shape {shape}; export with a fixed size and batch 1"
-            )
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise BundleError(f"no folder for compiled models at {folder}: {error.strerror}") from error
+    return folder

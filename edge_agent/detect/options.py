@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 
 from protocol.windows import CONFIDENCE_FLOOR
 
@@ -14,7 +15,9 @@ class LoadOptions:
     Attributes:
         threads: that the runtime computes with; 0 lets it choose.
         floor: the lowest confidence that the detector answers.
+        cache: folder where a runtime may keep what it compiled; None keeps nothing.
     """
 
     threads: int = 0
     floor: float = CONFIDENCE_FLOOR
+    cache: Path | None = None

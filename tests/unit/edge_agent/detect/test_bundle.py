@@ -1,14 +1,12 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
 
 from edge_agent.detect.bundle import load_bundle
 from edge_agent.detect.detector import detect
-from edge_agent.detect.onnx import OnnxDetector
 from edge_agent.errors import BundleError, DetectorError
 from protocol.errors import DigestError
 from tests.fixtures.models import box, confidence, model_bytes, write_bundle
@@ -54,17 +52,3 @@ def test_a_runtime_that_this_agent_does_not_know_is_refused(tmp_path: Path) -> N
     name, _ = write_bundle(tmp_path, runtime="abacus")
     with pytest.raises(BundleError, match="abacus; this agent runs"):
         load_bundle(tmp_path, name, threads=1)
-
-
-def test_nan_is_an_error_and_never_a_detection(tmp_path: Path) -> None:
-    onnx: Any = pytest.importorskip("onnx")
-    model = onnx.load_from_string(model_bytes(1, 64))
-    base = next(t for t in model.graph.initializer if t.name == "base")
-    values = onnx.numpy_helper.to_array(base).copy()
-    values[0, 7, 4] = np.nan
-    base.CopyFrom(onnx.numpy_helper.from_array(values, "base"))
-    path = tmp_path / "model.onnx"
-    path.write_bytes(model.SerializeToString())
-    detector = OnnxDetector(path, threads=1)
-    with pytest.raises(DetectorError, match="NaN"):
-        detect(detector, np.zeros((64, 64, 3), np.uint8))

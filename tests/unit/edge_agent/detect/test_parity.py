@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from edge_agent.detect.detector import detect
-from edge_agent.detect.onnx import OnnxDetector
+from tests.fixtures.artifacts import coco_names, load
 
 IMAGES = 40
 BOX_TOLERANCE_PX = 0.5
@@ -34,8 +34,17 @@ def yolo(weights: Path) -> Any:
         yield YOLO(str(weights), task="detect")
 
 
-def test_detections_equal_those_of_ultralytics(shared_data: Path, weights: Path, yolo: Any) -> None:
-    detector = OnnxDetector(weights, threads=2)
+def test_detections_equal_those_of_ultralytics(
+    shared_data: Path, weights: Path, yolo: Any, tmp_path: Path
+) -> None:
+    detector = load(
+        tmp_path,
+        {"model.onnx": weights.read_bytes()},
+        threads=2,
+        class_names=coco_names(shared_data),
+        input_width=640,
+        input_height=640,
+    )
     compared = 0
     for path in sorted((shared_data / "coco128" / "images").rglob("*.jpg"))[:IMAGES]:
         image = np.asarray(cv2.imread(str(path)), dtype=np.uint8)

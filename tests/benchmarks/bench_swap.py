@@ -22,6 +22,7 @@ from typing import Any
 import numpy as np
 
 from edge_agent.cameras.source import Grab
+from tests.benchmarks.builds import class_names
 from tests.benchmarks.harness import Bench, Row, row, shared_data, spread
 
 WINDOW_S = 2.0
@@ -108,7 +109,7 @@ def _bundles(folder: Path) -> list[tuple[Path, str]]:
     from tests.fixtures.models import write_bundle
 
     data = (shared_data() / WEIGHTS).read_bytes()
-    names = [f"class {number}" for number in range(80)]
+    names = class_names()
     made = []
     for version in (1, 2):
         target = folder / str(version)

@@ -8,7 +8,9 @@ from typing import Any
 
 import psutil
 
-from protocol.builds import Capabilities, Format, Precision, RuntimeCapability
+from edge_agent.detect.runtimes import runtimes
+from edge_agent.detect.tensorrt.probe import probe
+from protocol.builds import Capabilities
 from protocol.messages import Health
 
 CPU_FLAGS_OF_NOTE = (
@@ -17,14 +19,11 @@ CPU_FLAGS_OF_NOTE = (
     "avx512_vnni",
     "avx_vnni",
     "avx512_bf16",
+    "avx512_fp16",
     "amx_int8",
     "asimd",
+    "asimdhp",
 )
-
-# The ONNX opset that ONNX Runtime 1.x knows up to. 1.23 and 1.31 were tried; a release
-# between two entries is taken to know no more than the earlier one.
-_OPSET_BY_RUNTIME = {20: 21, 21: 22, 23: 23, 31: 26}
-_OPSET_OLDEST = 19
 
 
 def health(data_dir: Path) -> Health:
@@ -44,34 +43,15 @@ def health(data_dir: Path) -> Health:
 
 def capabilities() -> Capabilities:
     """What this device can run. Runtimes that are not installed are not listed."""
+    cpu_flags, gpu = _cpu_flags(Path("/proc/cpuinfo")), probe()
     return Capabilities(
         architecture=platform.machine(),
-        runtimes=tuple(r for r in (_onnxruntime(),) if r is not None),
+        runtimes=runtimes(cpu_flags, gpu),
         memory_bytes=psutil.virtual_memory().total,
-        cpu_flags=_cpu_flags(Path("/proc/cpuinfo")),
-    )
-
-
-def opset_max(version: str) -> int:
-    """The highest ONNX opset of an ONNX Runtime version; for a newer one than is known here,
-    that of the newest known, which errs on the safe side."""
-    minor = int(version.split(".")[1])
-    known = [opset for release, opset in _OPSET_BY_RUNTIME.items() if release <= minor]
-    return max(known, default=_OPSET_OLDEST)
-
-
-def _onnxruntime() -> RuntimeCapability | None:
-    try:
-        import onnxruntime
-    except ImportError:
-        return None
-    version = str(onnxruntime.__version__)
-    return RuntimeCapability(
-        runtime="onnxruntime",
-        version=version,
-        formats=(Format.ONNX,),
-        precisions=(Precision.FP32,),
-        opset_max=opset_max(version),
+        cpu_flags=cpu_flags,
+        gpu_name=gpu.name,
+        compute_capability=gpu.compute_capability,
+        tensorrt_version=gpu.tensorrt_version,
     )
 
 

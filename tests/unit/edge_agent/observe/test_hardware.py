@@ -2,9 +2,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import pytest
-
-from edge_agent.observe.hardware import capabilities, health, opset_max
+from edge_agent.observe.hardware import capabilities, health
 from protocol.builds import match
 from tests.fixtures.seeing import manifest
 
@@ -23,11 +21,3 @@ def test_this_machine_runs_the_builds_that_it_says_it_runs() -> None:
     assert me.memory_bytes is not None
     newer = manifest().build.model_copy(update={"opset": 99})
     assert not match(newer, me).fits
-
-
-@pytest.mark.parametrize(
-    ("version", "opset"),
-    [("1.19.0", 19), ("1.20.1", 21), ("1.22.0", 22), ("1.23.2", 23), ("1.31.1", 26), ("1.99", 26)],
-)
-def test_the_opset_of_a_version_is_never_overstated(version: str, opset: int) -> None:
-    assert opset_max(version) == opset

@@ -1,0 +1,75 @@
+"""The local pages' socket: one thread that listens, a bounded number that answer."""
+
+from __future__ import annotations
+
+import ipaddress
+import socket
+import socketserver
+import sys
+import threading
+from http.server import ThreadingHTTPServer
+from typing import Any
+
+import structlog
+
+from edge_agent.local.requests import Desk, PagesHandler
+
+log = structlog.get_logger(__name__)
+
+BUSY = b"HTTP/1.1 503 Service Unavailable\r\nConnection: close\r\nContent-Length: 0\r\n\r\n"
+POLL_S = 0.25
+
+
+class Listener(ThreadingHTTPServer):
+    """Serves from `desk`; a client above `clients_max` is turned away at once.
+
+    Raises OSError where the port cannot be had.
+    """
+
+    daemon_threads = True
+    block_on_close = False
+    request_queue_size = 16
+    timeout = POLL_S
+
+    def __init__(self, desk: Desk) -> None:
+        self.desk = desk
+        address = desk.settings.address
+        is_v6 = ipaddress.ip_address(address).version == 6
+        self.address_family = socket.AF_INET6 if is_v6 else socket.AF_INET
+        self._free = threading.BoundedSemaphore(desk.settings.clients_max)
+        super().__init__((address, desk.settings.port), PagesHandler)
+
+    @property
+    def url(self) -> str:
+        host, port = str(self.server_address[0]), int(self.server_address[1])
+        return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+
+    def server_bind(self) -> None:
+        """As the base's, without asking a name server for this machine's name."""
+        socketserver.TCPServer.server_bind(self)
+        self.server_name, self.server_port = self.desk.settings.address, self.server_address[1]
+
+    def process_request(self, request: Any, client_address: Any) -> None:
+        if self._free.acquire(blocking=False):
+            super().process_request(request, client_address)
+            return
+        request.setblocking(False)
+        try:
+            request.send(BUSY)
+        except OSError:
+            log.debug("local_client_left")
+        self.shutdown_request(request)
+
+    def process_request_thread(self, request: Any, client_address: Any) -> None:
+        try:
+            super().process_request_thread(request, client_address)
+        finally:
+            self._free.release()
+
+    def handle_error(self, request: Any, client_address: Any) -> None:  # noqa: ARG002
+        """A client that is gone, slow or talks nonsense is its own affair."""
+        error = sys.exc_info()[1]
+        if isinstance(error, OSError):
+            log.debug("local_client_lost", error=str(error))
+        else:
+            log.error("local_page_failed", exc_info=error)

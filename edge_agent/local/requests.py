@@ -1,0 +1,221 @@
+"""One request to the local pages: read within bounds, checked, answered, closed.
+
+Answers are small and never change anything, so each connection carries one request; that
+keeps a client from holding a thread without asking for something.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import re
+import secrets
+import socket
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cached_property
+from http import HTTPStatus
+from http.server import BaseHTTPRequestHandler
+from importlib.resources import files
+from typing import TYPE_CHECKING, Any
+
+import structlog
+
+from edge_agent.errors import OutputError
+from edge_agent.local.pictures import Pictures
+from edge_agent.local.settings import LocalSection, is_expected_host
+from edge_agent.local.view import View, document
+
+if TYPE_CHECKING:
+    from edge_agent.local.listener import Listener
+
+log = structlog.get_logger(__name__)
+
+BOUNDARY = "frame"
+KEEPALIVE_S = 2.0
+PICTURE = re.compile(r"/preview/([A-Za-z0-9][A-Za-z0-9._-]{0,63})\.(jpg|mjpg)")
+COMMON_HEADERS = {
+    "Cache-Control": "no-store",
+    "Connection": "close",
+    "X-Content-Type-Options": "nosniff",
+    "Referrer-Policy": "no-referrer",
+    "Cross-Origin-Resource-Policy": "same-origin",
+}
+
+
+@dataclass(frozen=True)
+class Desk:
+    """What requests are answered from."""
+
+    view: View
+    settings: LocalSection
+    pictures: Pictures
+    streams: threading.BoundedSemaphore
+    stopping: threading.Event
+
+    @cached_property
+    def page(self) -> str:
+        return files(__package__).joinpath("page.html").read_text(encoding="utf-8")
+
+
+class PagesHandler(BaseHTTPRequestHandler):
+    """Answers GET and HEAD; anything else is refused."""
+
+    server: Listener
+    server_version = "argosy-agent"
+    sys_version = ""
+    default_request_version = "HTTP/1.0"
+    error_message_format = "%(code)d %(message)s\n"
+    error_content_type = "text/plain; charset=utf-8"
+
+    def setup(self) -> None:
+        super().setup()
+        settings = self._desk.settings
+        self.connection.settimeout(settings.request_timeout_s)
+        self.rfile.close()
+        self.rfile = io.BytesIO(
+            read_head(self.connection, settings.request_bytes_max, settings.request_timeout_s)
+        )
+
+    def do_GET(self) -> None:
+        if not is_expected_host(self.headers.get("Host"), self._desk.settings.hostnames):
+            self._refuse(
+                HTTPStatus.MISDIRECTED_REQUEST, "ask by IP address, or see local.hostnames"
+            )
+            return
+        path = self.path.partition("?")[0]
+        page = PAGES.get(path)
+        picture = PICTURE.fullmatch(path)
+        if page is not None:
+            page(self)
+        elif picture is not None and self._desk.settings.preview:
+            self._preview(*picture.groups())
+        else:
+            self._refuse(HTTPStatus.NOT_FOUND, "there is no such page; / has them all")
+
+    def do_HEAD(self) -> None:
+        self.do_GET()
+
+    # ---- pages -----------------------------------------------------------------------
+
+    def index(self) -> None:
+        nonce = secrets.token_urlsafe(16)
+        policy = (
+            f"default-src 'none'; style-src 'nonce-{nonce}'; script-src 'nonce-{nonce}'; "
+            "img-src 'self'; connect-src 'self'; base-uri 'none'; frame-ancestors 'none'"
+        )
+        page = self._desk.page.replace("{{nonce}}", nonce)
+        self._answer(page.encode(), "text/html; charset=utf-8", {"Content-Security-Policy": policy})
+
+    def healthz(self) -> None:
+        stuck = self._desk.view.stuck()
+        text = f"inference is stuck: {', '.join(stuck)}" if stuck else "ok"
+        status = HTTPStatus.SERVICE_UNAVAILABLE if stuck else HTTPStatus.OK
+        self._answer(text.encode() + b"\n", "text/plain; charset=utf-8", status=status)
+
+    def status(self) -> None:
+        found = {**document(self._desk.view), "preview": self._desk.settings.preview}
+        self._answer(json.dumps(found, allow_nan=False).encode(), "application/json")
+
+    def metrics(self) -> None:
+        from edge_agent.local.metrics import CONTENT_TYPE, exposition
+
+        self._answer(exposition(self._desk.view), CONTENT_TYPE)
+
+    # ---- pictures --------------------------------------------------------------------
+
+    def _preview(self, camera: str, kind: str) -> None:
+        if not self._desk.pictures.has(camera):
+            self._refuse(HTTPStatus.NOT_FOUND, "there is no such camera")
+        elif kind == "jpg":
+            try:
+                jpeg = self._desk.pictures.jpeg(camera)
+            except OutputError as error:
+                self._refuse(HTTPStatus.INTERNAL_SERVER_ERROR, str(error))
+            else:
+                self._answer(jpeg, "image/jpeg")
+        elif not self._desk.streams.acquire(blocking=False):
+            self._refuse(HTTPStatus.SERVICE_UNAVAILABLE, "local.streams_max streams are watched")
+        else:
+            try:
+                self._stream(camera)
+            finally:
+                self._desk.streams.release()
+
+    def _stream(self, camera: str) -> None:
+        """Pictures as they change, and the last one again now and then to find a client that
+        is gone, until the client leaves, takes one too slowly, or the agent stops."""
+        self.send_response(HTTPStatus.OK)
+        self._headers({"Content-Type": f"multipart/x-mixed-replace; boundary={BOUNDARY}"})
+        if self.command == "HEAD":
+            return
+        pause_s = 1 / self._desk.settings.frames_per_s_max
+        sent, sent_at = b"", float("-inf")
+        while True:
+            jpeg, now = self._desk.pictures.jpeg(camera), time.monotonic()
+            if jpeg is not sent or now - sent_at >= KEEPALIVE_S:
+                head = f"Content-Type: image/jpeg\r\nContent-Length: {len(jpeg)}\r\n\r\n"
+                self.wfile.write(f"--{BOUNDARY}\r\n{head}".encode() + jpeg + b"\r\n")
+                sent, sent_at = jpeg, now
+            if self._desk.stopping.wait(pause_s):
+                return
+
+    # ---- answers ---------------------------------------------------------------------
+
+    def _answer(
+        self,
+        body: bytes,
+        content_type: str,
+        headers: dict[str, str] | None = None,
+        status: HTTPStatus = HTTPStatus.OK,
+    ) -> None:
+        self.send_response(status)
+        length = {"Content-Type": content_type, "Content-Length": str(len(body))}
+        self._headers(length | (headers or {}))
+        if self.command != "HEAD":
+            self.wfile.write(body)
+
+    def _refuse(self, status: HTTPStatus, why: str) -> None:
+        self._answer(f"{why}\n".encode(), "text/plain; charset=utf-8", status=status)
+
+    def _headers(self, headers: dict[str, str]) -> None:
+        for name, value in (COMMON_HEADERS | headers).items():
+            self.send_header(name, value)
+        self.end_headers()
+        self.close_connection = True
+
+    @property
+    def _desk(self) -> Desk:
+        return self.server.desk
+
+    def log_message(self, format: str, *args: Any) -> None:
+        log.debug("local_request", request=format % args)
+
+
+PAGES: dict[str, Callable[[PagesHandler], None]] = {
+    "/": PagesHandler.index,
+    "/healthz": PagesHandler.healthz,
+    "/status.json": PagesHandler.status,
+    "/metrics": PagesHandler.metrics,
+}
+
+
+def read_head(connection: socket.socket, bytes_max: int, timeout_s: float) -> bytes:
+    """A request up to its empty line. Raises OSError: it is too long, too slow, or breaks off."""
+    deadline = time.monotonic() + timeout_s
+    head = bytearray()
+    while b"\r\n\r\n" not in head:
+        left_s = deadline - time.monotonic()
+        if left_s <= 0:
+            raise TimeoutError("the request did not come in time")
+        connection.settimeout(left_s)
+        piece = connection.recv(min(4096, bytes_max + 1 - len(head)))
+        head += piece
+        if not piece:
+            raise ConnectionError("the request broke off")
+        if len(head) > bytes_max:
+            raise ConnectionError(f"the request is over {bytes_max} bytes")
+    connection.settimeout(timeout_s)
+    return bytes(head)

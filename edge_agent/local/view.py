@@ -1,0 +1,112 @@
+"""What the local pages may see of the agent, and the document they make of it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from edge_agent.detect.bundle import LoadedBundle
+from edge_agent.ledger import Account
+from edge_agent.local.figures import CameraFigures
+from edge_agent.results import FrameResult
+from protocol.messages import CameraReported, Health
+
+Counters = Mapping[str, int]
+
+
+@dataclass(frozen=True)
+class Zone:
+    """An area to draw: corners as (x, y) in pixels of the frame."""
+
+    name: str
+    corners: tuple[tuple[float, float], ...]
+
+
+@dataclass(frozen=True)
+class View:
+    """The agent as its own box may see it; each part may be called by any thread.
+
+    Attributes:
+        cameras: the report of each camera, by id.
+        account: a camera's frames by fate.
+        figures: a camera's rates and durations.
+        slots: the bundle that each slot serves, by name.
+        latest: a camera's last result, for its picture.
+        errors: the last error of each slot's detector, where there was one.
+        counters: of link, outbox, updates and sinks, by name.
+        channels: the counters of each output to the line, by its id.
+        lost_classes: classes that a rule or shelf names and no model has, by its id.
+        stuck: slots whose inference has not moved for too long.
+        link_up: whether the hub's broker is connected.
+        zones: what rules and shelves watch in a camera's picture.
+    """
+
+    device: str
+    version: str
+    cameras: Callable[[], Mapping[str, CameraReported]]
+    account: Callable[[str], Account]
+    figures: Callable[[str], CameraFigures]
+    slots: Callable[[], Mapping[str, LoadedBundle | None]]
+    latest: Callable[[str], FrameResult | None]
+    errors: Callable[[], Mapping[str, str]]
+    counters: Callable[[], Counters]
+    health: Callable[[], Health]
+    stuck: Callable[[], tuple[str, ...]]
+    link_up: Callable[[], bool]
+    channels: Callable[[], Mapping[str, Counters]] = field(default=dict)
+    lost_classes: Callable[[], Mapping[str, tuple[str, ...]]] = field(default=dict)
+    zones: Callable[[str], tuple[Zone, ...]] = field(default=lambda _camera: ())
+
+
+def document(view: View) -> dict[str, Any]:
+    """The whole state as JSON can carry it; unknown is null. Holds no secret."""
+    stuck = view.stuck()
+    return {
+        "device": view.device,
+        "version": view.version,
+        "healthy": not stuck,
+        "stuck_slots": list(stuck),
+        "link_up": view.link_up(),
+        "cameras": {name: _camera(view, name, c) for name, c in view.cameras().items()},
+        "slots": {name: _slot(view, name, b) for name, b in view.slots().items()},
+        "health": view.health().model_dump(mode="json"),
+        "counters": dict(view.counters()),
+        "channels": {name: dict(c) for name, c in view.channels().items()},
+        "lost_classes": {name: list(c) for name, c in view.lost_classes().items()},
+    }
+
+
+def _camera(view: View, name: str, reported: CameraReported) -> dict[str, Any]:
+    account, figures = view.account(name), view.figures(name)
+    return {
+        **reported.model_dump(mode="json"),
+        "results_per_s": _rounded(figures.results_per_s),
+        "latency_ms": _rounded(figures.latency.mean_ms()),
+        "age_ms": _rounded(figures.age.mean_ms()),
+        "captured": account.captured,
+        "inferred": account.inferred,
+        "dropped": account.dropped,
+        "in_flight": account.in_flight,
+        "unreadable": account.unreadable,
+        "served": figures.served,
+    }
+
+
+def _slot(view: View, name: str, bundle: LoadedBundle | None) -> dict[str, Any]:
+    error = view.errors().get(name)
+    if bundle is None:
+        return {"digest": None, "model": None, "version": None, "error": error}
+    build = bundle.manifest.build
+    return {
+        "digest": bundle.digest,
+        "model": bundle.manifest.model,
+        "version": bundle.manifest.version,
+        "runtime": build.runtime,
+        "precision": build.runtime_precision.value,
+        "error": error,
+    }
+
+
+def _rounded(value: float | None) -> float | None:
+    return None if value is None else round(value, 2)

@@ -10,7 +10,7 @@ from typing import Any
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from edge_agent.cameras.folder import read_image
+from edge_agent.cameras.images import read_image
 from edge_agent.detect.bundle import LoadedBundle, load_bundle
 from edge_agent.detect.detector import Detections, detect
 from edge_agent.errors import BadImageError, EdgeError

@@ -10,16 +10,23 @@ SUPERSEDED = "superseded"
 ERROR = "error"
 STOPPED = "stopped"
 NO_MODEL = "no_model"
+STALE = "stale"
 
 
 @dataclass(frozen=True)
 class Account:
-    """Frames of one camera since the agent started."""
+    """Frames of one camera since the agent started.
+
+    Attributes:
+        unreadable: images of the source that could not be read and so were never captured.
+        retries: times that its source was lost or did not open, and was tried again.
+    """
 
     captured: int = 0
     inferred: int = 0
     dropped: dict[str, int] = field(default_factory=dict)
     unreadable: int = 0
+    retries: int = 0
 
     @property
     def in_flight(self) -> int:
@@ -46,15 +53,22 @@ class Ledger:
             self._accounts[camera] = replace(account, dropped=dropped)
 
     def unreadable(self, camera: str) -> None:
-        """Count an image of the source that could not be read and so was never captured."""
         self._change(camera, unreadable=1)
+
+    def retried(self, camera: str) -> None:
+        self._change(camera, retries=1)
 
     def account(self, camera: str) -> Account:
         with self._lock:
             return self._accounts[camera]
 
     def _change(
-        self, camera: str, captured: int = 0, inferred: int = 0, unreadable: int = 0
+        self,
+        camera: str,
+        captured: int = 0,
+        inferred: int = 0,
+        unreadable: int = 0,
+        retries: int = 0,
     ) -> None:
         with self._lock:
             account = self._accounts[camera]
@@ -63,4 +77,5 @@ class Ledger:
                 account.inferred + inferred,
                 account.dropped,
                 account.unreadable + unreadable,
+                account.retries + retries,
             )

@@ -159,11 +159,11 @@ def test_a_live_stream_is_thinned_to_the_rate_asked_for() -> None:
 
 
 def test_a_frozen_picture_is_reported_and_then_the_source_is_opened_again() -> None:
-    limits = CaptureLimits(
-        stale_after_s=0.1, reopen_after_s=0.5, backoff_base_s=0.01, backoff_cap_s=0.02
-    )
     camera = MjpegCamera(per_connection=10_000, fps=50, frozen=True)
-    with serving(camera) as url, capturing(CameraSpec("a", url, "tiny"), limits) as watched:
+    with (
+        serving(camera) as url,
+        capturing(CameraSpec("a", url, "tiny", stale_after_s=0.1, reopen_after_s=0.5)) as watched,
+    ):
         eventually(lambda: watched.seen(CameraState.STALE), "it is stale")
         eventually(lambda: len(camera.tokens) >= 2, "it is opened again")
         states = [state for state, _ in watched.states[:4]]

@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from edge_agent.detect.detector import Detections
-from edge_agent.detect.letterbox import Image, Letterbox, Prepared
+from edge_agent.detect.letterbox import Allocate, Image, Letterbox, Prepared
 from edge_agent.detect.options import LoadOptions
 from edge_agent.detect.postprocess import Postprocess
 from edge_agent.detect.signature import Binding
@@ -40,9 +40,19 @@ class Network(Protocol):
 
 
 class NetworkDetector:
-    """The Detector of a network; the letterbox before it, the head behind it."""
+    """The Detector of a network; the letterbox before it, the head behind it.
 
-    def __init__(self, network: Network, manifest: Manifest, options: LoadOptions) -> None:
+    Args:
+        allocate: how the input's memory is made.
+    """
+
+    def __init__(
+        self,
+        network: Network,
+        manifest: Manifest,
+        options: LoadOptions,
+        allocate: Allocate = np.empty,
+    ) -> None:
         self._network: Network | None = network
         self._artifact, self._fixed = network.artifact, network.binding.batch_fixed
         self.batch_max = network.binding.batch_max
@@ -54,6 +64,7 @@ class NetworkDetector:
             how.pad_value,
             how.scale,
             batch_max=self.batch_max,
+            allocate=allocate,
         )
         self._postprocess = Postprocess(network.artifact, manifest, options.floor)
 

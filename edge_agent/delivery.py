@@ -5,6 +5,8 @@ from __future__ import annotations
 import queue
 import threading
 from collections.abc import Callable, Sequence
+from functools import partial
+from typing import TypeVar
 
 import structlog
 
@@ -15,19 +17,26 @@ _log = structlog.get_logger(__name__)
 
 QUEUE_RESULTS_MAX = 4
 TICK_S = 0.25
+STAGE = "stage"
+
+Stage = Callable[[FrameResult], FrameResult]
+Answer = TypeVar("Answer")
 
 
 class Delivery:
     """Calls every sink with every result, in order; a sink that raises is counted, not fatal.
 
+    `stage` adds to a result before the sinks see it; where it raises they see the result as
+    it was.
+
     The queue is short: where sinks are slower than inference, inference waits, files are
     read more slowly and live frames are superseded. Nothing is lost without being counted.
     """
 
-    def __init__(self, sinks: Sequence[Sink], clock: Clock) -> None:
-        self._sinks, self._clock = tuple(sinks), clock
+    def __init__(self, sinks: Sequence[Sink], clock: Clock, stage: Stage | None = None) -> None:
+        self._sinks, self._clock, self._stage = tuple(sinks), clock, stage
         self._results: queue.Queue[FrameResult | None] = queue.Queue(QUEUE_RESULTS_MAX)
-        self._errors = {sink.name: 0 for sink in sinks}
+        self._errors = {sink.name: 0 for sink in sinks} | ({STAGE: 0} if stage else {})
         self._last_errors: dict[str, str] = {}
         self._latest: dict[str, FrameResult] = {}
         self._thread = threading.Thread(target=self._run, name="delivery", daemon=True)
@@ -48,7 +57,7 @@ class Delivery:
         return self._latest.get(camera)
 
     def errors(self) -> dict[str, int]:
-        """Calls that raised, by sink."""
+        """Calls that raised, by sink; those of the stage under `stage`."""
         return dict(self._errors)
 
     def _run(self) -> None:
@@ -67,25 +76,33 @@ class Delivery:
                 next_tick_s = now_s + TICK_S
                 self._tick()
         for sink in self._sinks:
-            self._guard(sink, sink.close)
+            self._guard(sink.name, sink.close)
 
     def _take(self, result: FrameResult) -> None:
+        result = self._staged(result)
         self._latest[result.camera] = result
         for sink in self._sinks:
-            self._guard(sink, lambda sink=sink: sink.take(result))  # type: ignore[misc]
+            self._guard(sink.name, partial(sink.take, result))
+
+    def _staged(self, result: FrameResult) -> FrameResult:
+        if self._stage is None:
+            return result
+        return self._guard(STAGE, partial(self._stage, result)) or result
 
     def _tick(self) -> None:
         wall_s = self._clock.wall()
         for sink in self._sinks:
-            self._guard(sink, lambda sink=sink: sink.tick(wall_s))  # type: ignore[misc]
+            self._guard(sink.name, partial(sink.tick, wall_s))
 
-    def _guard(self, sink: Sink, call: Callable[[], None]) -> None:
+    def _guard(self, name: str, call: Callable[[], Answer]) -> Answer | None:
+        """What `call` answers; None where it raised, which is counted against `name`."""
         try:
-            call()
-        except Exception as error:  # noqa: BLE001 - counted; a sink is not worth a frame
-            self._errors[sink.name] += 1
+            return call()
+        except Exception as error:  # noqa: BLE001 - counted; no sink is worth a frame
+            self._errors[name] += 1
             text = f"{type(error).__name__}: {error}"
             # A disk that stays full fails once a frame; the log is told once.
-            if self._last_errors.get(sink.name) != text:
-                self._last_errors[sink.name] = text
-                _log.exception("sink failed", sink=sink.name)
+            if self._last_errors.get(name) != text:
+                self._last_errors[name] = text
+                _log.exception("sink failed", sink=name)
+            return None

@@ -8,11 +8,9 @@ from errno import ENOSPC
 from io import SEEK_END, FileIO
 from os import strerror
 from pathlib import Path
-from typing import Any
-
-import numpy as np
 
 from edge_agent.errors import OutputError
+from edge_agent.outputs.record import record
 from edge_agent.results import FrameResult
 
 
@@ -83,40 +81,3 @@ class JsonlSink:
 
     def _numbered(self, number: int) -> Path:
         return self._path.with_name(f"{self._path.name}.{number}")
-
-
-def record(result: FrameResult) -> dict[str, Any]:
-    """The line of one frame: who saw what with which build, and when."""
-    frame = result.frame
-    line: dict[str, Any] = {
-        "camera": result.camera,
-        "frame_id": frame.frame_id,
-        "connection": frame.connection,
-        "index": frame.index,
-        "captured_at": frame.captured_at,
-        "result_at": result.result_at,
-        "slot": result.slot,
-        "bundle_digest": result.bundle_digest,
-        "model": result.model,
-        "version": result.version,
-        "width": frame.width,
-        "height": frame.height,
-        "latency_ms": round(result.latency_ms, 3),
-        "detections": _served(result),
-    }
-    if frame.file is not None:
-        line["file"] = frame.file
-    return line
-
-
-def _served(result: FrameResult) -> list[dict[str, Any]]:
-    names, found = result.manifest.class_names, result.detections
-    return [
-        {
-            "class_id": int(found.class_ids[i]),
-            "class_name": names[int(found.class_ids[i])],
-            "confidence": float(found.confidences[i]),
-            "box": found.boxes[i].tolist(),
-        }
-        for i in np.flatnonzero(result.served)
-    ]

@@ -35,7 +35,25 @@ def select(section: WatchSection, result: FrameResult, class_ids: Ints | None) -
     fits = (areas >= section.area_min_share) & (areas <= section.area_max_share)
     if section.zone is not None:
         fits &= zones.contains(section.zone, anchors(boxes, section.anchor))
-    return indexes[fits]
+    return distinct(result, indexes[fits], section.same_overlap_min)
+
+
+def distinct(result: FrameResult, indexes: Indexes, overlap_min: float) -> Indexes:
+    """Without those that show, as the same class, what a more confident one shows."""
+    if len(indexes) < 2:
+        return indexes
+    import cv2
+
+    found = result.detections
+    boxes = found.boxes[indexes]
+    kept = cv2.dnn.NMSBoxesBatched(
+        np.concatenate([boxes[:, :2], boxes[:, 2:] - boxes[:, :2]], axis=1).tolist(),
+        found.confidences[indexes].tolist(),
+        found.class_ids[indexes].tolist(),
+        score_threshold=0.0,
+        nms_threshold=overlap_min,
+    )
+    return np.sort(indexes[np.asarray(kept, dtype=np.intp)])
 
 
 def anchors(boxes: npt.NDArray[np.float64], anchor: Anchor) -> npt.NDArray[np.float64]:

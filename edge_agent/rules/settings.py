@@ -28,6 +28,8 @@ class WatchSection(Section):
     Attributes:
         channels: who is told, by id.
         confidence_min: of the model's own confidence; absent: what the build serves.
+        same_overlap_min: of boxes of one class that overlap (IoU) so much only the most
+            confident counts: a model without NMS shows an object twice now and then.
         area_min_share, area_max_share: of the box, as a share of the picture.
         zone: corners of a simple polygon, in shares of the picture's width and height.
         anchor: the point of a box that must lie in the zone: its centre, or the middle of
@@ -37,6 +39,7 @@ class WatchSection(Section):
     id: Identifier
     channels: ChannelIds
     confidence_min: Share | None = None
+    same_overlap_min: float = Field(default=0.8, gt=0, le=1)
     area_min_share: Share = 0.0
     area_max_share: Share = 1.0
     zone: Zone | None = None

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from cloud.evaluation.coco import ScoredBox, ScoredImage, score
-from edge_agent.cameras.folder import read_image
+from edge_agent.cameras.images import read_image
 from edge_agent.detect.bundle import load_bundle
 from edge_agent.detect.detector import Detections, detect
 from protocol.builds import BuildIdentity, Format, Precision

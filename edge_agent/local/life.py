@@ -8,8 +8,9 @@ from pathlib import Path
 
 import structlog
 
+from edge_agent.cameras.source import CameraSpec
 from edge_agent.clock import Clock
-from edge_agent.ledger import ERROR
+from edge_agent.ledger import ERROR, Ledger
 from edge_agent.local.figures import Figures
 from edge_agent.local.liveness import Liveness, SlotProgress
 from edge_agent.local.server import LocalServer
@@ -17,7 +18,8 @@ from edge_agent.local.settings import LocalSection
 from edge_agent.local.systemd import Service
 from edge_agent.local.view import Counters, View, Zone
 from edge_agent.observe.machine import Machine
-from edge_agent.seeing import Seeing
+from edge_agent.pipeline import Pipeline
+from edge_agent.update.slot import Slot
 from edge_agent.version import agent_version
 from protocol.states import CameraState
 
@@ -26,6 +28,17 @@ STUCK_AFTER_S = 30.0
 LOOP = "the agent's loop"
 
 log = structlog.get_logger(__name__)
+
+
+@dataclass(frozen=True)
+class Seen:
+    """The parts of the seeing half that are looked at."""
+
+    pipeline: Pipeline
+    ledger: Ledger
+    slots: Mapping[str, Slot]
+    cameras: tuple[CameraSpec, ...]
+    figures: Figures
 
 
 @dataclass(frozen=True)
@@ -56,14 +69,12 @@ class Life:
         settings: LocalSection,
         service: Service,
         *,
-        seeing: Seeing,
-        figures: Figures,
+        seen: Seen,
         machine: Machine,
         clock: Clock,
         told: Told,
     ) -> None:
-        self._service, self._clock, self._told = service, clock, told
-        self._seeing, self._figures = seeing, figures
+        self._service, self._seen, self._clock, self._told = service, seen, clock, told
         patience_s = STUCK_AFTER_S if service.watchdog_s is None else service.watchdog_s / 2
         self._liveness = Liveness(patience_s)
         self._looked_s = clock.monotonic()
@@ -71,19 +82,18 @@ class Life:
         self._counters: Counters = {}
         self._channels: Mapping[str, Counters] = {}
         self._lost: Mapping[str, tuple[str, ...]] = {}
-        pipeline, ledger, slots = seeing.pipeline, seeing.ledger, seeing.slots
         self._server = LocalServer(
             settings,
             data_dir,
             View(
                 device=device,
                 version=agent_version(),
-                cameras=pipeline.camera_reports,
-                account=ledger.account,
-                figures=lambda camera: figures.of(camera, clock.monotonic()),
-                slots=lambda: {name: slot.current() for name, slot in slots.items()},
-                latest=pipeline.latest,
-                errors=pipeline.errors,
+                cameras=seen.pipeline.camera_reports,
+                account=seen.ledger.account,
+                figures=lambda camera: seen.figures.of(camera, clock.monotonic()),
+                slots=lambda: {name: slot.current() for name, slot in seen.slots.items()},
+                latest=seen.pipeline.latest,
+                errors=seen.pipeline.errors,
                 counters=lambda: self._counters,
                 health=lambda: machine.health(data_dir),
                 stuck=self._unwell,
@@ -122,10 +132,10 @@ class Life:
         self._service.status(self._words(now))
 
     def _progress(self) -> dict[str, SlotProgress]:
-        ledger = self._seeing.ledger
+        ledger = self._seen.ledger
         found: dict[str, SlotProgress] = {}
-        for name, slot in self._seeing.slots.items():
-            accounts = [ledger.account(c.id) for c in self._seeing.cameras if c.slot == name]
+        for name, slot in self._seen.slots.items():
+            accounts = [ledger.account(c.id) for c in self._seen.cameras if c.slot == name]
             found[name] = SlotProgress(
                 serves=slot.current() is not None,
                 waiting=sum(a.in_flight for a in accounts),
@@ -139,8 +149,8 @@ class Life:
         return (*self._stuck, LOOP) if silent_s >= self._liveness.stuck_after_s else self._stuck
 
     def _words(self, now: float) -> str:
-        cameras = self._seeing.pipeline.camera_reports()
+        cameras = self._seen.pipeline.camera_reports()
         streaming = sum(c.state is CameraState.STREAMING for c in cameras.values())
-        rate = sum(self._figures.of(c, now).results_per_s or 0.0 for c in cameras)
+        rate = sum(self._seen.figures.of(c, now).results_per_s or 0.0 for c in cameras)
         words = f"{streaming} of {len(cameras)} cameras stream, {rate:.1f} frames/s"
         return words + (f"; stuck: {', '.join(self._stuck)}" if self._stuck else "")

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
+from edge_agent.cameras.source import Image
 from edge_agent.local.address import read_address
 from edge_agent.local.server import LocalServer
 from edge_agent.local.settings import LocalSection
@@ -120,10 +121,10 @@ def test_pages_that_are_off_are_off(tmp_path: Path) -> None:
         assert get(port, "/preview/cam.jpg")[0] == 404
 
 
-def decoded(jpeg: bytes) -> np.ndarray:  # type: ignore[type-arg]
+def decoded(jpeg: bytes) -> Image:
     picture = cv2.imdecode(np.frombuffer(jpeg, np.uint8), cv2.IMREAD_COLOR)
     assert picture is not None
-    return np.asarray(picture)
+    return np.asarray(picture, dtype=np.uint8)
 
 
 def test_pictures_are_drawn_when_somebody_looks(tmp_path: Path) -> None:

@@ -1,0 +1,28 @@
+from __future__ import annotations
+
+import pytest
+
+from edge_agent.local.figures import BOUNDS_S, Figures
+from tests.fixtures.seeing import result
+
+
+def test_rates_are_unknown_then_known_then_zero() -> None:
+    figures = Figures()
+    assert figures.of("cam", 0.0).results_per_s is None
+    for i in range(31):
+        figures.take(result(at_s=1000 + i / 10))
+    assert figures.of("cam", 1003.0).results_per_s == pytest.approx(10)
+    assert figures.of("cam", 1100.0).results_per_s == 0.0
+    assert figures.of("other", 1003.0).results_per_s is None
+
+
+def test_durations_are_counted_in_bins() -> None:
+    figures = Figures()
+    assert figures.of("cam", 0.0).latency.mean_ms() is None
+    figures.take(result(at_s=10.0))  # captured at 10.0, 5 ms in the runtime
+    figures.take(result(at_s=20.0))
+    found = figures.of("cam", 20.0)
+    assert found.latency.counts[BOUNDS_S.index(0.005)] == 2
+    assert found.latency.mean_ms() == pytest.approx(5)
+    assert (found.age.counts[0], found.age.counts[-1], found.age.sum_s) == (1, 1, 10)
+    assert found.served == 2

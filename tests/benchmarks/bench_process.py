@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import os
 import shutil
-import statistics
 import subprocess
 import sys
 import tempfile
@@ -16,8 +15,7 @@ import time
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
-
-import numpy as np
+from typing import Any
 
 from tests.benchmarks.builds import Build, onnx_fp32, weights
 from tests.benchmarks.harness import (
@@ -190,6 +188,10 @@ def _row(
     unit_name: str,
     note: str,
 ) -> Row:
+    figures: dict[str, Any] = {
+        f"agent_{unit_name}": spread(ours),
+        f"ultralytics_{unit_name}": spread(theirs),
+    }
     ratios = [a / b for a, b in zip(ours, theirs, strict=True)]
     return row(
         name,
@@ -198,7 +200,7 @@ def _row(
         note=note,
         interval_95=bootstrap_interval(ratios),
         ultralytics_script=USERS_SCRIPT,
-        **{f"agent_{unit_name}": spread(ours), f"ultralytics_{unit_name}": spread(theirs)},
+        **figures,
     )
 
 

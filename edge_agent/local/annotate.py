@@ -31,7 +31,7 @@ def annotate(result: FrameResult, zones: Sequence[Zone], width_px_max: int) -> I
     size = max(1, round(frame.shape[1] * share)), max(1, round(frame.shape[0] * share))
     picture: Any = frame.copy() if share == 1 else cv2.resize(frame, size, None, 0, 0, 3)
     for zone in zones:
-        corners = np.round(np.array(zone.corners, dtype=np.float64) * share).astype(np.int32)
+        corners = np.round(np.array(zone.corners) * (size[0] - 1, size[1] - 1)).astype(np.int32)
         cv2.polylines(picture, [corners], True, ZONE_COLOUR, 2, cv2.LINE_AA)
         _label(picture, zone.name, (int(corners[0][0]), int(corners[0][1])), ZONE_COLOUR)
     for i in np.flatnonzero(result.served):

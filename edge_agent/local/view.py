@@ -17,7 +17,7 @@ Counters = Mapping[str, int]
 
 @dataclass(frozen=True)
 class Zone:
-    """An area to draw: corners as (x, y) in pixels of the frame."""
+    """An area to draw: corners as (x, y) in shares of the picture, as rules have them."""
 
     name: str
     corners: tuple[tuple[float, float], ...]

@@ -1,17 +1,15 @@
-"""What the machine is and how it fares."""
+"""What the machine is."""
 
 from __future__ import annotations
 
 import platform
 from pathlib import Path
-from typing import Any
 
 import psutil
 
 from edge_agent.detect.runtimes import runtimes
 from edge_agent.detect.tensorrt.probe import probe
 from protocol.builds import Capabilities
-from protocol.messages import Health
 
 CPU_FLAGS_OF_NOTE = (
     "avx2",
@@ -26,21 +24,6 @@ CPU_FLAGS_OF_NOTE = (
 )
 
 
-def health(data_dir: Path) -> Health:
-    """Load and room now; what cannot be read is None.
-
-    `cpu_percent` is the machine's load since the last call, None on the first.
-    """
-    memory = psutil.virtual_memory()
-    return Health(
-        cpu_percent=psutil.cpu_percent(interval=None) or None,
-        rss_bytes=psutil.Process().memory_info().rss,
-        memory_available_bytes=memory.available,
-        disk_free_bytes=_disk_free_bytes(data_dir),
-        temperature_c=_temperature_c(),
-    )
-
-
 def capabilities() -> Capabilities:
     """What this device can run. Runtimes that are not installed are not listed."""
     cpu_flags, gpu = _cpu_flags(Path("/proc/cpuinfo")), probe()
@@ -53,25 +36,6 @@ def capabilities() -> Capabilities:
         compute_capability=gpu.compute_capability,
         tensorrt_version=gpu.tensorrt_version,
     )
-
-
-def _disk_free_bytes(folder: Path) -> int | None:
-    try:
-        return int(psutil.disk_usage(str(folder)).free)
-    except OSError:
-        return None
-
-
-def _temperature_c() -> float | None:
-    """The hottest sensor's reading."""
-    read: Any = getattr(psutil, "sensors_temperatures", None)
-    if read is None:
-        return None
-    try:
-        sensors = read()
-    except OSError:
-        return None
-    return max((s.current for group in sensors.values() for s in group), default=None)
 
 
 def _cpu_flags(cpuinfo: Path) -> tuple[str, ...]:

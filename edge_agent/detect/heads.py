@@ -23,6 +23,7 @@ BOX_ROWS = 4
 # Far outside any frame, and small enough that areas stay finite.
 _EDGE_PX_MAX = 1e6
 _CLASS_ID_MAX = 2**24
+_CLASS_OFFSET_PX = np.float32(7680)
 
 
 @dataclass(frozen=True)
@@ -73,8 +74,6 @@ def parse_raw(output: Floats, floor: float) -> RawDetections:
     An anchor is seen as its best class; boxes of one class that overlap by more than
     IOU_THRESHOLD are suppressed, as Ultralytics' prediction does.
     """
-    import cv2
-
     scores = output[BOX_ROWS:]
     best = scores.max(axis=0)
     chosen = np.flatnonzero(best >= floor)
@@ -83,36 +82,30 @@ def parse_raw(output: Floats, floor: float) -> RawDetections:
     scores, confidences = scores[:, chosen], best[chosen]
     class_ids = scores.argmax(axis=0).astype(np.int32)
     x, y, width, height = np.clip(output[:BOX_ROWS, chosen], -_EDGE_PX_MAX, _EDGE_PX_MAX)
-    corners = np.stack([x - width / 2, y - height / 2, width, height], axis=1)
-    kept = cv2.dnn.NMSBoxesBatched(
-        corners.tolist(),
-        confidences.tolist(),
-        class_ids.tolist(),
-        0.0,
-        IOU_THRESHOLD,
-        top_k=CANDIDATES_MAX,
-    )
-    order = np.asarray(kept, dtype=np.intp).reshape(-1)[:DETECTIONS_MAX]
-    boxes = corners[order]
-    boxes[:, 2:] += boxes[:, :2]
+    half_width, half_height = width / 2, height / 2
+    boxes = np.stack([x - half_width, y - half_height, x + half_width, y + half_height], axis=1)
+    # One class lies far from the next, so that none suppresses another. In float32 this moves
+    # edges by up to 1/32 px; Ultralytics does so, and near the threshold that decides.
+    apart = boxes + class_ids[:, None].astype(np.float32) * _CLASS_OFFSET_PX
+    order = _suppress(apart, confidences, IOU_THRESHOLD)[:DETECTIONS_MAX]
     return RawDetections(
-        np.ascontiguousarray(boxes, dtype=np.float32),
-        confidences[order],
-        class_ids[order],
-        _score_margins(scores[:, order]),
+        boxes[order], confidences[order], class_ids[order], _score_margins(scores[:, order])
     )
 
 
 def deduplicate(found: RawDetections, iou: float) -> RawDetections:
     """Of boxes that overlap by more than `iou`, whatever their classes, the most confident."""
+    return found.only(_suppress(found.boxes, found.confidences, iou))
+
+
+def _suppress(boxes: Floats, confidences: Floats, iou: float) -> npt.NDArray[np.intp]:
+    """Indices of the boxes (N, 4) that no more confident one overlaps by more than `iou`."""
     import cv2
 
-    if len(found) < 2:
-        return found
-    corners = found.boxes.copy()
+    corners = boxes.astype(np.float64)
     corners[:, 2:] -= corners[:, :2]
-    kept = cv2.dnn.NMSBoxes(corners.tolist(), found.confidences.tolist(), 0.0, iou)
-    return found.only(np.asarray(kept, dtype=np.intp).reshape(-1))
+    kept = cv2.dnn.NMSBoxes(corners.tolist(), confidences.tolist(), 0.0, iou, top_k=CANDIDATES_MAX)
+    return np.asarray(kept, dtype=np.intp).reshape(-1)
 
 
 HEADS: dict[str, Head] = {"end2end": parse_end2end, "raw": parse_raw}

@@ -8,6 +8,7 @@ calibration and deduplication.
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
 import sys
 import tempfile
@@ -231,7 +232,8 @@ def main() -> int:
     parser.add_argument("only", nargs="?", default="", help="part of a backend's name")
     arguments = parser.parse_args()
     weights = shared_data() / "weights" / "yolo26n-reconstructed.pt"
-    with tempfile.TemporaryDirectory() as folder:
+    # Ultralytics prints its progress; stdout is for the figures.
+    with tempfile.TemporaryDirectory() as folder, contextlib.redirect_stdout(sys.stderr):
         artifacts = Artifacts(weights, Path(folder))
         found = {
             name: figures(name, artifacts, Path(folder))

@@ -5,7 +5,7 @@ counted by its cause. The thread keeps the connection, for ever, with capped ful
 
 Signals of the kinds that a writer `holds` are states. While the connection stands they are
 written in order, so that a short pulse is seen; after an outage, or when the queue ran
-over, those that wait are superseded and the latest of each source is written again. So the
+over, the latest of each source is written again and what it supersedes is not told. So the
 other end shows the present state, whatever happened in between.
 
     offered = sent + failed + superseded + dropped_full + dropped_stopped + waiting
@@ -48,6 +48,7 @@ class Channel:
         self._in_hand: Signal | None = None
         self._attempts = 0
         self._states: dict[_Key, Signal] = {}
+        self._owed: list[Signal] = []
         self._restoring = False
         self._woken = False
         self._stop_at: float | None = None
@@ -79,22 +80,25 @@ class Channel:
     def counters(self) -> dict[str, int]:
         """Signals by what became of them, those that wait, and the connections made."""
         with self._changed:
-            waiting = len(self._queue) + (self._in_hand is not None)
+            waiting = len(self._queue) + len(self._owed) + (self._in_hand is not None)
             return dict(self._counters) | {"waiting": waiting}
 
     def close(self, timeout_s: float) -> None:
         """Write what waits within `timeout_s`, say goodbye and end the thread.
 
-        An operation under way may outlast that, by the channel's own `timeout_s` at most.
+        The end of it, half at most, is kept for an operation under way. Where that is shorter
+        than the channel's own `timeout_s`, the thread may outlast it by the rest.
         """
+        flush_s = max(timeout_s / 2, timeout_s - self._section.timeout_s)
         with self._changed:
-            self._stop_at = self._clock.monotonic() + timeout_s
+            self._stop_at = self._clock.monotonic() + flush_s
             self._changed.notify()
         if self._thread.ident is not None:
             self._thread.join(timeout_s)
         with self._changed:
-            self._counters["dropped_stopped"] += len(self._queue)
+            self._counters["dropped_stopped"] += len(self._queue) + len(self._owed)
             self._queue.clear()
+            self._owed.clear()
 
     # ---- the channel's thread --------------------------------------------------------
 
@@ -169,15 +173,25 @@ class Channel:
             raise
         except OutputError as error:
             self._report("channel_refused", str(error))
+            self._settle_owed("failed")
+        else:
+            self._settle_owed("sent")
 
     def _supersede(self) -> None:
-        """Forget the states that wait: the present ones are about to be written."""
-        kept = [s for s in self._queue if s.kind not in self._writer.holds]
-        self._counters["superseded"] += len(self._queue) - len(kept)
-        self._queue = deque(kept)
+        """Take the states that wait from the queue: the present ones are about to be told."""
+        waiting = [*self._owed, *self._queue]
         if self._in_hand is not None and self._in_hand.kind in self._writer.holds:
-            self._counters["superseded"] += 1
+            waiting.append(self._in_hand)
             self._in_hand, self._attempts = None, 0
+        states = [s for s in waiting if s.kind in self._writer.holds]
+        self._queue = deque(s for s in self._queue if s.kind not in self._writer.holds)
+        self._owed = [s for s in states if self._states[_key(s)] is s]
+        self._counters["superseded"] += len(states) - len(self._owed)
+
+    def _settle_owed(self, cause: str) -> None:
+        with self._changed:
+            self._counters[cause] += len(self._owed)
+            self._owed.clear()
 
     def _tick(self) -> float | None:
         try:
@@ -241,7 +255,7 @@ class Channel:
         return self._stop_at is not None and self._clock.monotonic() >= self._stop_at
 
     def _finished(self) -> bool:
-        nothing_left = not self._queue and self._in_hand is None
+        nothing_left = not self._queue and not self._owed and self._in_hand is None
         return self._stop_at is not None and (nothing_left or self._out_of_time())
 
     def _report(self, event: str, problem: str) -> None:

@@ -7,6 +7,7 @@ would reject another piece than the one that was seen.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Sequence
 
 from pymodbus.client import ModbusTcpClient
@@ -37,6 +38,8 @@ class ModbusWriter(Writer):
         self._check_at = 0.0
         self._beats = 0
         self._client: ModbusTcpClient | None = None
+        # The channel says once what the library says at every try.
+        logging.getLogger("pymodbus.logging").setLevel(logging.CRITICAL)
 
     def open(self, _wake: Callable[[], None]) -> None:
         section = self._section

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import threading
 from collections.abc import Callable, Coroutine, Sequence
 from concurrent.futures import TimeoutError as FutureTimeout
@@ -58,6 +59,8 @@ class OpcUaWriter(Writer):
         self._loop = _LoopThread(f"opcua-{section.id}", section.timeout_s)
         self._client: Client | None = None
         self._types: dict[str, ua.VariantType] = {}
+        # The channel says once what the library says at every try.
+        logging.getLogger("asyncua").setLevel(logging.CRITICAL)
 
     def open(self, _wake: Callable[[], None]) -> None:
         section = self._section

@@ -25,7 +25,7 @@ def wait_until(condition: Callable[[], object], what: str) -> None:
 
 
 def rule(source: str, active: bool, at: float = 1000.0, camera: str = "cam") -> Signal:
-    body = {"kind": "rule", "source": source, "camera": camera, "time": at, "active": active}
+    body = {"kind": "rule", "source": source, "camera": camera, "at": at, "active": active}
     return Signal(SignalKind.RULE, source, camera, at, active, body)
 
 
@@ -34,7 +34,7 @@ def detections(camera: str = "cam", at: float = 1000.0, **changes: Any) -> Signa
         "kind": "detections",
         "source": camera,
         "camera": camera,
-        "time": at,
+        "at": at,
         "model": "tiny",
         "version": 1,
         "bundle_digest": "a" * 64,
@@ -44,7 +44,7 @@ def detections(camera: str = "cam", at: float = 1000.0, **changes: Any) -> Signa
 
 def stock(shelf: str, items: Sequence[tuple[str, int | None, str]], at: float = 1000.0) -> Signal:
     listed = [{"class": name, "count": count, "state": state} for name, count, state in items]
-    body = {"kind": "stock", "source": shelf, "camera": "cam", "time": at, "items": listed}
+    body = {"kind": "stock", "source": shelf, "camera": "cam", "at": at, "items": listed}
     return Signal(SignalKind.STOCK, shelf, "cam", at, None, body)
 
 

@@ -35,7 +35,7 @@ def evaluate(
     """
     console = Console(stderr=True)
     paths = _listed(images)
-    loaded = load_bundle(bundle, _digest(bundle), threads, floor)
+    loaded = load_bundle(bundle, folder_digest(bundle), threads, floor)
     partial = out.with_name(out.name + ".partial")
     unreadable = 0
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
@@ -72,7 +72,7 @@ def _listed(images: Path) -> list[Path]:
     return paths
 
 
-def _digest(bundle: Path) -> str:
+def folder_digest(bundle: Path) -> str:
     """The bundle's name, from its own manifest: here the user vouches for the folder."""
     try:
         return sha256_hex((bundle / MANIFEST_PATH).read_bytes())

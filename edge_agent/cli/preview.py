@@ -1,0 +1,30 @@
+"""`argosy-agent preview`: where the running agent shows its pictures, or one of them."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+from edge_agent.errors import EdgeError
+from edge_agent.local.client import fetch, running_url
+from edge_agent.store import write_atomically
+
+
+def urls(data_dir: Path) -> dict[str, str]:
+    """The pages' address, and each camera's stream. Raises EdgeError where no agent answers."""
+    base = running_url(data_dir)
+    cameras = json.loads(fetch(base, "/status.json"))["cameras"]
+    return {"": f"{base}/"} | {camera: f"{base}/preview/{camera}.mjpg" for camera in cameras}
+
+
+def save(data_dir: Path, camera: str, out: Path) -> int:
+    """Write a camera's latest annotated picture to `out`, whole or not at all; its bytes.
+
+    Raises EdgeError: no agent answers, it has no such camera, or `out` cannot be written.
+    """
+    jpeg = fetch(running_url(data_dir), f"/preview/{camera}.jpg")
+    try:
+        write_atomically(out, jpeg)
+    except OSError as error:
+        raise EdgeError(f"{out} cannot be written: {error.strerror}") from error
+    return len(jpeg)

@@ -1,0 +1,94 @@
+"""`argosy-agent selftest`: does this box see as its bundles say it should?"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from rich.table import Table
+
+from edge_agent.cli.trial import Trial, run_trial
+from edge_agent.config import AgentConfig
+from edge_agent.detect.bundle import load_bundle
+from edge_agent.errors import EdgeError
+from edge_agent.evaluate import folder_digest
+from edge_agent.store import Store
+from edge_agent.update.bundle_store import BundleStore
+from edge_agent.update.prove import run_proof
+from edge_agent.update.states import Committed, committed_name
+from protocol.errors import ProtocolError
+
+PROOF_TIMEOUT_S = 120.0
+PROOF_MEMORY_BYTES = 8192 * 1024 * 1024
+
+
+def committed(config: AgentConfig) -> Iterator[tuple[str, str, Path]]:
+    """Slot, digest and folder of each bundle that the device serves after a start.
+
+    Raises EdgeError where a slot has none.
+    """
+    store = Store(config.device.data_dir)
+    bundles = BundleStore(store.bundles)
+    for slot in config.slots:
+        found = store.load(committed_name(slot), Committed)
+        if found is None:
+            raise EdgeError(
+                f"slot {slot} has no bundle yet; wait for its first update or give --bundle"
+            )
+        yield slot, found.digest, bundles.path(found.digest)
+
+
+def one_folder(folder: Path) -> Iterator[tuple[str, str, Path]]:
+    """The same for a bundle that a folder holds."""
+    yield folder.name, folder_digest(folder), folder
+
+
+def selftest(
+    bundles: Iterator[tuple[str, str, Path]], seconds: float, threads: int
+) -> dict[str, Any]:
+    """Each bundle on its golden frames, in a child process, then in the real pipeline.
+
+    Raises EdgeError where there is nothing to test.
+    """
+    found = {slot: _test(digest, folder, seconds, threads) for slot, digest, folder in bundles}
+    return {"passed": all(test["passed"] for test in found.values()), "slots": found}
+
+
+def _test(digest: str, folder: Path, seconds: float, threads: int) -> dict[str, Any]:
+    golden = run_proof(
+        folder,
+        digest,
+        timeout_s=PROOF_TIMEOUT_S,
+        memory_bytes=PROOF_MEMORY_BYTES,
+        cancel=threading.Event(),
+    )
+    found: dict[str, Any] = {"bundle": digest, "golden": golden.model_dump(mode="json")}
+    try:
+        bundle = load_bundle(folder, digest, threads)
+        try:
+            figures = run_trial(bundle, Trial(seconds=seconds))
+        finally:
+            bundle.detector.close()
+    except (EdgeError, ProtocolError) as error:
+        return {**found, "passed": False, "pipeline": None, "reason": str(error)}
+    reason = golden.reason or figures.reason
+    passed = golden.passed and not figures.reason
+    return {**found, "passed": passed, "pipeline": figures.as_json(), "reason": reason}
+
+
+def table(found: dict[str, Any]) -> Table:
+    """The same for people."""
+    made = Table("slot", "bundle", "golden frames", "pipeline", "verdict")
+    for slot, test in found["slots"].items():
+        golden, pipeline = test["golden"], test["pipeline"]
+        off = golden.get("confidence_error_max")
+        made.add_row(
+            slot,
+            test["bundle"][:12],
+            f"{golden['frames']}" + ("" if off is None else f", off by at most {off:.4f}"),
+            "none" if pipeline is None else f"{pipeline['frames_per_s']:.1f} frames/s",
+            "PASS" if test["passed"] else f"FAIL: {test['reason']}",
+        )
+    return made

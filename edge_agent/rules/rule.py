@@ -80,10 +80,6 @@ class RuleWatch:
         self._binding = Binding(section.id, camera, section.classes)
         self._progress = RuleProgress()
 
-    @property
-    def lost(self) -> tuple[str, ...]:
-        return self._binding.lost
-
     def observe(self, result: FrameResult) -> tuple[RuleChange | ClassNotice, ...]:
         """What the frame changes."""
         notices = self._binding.follow(result.bundle_digest, result.manifest.class_names)

@@ -54,10 +54,6 @@ class ShelfWatch:
         self._seen_s = now_s
         self._silent = False
 
-    @property
-    def lost(self) -> tuple[str, ...]:
-        return self._binding.lost
-
     def held(self) -> tuple[Held, ...]:
         """Every class of the shelf, those that belong here first."""
         return tuple(Held(c.class_name, c.state, c.count) for c in self._counts.values())

@@ -23,9 +23,11 @@ def contains(zone: Sequence[Point], points: Doubles) -> npt.NDArray[np.bool_]:
     """
     x, y = np.clip(points, 0.0, _INSIDE_MAX).T
     inside = np.zeros(len(points), np.bool_)
-    for (x1, y1), (x2, y2) in _edges(zone):
-        crosses = (y1 > y) != (y2 > y)
+    for ends in _edges(zone):
+        # From the upper end down, so that a common edge is rounded alike for both its zones.
+        (x1, y1), (x2, y2) = sorted(ends, key=lambda end: end[1])
         if y1 != y2:
+            crosses = (y1 <= y) & (y < y2)
             inside ^= crosses & (x < (x2 - x1) * (y - y1) / (y2 - y1) + x1)
     return inside
 

@@ -1,12 +1,16 @@
-"""`argosy-agent`: run the agent, look at it, evaluate a bundle. Imports stay in commands."""
+"""`argosy-agent`: run the agent, look at it, try this box. Imports stay in commands."""
 
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+
+if TYPE_CHECKING:
+    from rich.console import RenderableType
 
 app = typer.Typer(
     name="argosy-agent",
@@ -19,11 +23,13 @@ app = typer.Typer(
 ConfigOption = Annotated[
     Path, typer.Option("--config", "-c", help="agent.toml, as `argosy device enrol` writes it.")
 ]
+JsonOption = Annotated[bool, typer.Option("--json", help="For machines.")]
+CONFIG = Path("agent.toml")
 
 
 @app.command()
 def run(
-    config: ConfigOption = Path("agent.toml"),
+    config: ConfigOption = CONFIG,
     json_logs: Annotated[bool, typer.Option(help="One JSON object a line.")] = False,
     verbose: Annotated[bool, typer.Option("--verbose", "-v")] = False,
 ) -> None:
@@ -46,17 +52,114 @@ def run(
 
 
 @app.command()
-def status(
-    config: ConfigOption = Path("agent.toml"),
-    as_json: Annotated[bool, typer.Option("--json", help="For machines.")] = False,
-) -> None:
-    """What runs on this device, in which state, and why; read from its data folder."""
+def status(config: ConfigOption = CONFIG, as_json: JsonOption = False) -> None:
+    """What runs on this device, in which state, and why.
+
+    Slots and their updates come from the data folder; rates, outputs and load from the
+    running agent's own pages, where it runs.
+    """
     with _refusals():
         from edge_agent.config import load_config
-        from edge_agent.status import lines, read_status
+        from edge_agent.status import read_status, tables
 
-        found = read_status(load_config(config))
-        typer.echo(json.dumps(found, indent=2) if as_json else "\n".join(lines(found)))
+        _show(read_status(load_config(config)), tables, as_json)
+
+
+@app.command()
+def doctor(
+    config: ConfigOption = CONFIG,
+    as_json: JsonOption = False,
+    offline: Annotated[bool, typer.Option(help="Leave out cameras, hub and broker.")] = False,
+) -> None:
+    """What this box can run, what it lacks, and how to install that.
+
+    Works without an agent.toml too. Ends with 1 where something keeps the agent from its work.
+    """
+    from edge_agent.doctor.examination import examine, table
+
+    found = examine(config, offline=offline)
+    _show(found, table, as_json)
+    if not found["healthy"]:
+        raise typer.Exit(1)
+
+
+@app.command()
+def preview(
+    config: ConfigOption = CONFIG,
+    camera: Annotated[str | None, typer.Option(help="The camera to save a picture of.")] = None,
+    out: Annotated[Path | None, typer.Option(help="Where the JPEG goes.")] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Where the running agent shows its cameras; or save one annotated picture.
+
+    Without options it prints the addresses; `--camera` and `--out` go together.
+    """
+    if (camera is None) != (out is None):
+        raise typer.BadParameter("give --camera and --out together")
+    with _refusals():
+        from edge_agent.cli.preview import save, table, urls
+        from edge_agent.config import load_config
+
+        data_dir = load_config(config).device.data_dir
+        if camera is None or out is None:
+            _show(urls(data_dir), table, as_json)
+        else:
+            saved = {"camera": camera, "out": str(out), "bytes": save(data_dir, camera, out)}
+            typer.echo(json.dumps(saved) if as_json else f"{out}: {saved['bytes']} bytes")
+
+
+@app.command()
+def selftest(
+    config: ConfigOption = CONFIG,
+    bundle: Annotated[
+        Path | None, typer.Option(help="Folder of a bundle; absent, those of all slots.")
+    ] = None,
+    seconds: Annotated[float, typer.Option(min=0.1, max=3600, help="In the pipeline.")] = 3.0,
+    as_json: JsonOption = False,
+) -> None:
+    """Whether this box sees in golden frames what it should, and keeps up with a camera.
+
+    Each bundle runs its golden frames in a child process, and then a synthetic camera in the
+    real pipeline. Ends with 1 where one fails.
+    """
+    with _refusals():
+        from edge_agent.cli.selftest import committed, one_folder, run_selftest, table
+        from edge_agent.config import load_config
+
+        if bundle is not None:
+            found = run_selftest(one_folder(bundle), seconds, threads=0)
+        else:
+            settings = load_config(config)
+            threads = settings.limits.inference_threads_max
+            found = run_selftest(committed(settings), seconds, threads)
+    _show(found, table, as_json)
+    if not found["passed"]:
+        raise typer.Exit(1)
+
+
+@app.command()
+def bench(
+    *,
+    bundle: Annotated[Path, typer.Option(help="Folder of a bundle.")],
+    cameras: Annotated[int, typer.Option(min=1, max=256, help="Synthetic cameras.")] = 1,
+    seconds: Annotated[float, typer.Option(min=0.1, max=3600)] = 10.0,
+    width: Annotated[int, typer.Option(min=32, max=8192, help="Of a frame (px).")] = 1280,
+    height: Annotated[int, typer.Option(min=32, max=8192, help="Of a frame (px).")] = 720,
+    threads: Annotated[int, typer.Option(min=0, max=256, help="0: the runtime's own.")] = 0,
+    as_json: JsonOption = False,
+) -> None:
+    """How many frames per second a bundle sees on this box, how fast, in how much memory.
+
+    Synthetic cameras are read in order, as fast as the box answers, with statistics on.
+    """
+    with _refusals():
+        from edge_agent.cli.bench import run_bench, table
+        from edge_agent.cli.trial import Trial
+
+        found = run_bench(bundle, Trial(cameras, seconds, width, height), threads)
+    _show(found, table, as_json)
+    if found["failed"]:
+        raise typer.Exit(1)
 
 
 @app.command()
@@ -76,11 +179,22 @@ def evaluate(
 
 
 @app.command()
-def version() -> None:
+def version(as_json: JsonOption = False) -> None:
     """Which agent this is."""
     from edge_agent.version import agent_version
 
-    typer.echo(agent_version())
+    found = agent_version()
+    typer.echo(json.dumps({"version": found}) if as_json else found)
+
+
+def _show(found: Any, table: Callable[[Any], RenderableType], as_json: bool) -> None:
+    """To stdout: JSON, or a table that also a narrow terminal or a pipe can take."""
+    if as_json:
+        typer.echo(json.dumps(found, indent=2, allow_nan=False))
+        return
+    from rich.console import Console
+
+    Console(soft_wrap=False, highlight=False).print(table(found))
 
 
 class _refusals:  # noqa: N801 - used as a keyword

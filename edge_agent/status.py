@@ -1,4 +1,7 @@
-"""What a device's folder says of it, for `argosy-agent status`; needs no running agent."""
+"""What a device's folder and its running agent say of it, for `argosy-agent status`.
+
+The folder alone is enough; what only a running agent knows is None without one.
+"""
 
 from __future__ import annotations
 
@@ -6,15 +9,21 @@ import fcntl
 from pathlib import Path
 from typing import Any
 
+from rich.console import Group, RenderableType
+from rich.table import Table
+
 from edge_agent.config import AgentConfig
+from edge_agent.local.client import live_status
 from edge_agent.report import ReportedState, SessionState
 from edge_agent.store import Store
 from edge_agent.update.states import Committed, UpdateRecord, committed_name, record_name
 
+MIB = 1024 * 1024
+
 
 def read_status(config: AgentConfig) -> dict[str, Any]:
-    """Slots with what they serve and their last attempt, cameras, counters, and whether
-    an agent runs now. Unknown is None."""
+    """Slots with what they serve and their last attempt, cameras, counters, whether an agent
+    runs now, and as `live` what that one says of itself. Unknown is None."""
     store = Store(config.device.data_dir)
     last = store.load("reported", ReportedState)
     session = store.load("session", SessionState)
@@ -28,25 +37,77 @@ def read_status(config: AgentConfig) -> dict[str, Any]:
         "cameras": None if reported is None else reported["cameras"],
         "counters": None if reported is None else reported["counters"],
         "reported_at": None if reported is None else reported["reported_at"],
+        "live": live_status(config.device.data_dir),
     }
 
 
-def lines(status: dict[str, Any]) -> list[str]:
+def tables(status: dict[str, Any]) -> Group:
     """The same for people."""
     running = "runs" if status["agent_running"] else "does not run"
-    found = [f"{status['device']}: the agent {running} ({status['data_dir']})"]
-    for name, slot in status["slots"].items():
-        serves = (slot["serves"] or "nothing")[:12]
-        found.append(f"  slot {name} serves {serves}")
-        if slot["attempt"] is not None:
-            attempt = slot["attempt"]
+    parts: list[RenderableType] = [
+        f"{status['device']}: the agent {running} ({status['data_dir']})",
+        _slot_table(status["slots"]),
+    ]
+    live = status["live"]
+    cameras = live["cameras"] if live is not None else status["cameras"]
+    if cameras:
+        parts.append(_camera_table(cameras))
+    if live is not None:
+        parts.append(_load(live["health"]))
+        parts += [
+            f"output {name}: " + ", ".join(f"{count} {what}" for what, count in counters.items())
+            for name, counters in live["channels"].items()
+        ]
+        parts += [
+            f"rule {name} lacks {', '.join(classes)}: no model has it"
+            for name, classes in live["lost_classes"].items()
+        ]
+    return Group(*parts)
+
+
+def _slot_table(slots: dict[str, Any]) -> Table:
+    table = Table("slot", "serves", "last attempt")
+    for name, slot in slots.items():
+        attempt = slot["attempt"]
+        told = "none"
+        if attempt is not None:
             why = f": {attempt['reason']}" if attempt["reason"] else ""
             digest = attempt["bundle_digest"][:12]
-            found.append(f"    attempt {attempt['attempt']} of {digest}: {attempt['state']}{why}")
-    for name, camera in (status["cameras"] or {}).items():
-        why = f": {camera['detail']}" if camera.get("detail") else ""
-        found.append(f"  camera {name} {camera['state']}{why}")
-    return found
+            told = f"{attempt['attempt']} of {digest}: {attempt['state']}{why}"
+        table.add_row(name, (slot["serves"] or "nothing")[:12], told)
+    return table
+
+
+def _camera_table(cameras: dict[str, Any]) -> Table:
+    table = Table("camera", "state", "results/s", "inference", "dropped", "why")
+    for name, camera in cameras.items():
+        dropped = (camera.get("dropped") or {}).items()
+        table.add_row(
+            name,
+            camera["state"],
+            _figure(camera.get("results_per_s")),
+            _figure(camera.get("latency_ms"), " ms"),
+            ", ".join(f"{frames} {cause}" for cause, frames in dropped),
+            camera.get("detail") or "",
+        )
+    return table
+
+
+def _load(health: dict[str, Any]) -> str:
+    rss, gpu_bytes = health["rss_bytes"], health["gpu_memory_used_bytes"]
+    told = {
+        "processor": _figure(health["cpu_percent"], " %"),
+        "memory": _figure(None if rss is None else rss / MIB, " MiB"),
+        "temperature": _figure(health["temperature_c"], " C"),
+        "GPU": _figure(health["gpu_percent"], " %"),
+        "GPU memory": _figure(None if gpu_bytes is None else gpu_bytes / MIB, " MiB"),
+        "GPU temperature": _figure(health["gpu_temperature_c"], " C"),
+    }
+    return ", ".join(f"{name} {figure}" for name, figure in told.items())
+
+
+def _figure(value: float | None, unit: str = "") -> str:
+    return "unknown" if value is None else f"{value:.1f}{unit}"
 
 
 def _slot(store: Store, name: str) -> dict[str, Any]:

@@ -17,7 +17,7 @@ from edge_agent.observe.hardware import capabilities
 MIB = 1024 * 1024
 
 
-def bench(folder: Path, trial: Trial, threads: int) -> dict[str, Any]:
+def run_bench(folder: Path, trial: Trial, threads: int) -> dict[str, Any]:
     """Run the bundle in `folder` and say what came of it; progress goes to stderr.
 
     Raises:

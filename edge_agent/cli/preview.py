@@ -4,17 +4,32 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
+
+from rich.table import Table
 
 from edge_agent.errors import EdgeError
 from edge_agent.local.client import fetch, running_url
 from edge_agent.store import write_atomically
 
 
-def urls(data_dir: Path) -> dict[str, str]:
+def urls(data_dir: Path) -> dict[str, Any]:
     """The pages' address, and each camera's stream. Raises EdgeError where no agent answers."""
     base = running_url(data_dir)
     cameras = json.loads(fetch(base, "/status.json"))["cameras"]
-    return {"": f"{base}/"} | {camera: f"{base}/preview/{camera}.mjpg" for camera in cameras}
+    return {
+        "page": f"{base}/",
+        "cameras": {camera: f"{base}/preview/{camera}.mjpg" for camera in cameras},
+    }
+
+
+def table(found: dict[str, Any]) -> Table:
+    """The same for people."""
+    made = Table("camera", "address")
+    made.add_row("all", found["page"])
+    for camera, url in found["cameras"].items():
+        made.add_row(camera, url)
+    return made
 
 
 def save(data_dir: Path, camera: str, out: Path) -> int:

@@ -45,7 +45,7 @@ def one_folder(folder: Path) -> Iterator[tuple[str, str, Path]]:
     yield folder.name, folder_digest(folder), folder
 
 
-def selftest(
+def run_selftest(
     bundles: Iterator[tuple[str, str, Path]], seconds: float, threads: int
 ) -> dict[str, Any]:
     """Each bundle on its golden frames, in a child process, then in the real pipeline.

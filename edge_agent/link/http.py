@@ -43,7 +43,7 @@ class HubHttp:
             headers={"Authorization": f"Bearer {token}"},
             timeout=timeout_s,
             proxy=proxy,
-            verify=True if ca_file is None else _trust(ca_file),
+            verify=True if ca_file is None else trust(ca_file),
             trust_env=False,
         )
 
@@ -101,5 +101,6 @@ def _require(response: httpx.Response, low: int, high: int) -> None:
         )
 
 
-def _trust(ca_file: Path) -> ssl.SSLContext:
+def trust(ca_file: Path) -> ssl.SSLContext:
+    """Trust the certificates of `ca_file` and no others. Raises OSError."""
     return ssl.create_default_context(cafile=str(ca_file))

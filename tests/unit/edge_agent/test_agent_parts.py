@@ -16,7 +16,7 @@ from edge_agent.config import parse_config
 from edge_agent.inbox import Inbox
 from edge_agent.link.mqtt import proxy_arguments
 from edge_agent.report import COUNTERS_MAX, ReportTimer, merge_counters, slot_reported
-from edge_agent.status import lines, read_status
+from edge_agent.status import read_status
 from edge_agent.store import StoreError
 from edge_agent.worker import Worker
 
@@ -119,4 +119,3 @@ def test_an_agent_without_anything_starts_tells_its_status_and_stops(tmp_path: A
     assert not thread.is_alive()
     assert time.monotonic() - stopping < 10
     assert read_status(settings)["agent_running"] is False
-    assert "slot s serves nothing" in "\n".join(lines(read_status(settings)))

@@ -1,0 +1,43 @@
+"""Check: OpenCV has what the configured cameras are opened with."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from edge_agent.cameras.source import CameraSpec, Decoder, SourceKind
+from edge_agent.doctor.finding import Box, Finding, ok, problem
+
+REMEDY = (
+    "OpenCV's wheels have no GStreamer: use JetPack's or Debian's python3-opencv, or build "
+    "OpenCV with -D WITH_GSTREAMER=ON"
+)
+
+
+def check(box: Box) -> Iterator[Finding]:
+    import cv2
+
+    cameras = () if box.config is None else tuple(c.spec() for c in box.config.cameras)
+    backends = {cv2.videoio_registry.getBackendName(b) for b in _usable(cv2)}
+    yield judge(cameras, "GSTREAMER" in backends, "FFMPEG" in backends, str(cv2.__version__))
+
+
+def judge(cameras: Sequence[CameraSpec], gstreamer: bool, ffmpeg: bool, version: str) -> Finding:
+    needing = [c.id for c in cameras if needs_gstreamer(c)]
+    if needing and not gstreamer:
+        return problem(f"OpenCV {version} lacks GStreamer for {', '.join(needing)}", REMEDY)
+    if not ffmpeg:
+        return problem(
+            f"OpenCV {version} lacks FFmpeg for files and streams", "pip install opencv-python"
+        )
+    return ok(f"OpenCV {version}: FFmpeg, {'GStreamer' if gstreamer else 'no GStreamer'}")
+
+
+def needs_gstreamer(camera: CameraSpec) -> bool:
+    """CSI cameras, GStreamer strings, and streams that NVDEC is to decode."""
+    by_kind = camera.kind in (SourceKind.CSI, SourceKind.GSTREAMER)
+    return by_kind or (camera.kind is SourceKind.STREAM and camera.decoder is Decoder.NVDEC)
+
+
+def _usable(cv2: object) -> Sequence[int]:
+    registry = getattr(cv2, "videoio_registry")  # noqa: B009 - OpenCV's stubs lack it
+    return tuple(registry.getBackends())

@@ -27,7 +27,7 @@ from protocol.bundles import GOLDEN_PATH, GoldenDetection, GoldenOutcome, Golden
 from protocol.errors import ProtocolError
 
 if TYPE_CHECKING:
-    from edge_agent.detect.detector import Detector, detect
+    from edge_agent.detect.detector import Detector
 
 POLL_S = 0.1
 OUTPUT_BYTES_MAX = 64 * 1024
@@ -113,6 +113,8 @@ def _read_golden(path: Path) -> GoldenSet:
 def _detect(detector: Detector, path: Path) -> list[GoldenDetection]:
     import cv2
     import numpy as np
+
+    from edge_agent.detect.detector import detect
 
     image = cv2.imread(str(path), cv2.IMREAD_COLOR)
     if image is None:

@@ -202,16 +202,6 @@ AnyChannel = Annotated[
 ]
 
 
-def rooted(section: AnyChannel, base: Path) -> AnyChannel:
-    """The same with its relative paths seen from the folder `base`."""
-    paths = {
-        name: base / value.expanduser()
-        for name in type(section).model_fields
-        if isinstance(value := getattr(section, name), Path)
-    }
-    return section.model_copy(update=paths)
-
-
 def _secret(value: str | None, file: Path | None, key: str) -> str | None:
     if file is None:
         return value

@@ -83,8 +83,7 @@ class SparkplugWriter(Writer):
             self._rated_at, self._rates_at = now_s, now_s + every_s
             now_ms = self._now_ms()
             self._publish(self._node.rates(elapsed_s, now_ms))
-            silent_ms = int(self._section.silent_after_s * 1000)
-            self._publish(self._node.silences(now_ms - silent_ms, now_ms))
+            self._publish(self._node.silences(self._section.silent_after_s, now_ms))
         return self._rates_at - now_s
 
     def leave(self) -> None:

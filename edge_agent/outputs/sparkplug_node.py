@@ -43,9 +43,10 @@ class Message:
 class _Camera:
     metrics: dict[str, Metric] = field(default_factory=dict)
     frames: int = 0
-    last_at_ms: int = 0
+    heard: bool = False
+    silent_s: float = 0.0
     born: bool = False
-    silent: bool = False
+    dead: bool = False
 
 
 class EdgeNode:
@@ -66,7 +67,7 @@ class EdgeNode:
             self._node_rate(now_ms),
         )
         node = Message("NBIRTH", None, encode(metrics, now_ms, self._next_seq()))
-        alive = [name for name, camera in self._cameras.items() if not camera.silent]
+        alive = [name for name, camera in self._cameras.items() if not camera.dead]
         return (node, *(self._birth(name, now_ms) for name in alive))
 
     def absorb(self, signals: Iterable[Signal]) -> None:
@@ -78,6 +79,7 @@ class EdgeNode:
         """What a signal changes. Raises OutputError where its body cannot be read."""
         changed, other_set = self._update(signal)
         camera = self._cameras[signal.camera]
+        camera.heard, camera.dead = True, False
         if other_set or not camera.born:
             return (self._birth(signal.camera, now_ms),)
         if not changed:
@@ -89,7 +91,8 @@ class EdgeNode:
         messages = []
         for name, camera in self._cameras.items():
             rate = round(camera.frames / elapsed_s, 2)
-            camera.frames = 0
+            camera.silent_s = 0.0 if camera.heard else camera.silent_s + elapsed_s
+            camera.frames, camera.heard = 0, False
             known = camera.metrics.get(FRAME_RATE)
             if known is None or known.value == rate:
                 continue
@@ -102,12 +105,12 @@ class EdgeNode:
             messages.append(Message("NDATA", None, payload))
         return tuple(messages)
 
-    def silences(self, before_ms: int, now_ms: int) -> tuple[Message, ...]:
-        """Deaths of cameras without a signal since `before_ms`; the next one revives them."""
+    def silences(self, after_s: float, now_ms: int) -> tuple[Message, ...]:
+        """Deaths of cameras that told nothing for `after_s`; their next signal revives them."""
         messages = []
         for name, camera in self._cameras.items():
-            if camera.born and camera.last_at_ms < before_ms:
-                camera.born, camera.silent = False, True
+            if camera.born and camera.silent_s >= after_s:
+                camera.born, camera.dead = False, True
                 messages.append(Message("DDEATH", name, encode((), now_ms, self._next_seq())))
         return tuple(messages)
 
@@ -115,8 +118,6 @@ class EdgeNode:
         """The metrics that changed, and whether the camera must be born again."""
         found = _metrics(signal)
         camera = self._cameras.setdefault(signal.camera, _Camera())
-        camera.silent = False
-        camera.last_at_ms = max(camera.last_at_ms, _ms(signal.at))
         if signal.kind is SignalKind.DETECTIONS:
             camera.frames += 1
             camera.metrics.setdefault(

@@ -39,7 +39,7 @@ class _Handler(BaseHTTPRequestHandler):
     server: Hook
     protocol_version = "HTTP/1.1"
 
-    def do_POST(self) -> None:  # noqa: N802 - the library's name
+    def do_POST(self) -> None:
         body = self.rfile.read(int(self.headers["Content-Length"]))
         self.server.got.append((dict(self.headers), json.loads(body)))
         left = self.server.statuses

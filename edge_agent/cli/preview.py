@@ -25,7 +25,8 @@ def urls(data_dir: Path) -> dict[str, Any]:
 
 def table(found: dict[str, Any]) -> Table:
     """The same for people."""
-    made = Table("camera", "address")
+    made = Table("camera")
+    made.add_column("address", overflow="fold")
     made.add_row("all", found["page"])
     for camera, url in found["cameras"].items():
         made.add_row(camera, url)

@@ -80,7 +80,8 @@ def _test(digest: str, folder: Path, seconds: float, threads: int) -> dict[str, 
 
 def table(found: dict[str, Any]) -> Table:
     """The same for people."""
-    made = Table("slot", "bundle", "golden frames", "pipeline", "verdict")
+    made = Table("slot", "bundle", "golden frames", "pipeline")
+    made.add_column("verdict", overflow="fold")
     for slot, test in found["slots"].items():
         golden, pipeline = test["golden"], test["pipeline"]
         off = golden.get("confidence_error_max")

@@ -67,7 +67,9 @@ def examine(
 
 def table(found: dict[str, Any]) -> Table:
     """The same for people."""
-    made = Table("check", "", "found", "what to do")
+    made = Table("check", "")
+    made.add_column("found", overflow="fold")
+    made.add_column("what to do", overflow="fold")
     for finding in found["findings"]:
         mark = MARKS[Verdict(finding["verdict"])]
         made.add_row(finding["check"], mark, finding["text"], finding["remedy"])

@@ -17,8 +17,10 @@ def check(box: Box) -> Iterator[Finding]:
     import cv2
 
     cameras = () if box.config is None else tuple(c.spec() for c in box.config.cameras)
-    backends = {cv2.videoio_registry.getBackendName(b) for b in _usable(cv2)}
-    yield judge(cameras, "GSTREAMER" in backends, "FFMPEG" in backends, str(cv2.__version__))
+    registry = cv2.videoio_registry
+    gstreamer = bool(registry.hasBackend(cv2.CAP_GSTREAMER))
+    ffmpeg = bool(registry.hasBackend(cv2.CAP_FFMPEG))
+    yield judge(cameras, gstreamer, ffmpeg, str(cv2.__version__))
 
 
 def judge(cameras: Sequence[CameraSpec], gstreamer: bool, ffmpeg: bool, version: str) -> Finding:
@@ -36,8 +38,3 @@ def needs_gstreamer(camera: CameraSpec) -> bool:
     """CSI cameras, GStreamer strings, and streams that NVDEC is to decode."""
     by_kind = camera.kind in (SourceKind.CSI, SourceKind.GSTREAMER)
     return by_kind or (camera.kind is SourceKind.STREAM and camera.decoder is Decoder.NVDEC)
-
-
-def _usable(cv2: object) -> Sequence[int]:
-    registry = getattr(cv2, "videoio_registry")  # noqa: B009 - OpenCV's stubs lack it
-    return tuple(registry.getBackends())

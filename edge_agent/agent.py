@@ -26,10 +26,13 @@ from edge_agent.link.http import HubHttp
 from edge_agent.link.mqtt import Inbound, LinkDown, LinkUp, MqttLink
 from edge_agent.link.outbox import Outbox, Quota
 from edge_agent.link.sender import Sender, Uploaded
+from edge_agent.local.life import Life, Seen, Told
+from edge_agent.local.systemd import Service
 from edge_agent.observe import hardware
 from edge_agent.observe.machine import Machine
 from edge_agent.report import DesiredState, ReportedState, ReportTimer, SessionState, merge_counters
-from edge_agent.seeing import build_seeing
+from edge_agent.rules.binding import ClassNotice
+from edge_agent.seeing import Hearers, build_seeing
 from edge_agent.store import Store
 from edge_agent.update.fetch import ChunkRead, Transport
 from edge_agent.update.slots import SlotPorts, Slots
@@ -52,8 +55,12 @@ class Stop:
 class Agent:
     """One device. `run` returns after `stop`, which any thread or signal handler may call."""
 
-    def __init__(self, config: AgentConfig, clock: Clock, rng: Random) -> None:
+    def __init__(
+        self, config: AgentConfig, clock: Clock, rng: Random, service: Service | None = None
+    ) -> None:
         """Take the data folder and put the parts together; nothing sees or speaks yet.
+
+        `service` is the service manager that started the agent, where there is one.
 
         Raises:
             EdgeError: the folder, the outbox or the configuration cannot be used.
@@ -90,20 +97,25 @@ class Agent:
         self._machine = Machine(clock.monotonic)
         self._seeing = build_seeing(
             config,
-            clock,
-            rng,
-            on_window=self._inbox.put,
-            on_sample=self._inbox.put,
-            on_camera=lambda *change: self._inbox.put(CameraChanged(*change)),
+            self._store,
+            clock=clock,
+            rng=rng,
             machine=self._machine,
+            hearers=Hearers(
+                window=self._inbox.put,
+                sample=self._inbox.put,
+                camera=lambda *change: self._inbox.put(CameraChanged(*change)),
+            ),
         )
         self._slots = self._build_slots()
         cameras = tuple(camera.id for camera in config.cameras)
         self._commands = Commands(
             self._id, self._seeing.pipeline, cameras, self._journal, self._report
         )
+        self._life = self._build_life(config, service or Service())
         self._handlers = self._build_handlers()
         self._generation = 0
+        self._lost_classes: tuple[ClassNotice, ...] = ()
 
     def run(self) -> None:
         """Serve, see, and follow the hub until `stop`."""
@@ -112,11 +124,12 @@ class Agent:
         for trouble in self._slots.serve_from_disk():
             self._journal.alert("bundle_not_served", trouble)
         known = self._store.load("desired", DesiredState)
-        self._seeing.pipeline.start()
+        self._seeing.start()
         self._slots.resume(now, wall)
         if known is not None:
             self._follow(known.desired)
         self._link.start()
+        self._life.start()
         try:
             self._loop()
         finally:
@@ -141,12 +154,15 @@ class Agent:
     def _tick(self, now: float) -> None:
         self._slots.tick(now, self._clock.wall())
         self._sender.pump(now)
+        self._life.tick(now)
+        self._tell_lost_classes()
         if self._timer.due(now):
             self._report()
 
     def _shut_down(self) -> None:
         """Stop seeing, keep its last words, say goodbye; within `limits.stop_s`."""
-        self._seeing.pipeline.stop()
+        self._life.stop(self._limits.stop_s / 3)
+        self._seeing.stop()
         while (item := self._inbox.get(0)) is not None:
             if isinstance(item, WindowEmitted | HarvestedSample | CameraChanged):
                 self._handlers[type(item)](item)
@@ -235,6 +251,14 @@ class Agent:
         self._journal.execution(report)
         self._timer.request(self._now())
 
+    def _tell_lost_classes(self) -> None:
+        """Tell the hub once when a rule or shelf has lost or found a class."""
+        lost = self._seeing.line.lost_classes()
+        if lost != self._lost_classes:
+            self._lost_classes = lost
+            named = "; ".join(f"{n.owner} ({n.camera}): {n.class_name}" for n in lost)
+            self._journal.alert("classes_lost", named or "every rule has its classes again")
+
     def _report(self) -> None:
         reported = Reported(
             device_id=self._id,
@@ -246,17 +270,7 @@ class Agent:
             cameras=self._seeing.pipeline.camera_reports(),
             capabilities=self._capabilities,
             health=self._machine.health(self._store.data_dir),
-            counters=merge_counters(
-                (
-                    self._seeing.pipeline.counters(),
-                    self._outbox.counters(),
-                    self._journal.counters,
-                    self._sender.counters,
-                    self._link.counters,
-                    self._slots.counters,
-                    self._commands.counters,
-                )
-            ),
+            counters=self._counters(),
             reported_at=self._clock.wall(),
         )
         self._link.publish(Topic(Kind.REPORTED, self._id), encode(reported), retain=True)
@@ -264,6 +278,20 @@ class Agent:
             self._store.save("reported", ReportedState(reported=reported))
         except OSError as error:
             log.warning("report_not_persisted", error=str(error))
+
+    def _counters(self) -> dict[str, int]:
+        return merge_counters(
+            (
+                self._seeing.pipeline.counters(),
+                self._seeing.line.counters(),
+                self._outbox.counters(),
+                self._journal.counters,
+                self._sender.counters,
+                self._link.counters,
+                self._slots.counters,
+                self._commands.counters,
+            )
+        )
 
     @cached_property
     def _capabilities(self) -> Capabilities:
@@ -307,6 +335,25 @@ class Agent:
             capabilities=lambda: self._capabilities,
         )
         return Slots(self._seeing.slots, self._store, self._limits, ports)
+
+    def _build_life(self, config: AgentConfig, service: Service) -> Life:
+        seeing = self._seeing
+        return Life(
+            self._id,
+            self._store.data_dir,
+            config.local,
+            service,
+            seen=Seen(seeing.pipeline, seeing.ledger, seeing.slots, seeing.cameras, seeing.figures),
+            machine=self._machine,
+            clock=self._clock,
+            told=Told(
+                counters=self._counters,
+                link_up=lambda: self._link.connected,
+                channels=seeing.channel_counters,
+                lost_classes=seeing.lost_classes,
+                zones=seeing.zones,
+            ),
+        )
 
     def _next_epoch(self) -> int:
         """On the link's thread: the next session's number, on the disk before it is used.

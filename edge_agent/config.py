@@ -7,20 +7,32 @@ that is misspelt and silently ignored is worse than none.
 
 from __future__ import annotations
 
-import difflib
 import ssl
 import sys
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any
 from urllib.parse import urlsplit
 
 from pydantic import Field, ValidationError, field_validator, model_validator
-from pydantic_core import ErrorDetails
 
-from edge_agent.cameras.settings import CameraSection
-from edge_agent.config_lines import nearest_line
+from edge_agent.cameras.settings import CameraSection, CaptureSection
+from edge_agent.config_errors import problems
 from edge_agent.errors import EdgeError
-from edge_agent.section import MIB, PRINTABLE, Bytes, Count, Identifier, Port, PositiveS, Section
+from edge_agent.local.settings import LocalSection
+from edge_agent.outputs.settings import AnyChannel
+from edge_agent.rules.settings import RuleSection, ShelfSection, check_line
+from edge_agent.section import (
+    MIB,
+    PRINTABLE,
+    Bytes,
+    Count,
+    Identifier,
+    Port,
+    PositiveS,
+    Section,
+    rooted,
+)
+from edge_agent.track.settings import TrackingSection
 from protocol.errors import TopicError
 from protocol.topics import ROOT_DEFAULT, TopicSpace
 
@@ -30,7 +42,6 @@ else:
     import tomli as tomllib
 
 CONFIG_BYTES_MAX = 1 * MIB
-SECRET_KEYS = frozenset({"token", "password"})
 PROXY_SCHEMES = frozenset({"http", "https", "socks5", "socks5h"})
 
 
@@ -163,15 +174,23 @@ class AgentConfig(Section):
     hub: HubSection
     mqtt: MqttSection
     cameras: tuple[CameraSection, ...] = Field(min_length=1, max_length=256)
+    capture: CaptureSection = CaptureSection()
+    tracking: TrackingSection = TrackingSection()
+    rules: tuple[RuleSection, ...] = Field(default=(), max_length=256)
+    shelves: tuple[ShelfSection, ...] = Field(default=(), max_length=256)
+    channels: tuple[AnyChannel, ...] = Field(default=(), max_length=64)
     outputs: OutputsSection = OutputsSection()
+    local: LocalSection = LocalSection()
     limits: Limits = Limits()
 
     @model_validator(mode="after")
     def _distinct(self) -> AgentConfig:
-        names = [camera.id for camera in self.cameras]
-        twice = sorted({n for n in names if names.count(n) > 1})
-        if twice:
-            raise ValueError(f"two cameras are called {twice[0]!r}; give each its own id")
+        cameras, channels = [c.id for c in self.cameras], [c.id for c in self.channels]
+        for what, names in (("cameras", cameras), ("channels", channels)):
+            twice = sorted({n for n in names if names.count(n) > 1})
+            if twice:
+                raise ValueError(f"two {what} are called {twice[0]!r}; give each its own id")
+        check_line(self.rules, self.shelves, cameras, channels)
         return self
 
     @property
@@ -230,68 +249,14 @@ def parse_config(tables: dict[str, Any], name: str = "agent.toml", text: str = "
     try:
         return AgentConfig.model_validate(tables)
     except ValidationError as error:
-        found = _causes(error.errors(include_url=False))
-        problems = [
-            f"{name}{_line(text, item['loc'])}: "
-            + _explain(item["type"], item["loc"], item["msg"], item["input"])
-            for item in found
-        ]
-        raise ConfigError("\n".join(problems)) from error
-
-
-def _line(text: str, loc: tuple[int | str, ...]) -> str:
-    """":17", or nothing where the place is not known."""
-    line = nearest_line(text, loc)
-    return "" if line is None else f":{line}"
-
-
-def _causes(found: list[ErrorDetails]) -> list[ErrorDetails]:
-    """Without what only follows from another: a camera that is refused leaves none."""
-    left = [e for e in found if (e["type"], e["loc"]) != ("too_short", ("cameras",))]
-    return left or found
-
-
-def _explain(kind: str, loc: tuple[int | str, ...], message: str, value: Any) -> str:
-    key = ".".join(str(part) for part in loc) or "the whole"
-    if kind == "missing":
-        return f"{key}: is missing; add it"
-    shown = "(hidden)" if loc and loc[-1] in SECRET_KEYS else repr(value)[:80]
-    if kind == "extra_forbidden":
-        near = difflib.get_close_matches(str(loc[-1]), _known_keys(loc[:-1]), n=1)
-        remedy = f"did you mean {near[0]}?" if near else "remove it"
-        return f"{key}: unknown key (value {shown}); {remedy}"
-    if isinstance(value, dict):
-        return f"{key}: {message}"
-    return f"{key}: {message} (value {shown}); correct it"
-
-
-def _known_keys(loc: tuple[int | str, ...]) -> list[str]:
-    model: Any = AgentConfig
-    for part in loc:
-        if isinstance(part, str) and part in model.model_fields:
-            annotation = model.model_fields[part].annotation
-            model = next((a for a in get_args(annotation) if _is_section(a)), annotation)
-    return list(model.model_fields)
-
-
-def _is_section(candidate: Any) -> bool:
-    return isinstance(candidate, type) and issubclass(candidate, Section)
+        found = problems(error, AgentConfig, name, text)
+        raise ConfigError("\n".join(found)) from error
 
 
 def _resolve(config: AgentConfig, base: Path) -> AgentConfig:
-    def rooted(path: Path | None) -> Path | None:
-        return None if path is None else base / path.expanduser()
-
+    """The configuration with its paths seen from `base`."""
+    tables = ("device", "hub", "mqtt", "outputs")
     return config.model_copy(
-        update={
-            "device": config.device.model_copy(update={"data_dir": rooted(config.device.data_dir)}),
-            "hub": config.hub.model_copy(
-                update={
-                    "token_file": rooted(config.hub.token_file),
-                    "ca_file": rooted(config.hub.ca_file),
-                }
-            ),
-            "mqtt": config.mqtt.model_copy(update={"ca_file": rooted(config.mqtt.ca_file)}),
-            "outputs": config.outputs.model_copy(update={"jsonl": rooted(config.outputs.jsonl)}),
-        }
+        update={name: rooted(getattr(config, name), base) for name in tables}
+        | {"channels": tuple(rooted(channel, base) for channel in config.channels)}
     )

@@ -14,7 +14,7 @@ from edge_agent.cameras.capture import Capture, CaptureLimits, OnCamera, OpenSou
 from edge_agent.cameras.feed import Feed
 from edge_agent.cameras.source import CameraSpec
 from edge_agent.clock import Clock
-from edge_agent.delivery import Delivery
+from edge_agent.delivery import Delivery, Stage
 from edge_agent.errors import EdgeError
 from edge_agent.ledger import Ledger
 from edge_agent.results import FrameResult, Sink
@@ -50,6 +50,7 @@ class Pipeline:
         ledger: where captured, inferred and dropped frames are counted.
         on_camera: told of each change of a camera's state, by that camera's thread.
         open_source: how sources are opened, where they do not come from outside.
+        stage: what is added to each result before the sinks see it.
 
     Raises:
         EdgeError: two cameras share an id, or one names a slot that there is not.
@@ -67,11 +68,12 @@ class Pipeline:
         limits: PipelineLimits | None = None,
         on_camera: OnCamera | None = None,
         open_source: OpenSource | None = None,
+        stage: Stage | None = None,
     ) -> None:
         _check(cameras, slots)
         self._limits = limits or PipelineLimits()
         self._ledger = ledger
-        self._delivery = Delivery(sinks, clock)
+        self._delivery = Delivery(sinks, clock, stage)
         self._feeds = {
             name: Feed([c for c in cameras if c.slot == name], self._limits.buffer_frames, ledger)
             for name in slots

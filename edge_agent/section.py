@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from pathlib import Path
+from typing import Annotated, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -20,3 +21,16 @@ class Section(BaseModel):
     """A table of agent.toml: frozen, finite numbers, no unknown keys."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+
+AnySection = TypeVar("AnySection", bound=Section)
+
+
+def rooted(section: AnySection, base: Path) -> AnySection:
+    """The same table with its relative paths seen from the folder `base`."""
+    paths = {
+        name: base / value.expanduser()
+        for name in type(section).model_fields
+        if isinstance(value := getattr(section, name), Path)
+    }
+    return section.model_copy(update=paths)

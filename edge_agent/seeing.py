@@ -1,8 +1,8 @@
-"""The seeing half as the agent runs it: slots, sinks and pipeline, put together once."""
+"""The seeing half as the agent runs it: slots, sinks, channels and pipeline, put together."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from random import Random
 
@@ -12,26 +12,58 @@ from edge_agent.config import AgentConfig
 from edge_agent.harvest.sink import HarvestedSample, HarvestSink
 from edge_agent.journal import WindowEmitted
 from edge_agent.ledger import ERROR, Ledger
+from edge_agent.local.figures import Figures
+from edge_agent.local.view import Zone
 from edge_agent.observe.machine import Machine
 from edge_agent.observe.windows import WindowSink
+from edge_agent.outputs.channel import Channel
+from edge_agent.outputs.channels import Site, channels
 from edge_agent.outputs.jsonl import JsonlSink
+from edge_agent.outputs.line import LineSink
 from edge_agent.pipeline import OnCamera, Pipeline, PipelineLimits
 from edge_agent.results import Sink
+from edge_agent.store import Store
+from edge_agent.track.stage import TrackingStage
 from edge_agent.update.slot import Slot
 from edge_agent.update.states import SlotHealth
 from protocol.messages import Desired, HarvestPolicy
 
 
 @dataclass(frozen=True)
+class Hearers:
+    """Who is told what the seeing half finds; called by its threads."""
+
+    window: Callable[[WindowEmitted], None]
+    sample: Callable[[HarvestedSample], None]
+    camera: OnCamera
+
+
+@dataclass(frozen=True)
 class Seeing:
     """Everything between the cameras and the agent's inbox."""
 
+    config: AgentConfig
     slots: dict[str, Slot]
     pipeline: Pipeline
     ledger: Ledger
     windows: WindowSink
     harvest: HarvestSink
+    line: LineSink
+    figures: Figures
+    channels: Mapping[str, Channel]
     cameras: tuple[CameraSpec, ...]
+
+    def start(self) -> None:
+        """Open the ways out, then the cameras."""
+        for channel in self.channels.values():
+            channel.start()
+        self.pipeline.start()
+
+    def stop(self) -> None:
+        """Close the cameras; what was seen until then still goes to the line."""
+        self.pipeline.stop()
+        for channel in self.channels.values():
+            channel.close(self.config.limits.stop_s / 3 / len(self.channels))
 
     def follow(self, desired: Desired) -> None:
         """Take the policies of a desired state."""
@@ -47,18 +79,40 @@ class Seeing:
             errors=sum(a.dropped.get(ERROR, 0) for a in accounts),
         )
 
+    def channel_counters(self) -> dict[str, dict[str, int]]:
+        """Signals by what became of them, by channel."""
+        return {name: channel.counters() for name, channel in self.channels.items()}
+
+    def lost_classes(self) -> dict[str, tuple[str, ...]]:
+        """Classes that a rule or shelf names and its cameras' models lack, by its id."""
+        lost: dict[str, tuple[str, ...]] = {}
+        for notice in self.line.lost_classes():
+            known = lost.get(notice.owner, ())
+            if notice.class_name not in known:
+                lost[notice.owner] = (*known, notice.class_name)
+        return lost
+
+    def zones(self, camera: str) -> tuple[Zone, ...]:
+        """What rules and shelves watch in a camera's picture."""
+        rules = [rule for rule in self.config.rules if rule.watches(camera)]
+        shelves = [shelf for shelf in self.config.shelves if shelf.camera == camera]
+        return tuple(Zone(w.id, w.zone) for w in (*rules, *shelves) if w.zone is not None)
+
 
 def build_seeing(
     config: AgentConfig,
+    store: Store,
+    *,
     clock: Clock,
     rng: Random,
-    *,
-    on_window: Callable[[WindowEmitted], None],
-    on_sample: Callable[[HarvestedSample], None],
-    on_camera: OnCamera,
     machine: Machine,
+    hearers: Hearers,
 ) -> Seeing:
-    """Put the seeing half together; nothing is opened or started yet."""
+    """Put the seeing half together; nothing is opened or started yet.
+
+    Raises:
+        EdgeError: a channel's library is not installed.
+    """
     cameras = tuple(camera.spec() for camera in config.cameras)
     ledger = Ledger(camera.id for camera in cameras)
     slots = {name: Slot(name) for name in config.slots}
@@ -66,13 +120,18 @@ def build_seeing(
     windows = WindowSink(
         defaults.telemetry_window_s,
         ledger,
-        lambda *window: on_window(WindowEmitted(*window)),
+        lambda *window: hearers.window(WindowEmitted(*window)),
         machine.read,
     )
-    harvest = HarvestSink(HarvestPolicy(), rng, on_sample)
-    sinks: list[Sink] = [windows, harvest]
+    harvest = HarvestSink(HarvestPolicy(), rng, hearers.sample)
+    ways_out = channels(config.channels, Site(config.device.id, store, clock), rng)
+    line = LineSink(config.rules, config.shelves, ways_out.values(), clock)
+    figures = Figures()
+    # The line first: a reject gate must not wait for what only counts.
+    sinks: list[Sink] = [line, windows, harvest, figures]
     if config.outputs.jsonl is not None:
         sinks.append(JsonlSink(config.outputs.jsonl, config.outputs.rotate_bytes))
+    tracked = [camera.id for camera in cameras if camera.track]
     pipeline = Pipeline(
         cameras,
         slots,
@@ -80,11 +139,19 @@ def build_seeing(
         ledger=ledger,
         clock=clock,
         rng=rng,
-        limits=PipelineLimits(
-            buffer_frames=config.limits.buffer_frames_max,
-            gather_ms=config.limits.gather_ms,
-            stop_timeout_s=config.limits.stop_s / 3,
-        ),
-        on_camera=on_camera,
+        limits=_limits(config),
+        on_camera=hearers.camera,
+        stage=TrackingStage(tracked, config.tracking) if tracked else None,
     )
-    return Seeing(slots, pipeline, ledger, windows, harvest, cameras)
+    return Seeing(
+        config, slots, pipeline, ledger, windows, harvest, line, figures, ways_out, cameras
+    )
+
+
+def _limits(config: AgentConfig) -> PipelineLimits:
+    return PipelineLimits(
+        buffer_frames=config.limits.buffer_frames_max,
+        gather_ms=config.limits.gather_ms,
+        stop_timeout_s=config.limits.stop_s / 3,
+        capture=config.capture.limits(),
+    )

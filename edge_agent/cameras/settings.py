@@ -61,6 +61,7 @@ class CameraSection(Section):
     transport: Transport = Transport.TCP
     stale_after_s: PositiveS = 10.0
     reopen_after_s: PositiveS = 120.0
+    track: bool = False
 
     @model_validator(mode="after")
     def _makes_sense(self) -> CameraSection:
@@ -90,6 +91,7 @@ class CameraSection(Section):
             transport=self.transport,
             stale_after_s=self.stale_after_s,
             reopen_after_s=self.reopen_after_s,
+            track=self.track,
         )
 
 

@@ -89,6 +89,7 @@ class CameraSpec:
         decoder, codec, transport: for RTSP.
         stale_after_s: a live picture that stands still for so long is reported as stale.
         reopen_after_s: and after so long its source is opened again.
+        track: whether its objects are followed from frame to frame.
     """
 
     id: str
@@ -104,6 +105,7 @@ class CameraSpec:
     transport: Transport = Transport.TCP
     stale_after_s: float = 10.0
     reopen_after_s: float = 120.0
+    track: bool = False
 
     @property
     def kind(self) -> SourceKind:

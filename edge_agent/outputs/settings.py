@@ -107,7 +107,7 @@ class SparkplugSection(BrokerSection):
     edge_node: Identifier
     rate_every_s: PositiveS = 10.0
     silent_after_s: PositiveS = 60.0
-    detections: bool = True
+    detections: Literal[True] = True
 
 
 class CsvSection(ChannelSection):

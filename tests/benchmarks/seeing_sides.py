@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from random import Random
 
@@ -21,9 +21,10 @@ from edge_agent.clock import Clock
 from edge_agent.detect.bundle import LoadedBundle, load_bundle
 from edge_agent.harvest.sink import HarvestSink
 from edge_agent.ledger import Ledger
+from edge_agent.observe.machine import Machine
 from edge_agent.observe.windows import WindowSink
 from edge_agent.pipeline import Pipeline
-from edge_agent.results import FrameResult
+from edge_agent.results import FrameResult, Sink
 from edge_agent.update.slot import Slot
 from protocol.messages import HarvestPolicy
 from tests.benchmarks.harness import shared_data
@@ -44,7 +45,7 @@ def photographs(count: int = PHOTOGRAPHS) -> list[Image]:
     return [np.asarray(frame, dtype=np.uint8) for frame in frames]
 
 
-class _Gate(Source):
+class Gate(Source):
     """A source whose frames are let out by the turn."""
 
     fps: float | None = None
@@ -52,12 +53,20 @@ class _Gate(Source):
     def __init__(self, frames: Sequence[Image]) -> None:
         self._frames, self._index = frames, -1
         self._released = threading.Semaphore(0)
+        self._ended = False
 
     def release(self, frames: int) -> None:
         self._released.release(frames)
 
+    def end(self) -> None:
+        """No frame comes after those that were let out."""
+        self._ended = True
+        self._released.release()
+
     def read(self, decode: bool = True) -> Grab | None:
         self._released.acquire()
+        if self._ended:
+            return None
         self._index += 1
         picture = self._frames[self._index % len(self._frames)] if decode else no_image()
         return Grab(picture, self._index)
@@ -66,7 +75,7 @@ class _Gate(Source):
         """Nothing is held."""
 
 
-class _Arrivals:
+class Arrivals:
     """Sink that tells when so many results are there."""
 
     name = "arrivals"
@@ -103,8 +112,8 @@ def agent(folder: Path, digest: str, threads: int, cameras: int = 1) -> Turn:
 
     A turn begins with an empty pipeline, so filling it is within the time taken.
     """
-    gates = {f"camera-{number}": _Gate(photographs()) for number in range(cameras)}
-    arrivals = _Arrivals()
+    gates = {f"camera-{number}": Gate(photographs()) for number in range(cameras)}
+    arrivals = Arrivals()
     pipeline = seeing_pipeline(load_bundle(folder, digest, threads), gates, arrivals)
     pipeline.start()
 
@@ -118,11 +127,17 @@ def agent(folder: Path, digest: str, threads: int, cameras: int = 1) -> Turn:
     return turn
 
 
-def seeing_pipeline(bundle: LoadedBundle, gates: dict[str, _Gate], arrivals: _Arrivals) -> Pipeline:
-    """The agent's pipeline, with cameras in one slot."""
+def seeing_pipeline(
+    bundle: LoadedBundle,
+    gates: dict[str, Gate],
+    arrivals: Arrivals,
+    around: Callable[[Sink], Sink] = lambda sink: sink,
+) -> Pipeline:
+    """The agent's pipeline with cameras in one slot; `around` may wrap the agent's sinks."""
     slot = Slot(SLOT)
     slot.exchange(bundle)
     ledger = Ledger(gates)
+    machine = Machine(time.monotonic)
 
     def opened(spec: CameraSpec, _connection: str, _limits: CaptureLimits) -> Source:
         return gates[spec.id]
@@ -131,8 +146,8 @@ def seeing_pipeline(bundle: LoadedBundle, gates: dict[str, _Gate], arrivals: _Ar
         [CameraSpec(name, "memory", SLOT, live=False) for name in gates],
         {slot.name: slot},
         [
-            WindowSink(10.0, ledger, lambda *_: None),
-            HarvestSink(HarvestPolicy(), Random(1), lambda _: None),
+            around(WindowSink(10.0, ledger, lambda *_: None, machine.read)),
+            around(HarvestSink(HarvestPolicy(), Random(1), lambda _: None)),
             arrivals,
         ],
         ledger=ledger,

@@ -83,6 +83,10 @@ class Cuda:
         """Wait until the stream has done all. Raises CudaError where something failed."""
         self._call("cudaStreamSynchronize", self._stream)
 
+    def settle(self) -> None:
+        """Wait until nothing is under way, before what it uses goes; a failure is logged."""
+        self._release("cudaStreamSynchronize", self._stream)
+
     def capture(self, enqueue: Callable[[], None]) -> Graph | None:
         """What `enqueue` puts on the stream, as a graph; None where it cannot be recorded.
 
@@ -90,24 +94,25 @@ class Cuda:
         """
         mode = self._runtime.cudaStreamCaptureMode.cudaStreamCaptureModeThreadLocal
         self._call("cudaStreamBeginCapture", self._stream, mode)
-        refusals: list[DetectorError] = []
+        # As text: an exception would keep what its frames hold, contexts too, past `close`.
+        refusals: list[str] = []
         try:
             enqueue()
         except DetectorError as error:
-            refusals.append(error)
+            refusals.append(str(error))
         try:
             recorded = self._call("cudaStreamEndCapture", self._stream)
         except CudaError as error:
             # The failure is left behind for the next call to find; fetching it clears it.
             self._runtime.cudaGetLastError()
-            refusals.append(error)
+            refusals.append(str(error))
         else:
             with ExitStack() as passing:
                 passing.callback(self._release, "cudaGraphDestroy", recorded)
                 if not refusals:
                     executable = self._call("cudaGraphInstantiate", recorded, 0)
                     return Graph(self._take("cudaGraphExecDestroy", executable))
-        _log.info("cuda_graph_not_captured", reason=str(refusals[0]))
+        _log.info("cuda_graph_not_captured", reason=refusals[0])
         return None
 
     def launch(self, graph: Graph) -> None:

@@ -51,9 +51,9 @@ class EngineNetwork:
         Raises DetectorError where TensorRT or CUDA fails.
         """
         size = len(tensor)
-        program = self._programs.get(size)
-        if program is None:
-            program = self._programs[size] = self._prepare(size)
+        if size not in self._programs:
+            self._prepare(size)
+        program = self._programs[size]
         self._cuda.upload(self._addresses[self._layout.images.name], tensor)
         if program.graph is None:
             self._enqueue(program.context, size)
@@ -63,19 +63,23 @@ class EngineNetwork:
         return self._answer[:size]
 
     def close(self) -> None:
-        """Let contexts, their engine and then the memory that both used go."""
+        """Let contexts, their engine and then the memory that both used go, once the stream
+        is done with them."""
+        self._cuda.settle()
         self._programs.clear()
         self._plan.close()
         self._cuda.close()
 
-    def _prepare(self, size: int) -> _Program:
+    def _prepare(self, size: int) -> None:
         context = self._context(size)
+        # Kept from here on: a context must outlive its work on the stream, whatever fails.
+        self._programs[size] = _Program(context, None)
         # What a new shape leaves to be done is done in the first run, outside of a graph.
         self._enqueue(context, size)
         self._cuda.synchronize()
-        if not self._plan.capturable:
-            return _Program(context, None)
-        return _Program(context, self._cuda.capture(lambda: self._enqueue(context, size)))
+        if self._plan.capturable:
+            graph = self._cuda.capture(lambda: self._enqueue(context, size))
+            self._programs[size] = _Program(context, graph)
 
     def _context(self, size: int) -> Any:
         images, answer = self._layout.images, self._layout.answer

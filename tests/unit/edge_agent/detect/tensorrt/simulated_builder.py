@@ -47,6 +47,7 @@ class Builder:
 class NetworkDefinition:
     __slots__ = ("model", "num_inputs", "onnx")
     model: Model
+    num_inputs: int
     onnx: bytes
 
     def get_input(self, index: int) -> Tensor:
@@ -96,12 +97,14 @@ class ParserError:
 class OptimizationProfile:
     __slots__ = ("_shapes",)
 
-    def set_shape(self, input: str, min: Any, opt: Any, max: Any) -> None:  # noqa: A002
+    def set_shape(self, input: str, min: Any, opt: Any, max: Any) -> None:
         self._shapes = (input, min, opt, max)
 
 
 class BuilderConfig:
     __slots__ = ("_caches", "_trt", "hardware_compatibility_level", "progress_monitor")
+    hardware_compatibility_level: Any
+    progress_monitor: Any
 
     def __init__(self, trt: SimulatedTensorRt) -> None:
         self._trt = trt

@@ -76,6 +76,10 @@ class SimulatedCuda:
         def call(*arguments: Any) -> Any:
             self.calls.append(name)
             if len(self.calls) - 1 == self.fail_at and "Error" not in name:
+                if "Free" in name or "Destroy" in name:
+                    found(*arguments)  # does its work and reports what failed before it
+                elif name == "cudaStreamEndCapture":
+                    arguments[0].recording = None
                 return Status.cudaErrorMemoryAllocation, None
             return found(*arguments)
 

@@ -10,7 +10,6 @@ import ctypes
 import json
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from enum import Enum
 from pathlib import Path
 from typing import Any
 
@@ -71,9 +70,8 @@ class SimulatedTensorRt:
             "HardwareCompatibilityLevel",
             "ExecutionContextAllocationStrategy",
         ):
-            members = {member: number for number, member in enumerate(surface[name])}
-            setattr(self, name, IntLike(name, members))
-        severities = Enum("Severity", {n: i for i, n in enumerate(surface["Severity"])})
+            setattr(self, name, int_like(name, surface[name]))
+        severities = int_like("Severity", surface["Severity"])
         self.ILogger: Any = type("ILogger", (Logger,), {"Severity": severities})
         self.IProgressMonitor = ProgressMonitor
 
@@ -100,9 +98,9 @@ class SimulatedTensorRt:
             raise TypeError("pybind11::init(): factory function returned nullptr")
 
 
-def IntLike(name: str, members: dict[str, int]) -> Any:  # noqa: N802 - makes a class
+def int_like(name: str, members: list[str]) -> Any:
     """An enumeration as pybind11 makes them: `int()` works on its members."""
-    return type(name, (), {member: Member(member, n) for member, n in members.items()})
+    return type(name, (), {member: Member(member, n) for n, member in enumerate(members)})
 
 
 class Member(int):
@@ -116,7 +114,7 @@ class Member(int):
 
 class Logger:
     def log(self, severity: Any, message: str) -> None:
-        raise AssertionError("a logger overrides this")
+        raise AssertionError(f"a logger overrides this: {severity} {message}")
 
 
 class ProgressMonitor:
@@ -226,8 +224,8 @@ class ExecutionContext:
         dtype, shape = DTYPES[tensor.dtype], self.get_tensor_shape(tensor.name)
         size = int(np.prod(shape)) * dtype.itemsize
         address = self._trt.cuda.at(self._addresses[tensor.name], size)
-        block = (ctypes.c_char * size).from_address(address)
-        return np.frombuffer(block, dtype).reshape(shape)
+        block = (ctypes.c_uint8 * size).from_address(address)
+        return np.ctypeslib.as_array(block).view(dtype).reshape(shape)
 
     def _tensor(self, name: str) -> TensorSpec:
         return next(t for t in self._model.tensors if t.name == name)

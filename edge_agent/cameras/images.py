@@ -35,8 +35,8 @@ DEFAULT_LIMITS = ImageLimits()
 def read_image(path: Path, limits: ImageLimits = DEFAULT_LIMITS) -> Image:
     """The image at `path`: uint8 (H, W, 3), BGR, contiguous.
 
-    It is what `cv2.imread` gives, and so what Ultralytics sees: turned as its EXIF says,
-    without its alpha, the upper 8 of 16 bits, the first of several pages.
+    It is what OpenCV decodes from memory, and so what Ultralytics sees: turned as its EXIF
+    says, without its alpha, the upper 8 of 16 bits, the first of several pages.
 
     Raises:
         BadImageError: it is no regular file, no image, too large, or cannot be read.
@@ -52,18 +52,24 @@ def read_image(path: Path, limits: ImageLimits = DEFAULT_LIMITS) -> Image:
 
 def _read(path: Path, bytes_max: int) -> bytes:
     try:
-        # Without O_NONBLOCK a named pipe that nobody writes to would hold this thread for ever.
-        with os.fdopen(os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC), "rb") as file:
-            if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+        with open(path, "rb", opener=_without_waiting) as file:  # noqa: PTH123 - for its opener
+            status = os.fstat(file.fileno())
+            if not stat.S_ISREG(status.st_mode):
                 raise BadImageError(f"{path.name} is no regular file; remove it")
-            data = file.read(bytes_max + 1)
+            too_large = status.st_size > bytes_max
+            data = b"" if too_large else file.read(bytes_max + 1)
     except OSError as error:
         raise BadImageError(f"{path.name} cannot be read: {error.strerror}") from error
     except ValueError as error:
         raise BadImageError(f"{path.name} cannot be read: {error}") from error
-    if len(data) > bytes_max:
+    if too_large or len(data) > bytes_max:
         raise BadImageError(f"{path.name} is over {bytes_max} bytes; make it smaller")
     return data
+
+
+def _without_waiting(path: str, flags: int) -> int:
+    """A named pipe that nobody writes to would hold this thread for ever."""
+    return os.open(path, flags | os.O_NONBLOCK)
 
 
 def _stated_size(data: bytes) -> tuple[float, float]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -12,9 +13,10 @@ import typer
 if TYPE_CHECKING:
     from rich.console import RenderableType
 
+HELP = "The agent of one edge device: sees, is updated, reports."
+
 app = typer.Typer(
     name="argosy-agent",
-    help="The agent of one edge device: sees, is updated, reports.",
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
@@ -27,25 +29,34 @@ JsonOption = Annotated[bool, typer.Option("--json", help="For machines.")]
 CONFIG = Path("agent.toml")
 
 
+@app.callback(help=HELP)
+def _logs_to_stderr() -> None:
+    from edge_agent.logs import set_up_logs
+
+    set_up_logs(json_lines=False, verbose=False)
+
+
 @app.command()
 def run(
     config: ConfigOption = CONFIG,
     json_logs: Annotated[bool, typer.Option(help="One JSON object a line.")] = False,
     verbose: Annotated[bool, typer.Option("--verbose", "-v")] = False,
 ) -> None:
-    """Run until SIGTERM or Ctrl-C."""
+    """Run until SIGTERM or Ctrl-C; systemd is told when it serves, and while it sees."""
     import signal
     from random import Random
 
-    from edge_agent.logs import set_up_logs
-
-    set_up_logs(json_lines=json_logs, verbose=verbose)
     with _refusals():
         from edge_agent.agent import Agent
         from edge_agent.clock import Clock
         from edge_agent.config import load_config
+        from edge_agent.local.systemd import Service
+        from edge_agent.logs import set_up_logs
 
-        agent = Agent(load_config(config), Clock(), Random())  # noqa: S311 - jitter and sampling
+        settings = load_config(config)
+        set_up_logs(json_lines=json_logs, verbose=verbose, device=settings.device.id)
+        rng = Random()  # noqa: S311 - jitter and sampling
+        agent = Agent(settings, Clock(), rng, Service.of(os.environ))
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, lambda *_: agent.stop())
         agent.run()

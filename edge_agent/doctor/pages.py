@@ -15,7 +15,7 @@ def check(box: Box) -> Iterator[Finding]:
         return
     local = box.config.local
     url = None if box.live is None else read_address(box.config.device.data_dir)
-    yield judge(local, url, url is not None or _is_free(local))
+    yield judge(local, url, url is not None or is_free(local))
 
 
 def judge(local: LocalSection, url: str | None, free: bool) -> Finding:
@@ -32,7 +32,7 @@ def judge(local: LocalSection, url: str | None, free: bool) -> Finding:
     return ok(f"local pages will be on {local.host}, port {local.port or 'any'}")
 
 
-def _is_free(local: LocalSection) -> bool:
+def is_free(local: LocalSection) -> bool:
     family = socket.AF_INET6 if ":" in local.address else socket.AF_INET
     with socket.socket(family) as trial:
         trial.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)

@@ -62,6 +62,8 @@ class WatchSection(Section):
 class RuleSection(WatchSection):
     """Table `[[rules]]`: holds while enough matching detections are in each frame.
 
+    Each camera is judged by itself. While a camera gives no frames, a rule stays as it is.
+
     Attributes:
         cameras: absent: all.
         classes: names of the model's classes, any of which matches; absent: all.

@@ -12,7 +12,7 @@ from edge_agent.track.tracker import Seen, Tracker
 
 @dataclass
 class _Followed:
-    """A camera's tracker with the frame and the class names that it saw last."""
+    """A camera's tracker, and the result that it saw last."""
 
     tracker: Tracker
     last: FrameResult | None = None

@@ -41,6 +41,14 @@ class Seen:
     served: Mask
 
 
+_NOTHING = Seen(
+    np.empty((0, 4), np.float32),
+    np.empty(0, np.float32),
+    np.empty(0, np.int32),
+    np.empty(0, np.bool_),
+)
+
+
 @dataclass(frozen=True)
 class Tracks:
     """T objects that are followed; all arrays have T rows.
@@ -93,7 +101,7 @@ class Tracker:
     def __init__(self, settings: TrackingSection) -> None:
         self._settings = settings
         self._next_id = 1
-        self._tracks = _new(Seen(*_NOTHING), np.empty(0, np.intp), 0.0)
+        self._tracks = _new(_NOTHING, np.empty(0, np.intp), 0.0)
 
     def forget(self) -> None:
         """End all tracks: what comes next is another scene."""
@@ -190,14 +198,6 @@ class Tracker:
         ids = tracks.ids.copy()
         ids[ready] = np.arange(self._next_id, next_id)
         return replace(tracks, ids=ids), next_id
-
-
-_NOTHING = (
-    np.empty((0, 4), np.float32),
-    np.empty(0, np.float32),
-    np.empty(0, np.int32),
-    np.empty(0, np.bool_),
-)
 
 
 def _new(seen: Seen, chosen: Indexes, now_s: float) -> Tracks:

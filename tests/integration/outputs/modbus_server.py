@@ -18,19 +18,13 @@ COILS = 64
 
 
 def serve(port: int) -> None:
-    from pymodbus.datastore import (
-        ModbusDeviceContext,
-        ModbusSequentialDataBlock,
-        ModbusServerContext,
-    )
     from pymodbus.server import StartTcpServer
+    from pymodbus.simulator import DataType, SimData, SimDevice
 
-    device = ModbusDeviceContext(
-        co=ModbusSequentialDataBlock(1, [False] * COILS),
-        hr=ModbusSequentialDataBlock(1, [0] * COILS),
-    )
+    coils = [SimData(address=0, values=[False] * COILS, datatype=DataType.BITS)]
+    words = [SimData(address=0, values=[0] * COILS, datatype=DataType.REGISTERS)]
     StartTcpServer(
-        ModbusServerContext(devices={1: device}, single=False), address=("127.0.0.1", port)
+        SimDevice(id=1, simdata=(coils, coils, words, words)), address=("127.0.0.1", port)
     )
 
 

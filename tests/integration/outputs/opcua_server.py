@@ -41,7 +41,8 @@ async def _serve(port: int) -> None:
     import asyncio
     from datetime import datetime, timezone
 
-    from asyncua import Server, ua
+    from asyncua import ua
+    from asyncua.server.server import Server
 
     server = Server()
     await server.init()
@@ -50,7 +51,7 @@ async def _serve(port: int) -> None:
     for name, (kind, value) in VARIABLES.items():
         start = datetime.now(timezone.utc) if kind == "DateTime" else value
         variable = await server.nodes.objects.add_variable(
-            ua.NodeId(f"Line1.{name}", 2), f"2:{name}", start, ua.VariantType[kind]
+            ua.NodeId.from_string(node(name)), f"2:{name}", start, ua.VariantType[kind]
         )
         if name != "ReadOnly":
             await variable.set_writable()

@@ -25,7 +25,7 @@ class Certificate:
 
 def decode(heard: Heard) -> Certificate:
     """The message as the generated code of esio-spb-builder reads it."""
-    from esio_spb_builder.core import sparkplug_b_pb2
+    from esio_spb_builder.core import sparkplug_b_pb2  # type: ignore[import-untyped]
 
     namespace, group, verb, node, *camera = heard.topic.split("/")
     assert (namespace, group, node) == ("spBv1.0", GROUP, NODE)

@@ -55,6 +55,10 @@ def verbs(host: Listener) -> list[str]:
     return [c.verb for c in certificates(host)]
 
 
+def wait_for(host: Listener, verb: str, count: int) -> None:
+    wait_until(lambda: verbs(host).count(verb) == count, f"{verb} number {count}")
+
+
 def test_a_session_from_birth_to_death(
     broker: RunningBroker, host: Listener, tmp_path: Path
 ) -> None:
@@ -198,18 +202,18 @@ with line(
 def test_the_will_of_a_killed_agent_names_its_session(
     broker: RunningBroker, host: Listener, tmp_path: Path
 ) -> None:
-    for life in range(3):
+    for life in (1, 2, 3):
         child = subprocess.Popen(
             [sys.executable, "-c", CHILD, str(tmp_path), str(broker.port)],
             cwd=ROOT,
             env=os.environ | {"PYTHONPATH": str(ROOT)},
         )
         try:
-            wait_until(lambda life=life: verbs(host).count("DBIRTH") == life + 1, "its birth")
+            wait_for(host, "DBIRTH", life)
         finally:
             child.send_signal(signal.SIGKILL)
             child.wait(10)
-        wait_until(lambda life=life: verbs(host).count("NDEATH") == life + 1, "its death")
+        wait_for(host, "NDEATH", life)
     found = certificates(host)
     check_session(found)
     for verb in ("NBIRTH", "NDEATH"):

@@ -108,6 +108,9 @@ class LinePeer(Writer):
         self.state.clear()
         self.wake()
 
+    def close(self) -> None:
+        self._connected = False
+
     def _reach(self) -> None:
         if not self._connected:
             raise LineDownError("the peer is away")

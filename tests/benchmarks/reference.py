@@ -10,6 +10,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -112,7 +113,10 @@ def validate(
     precision: str | None = None,
     multi_label: bool = True,
 ) -> Accuracy:
-    """What `val` says of an artifact, with the letterbox of a fixed input (rect=False).
+    """What `val` says of an artifact, with the letterbox that `predict` has.
+
+    `val` left alone rounds the sides of a resized image up, `predict` to the nearest; here it
+    rounds as `predict` does, and pads to the fixed input (rect=False).
 
     Args:
         dataset: with images/val and labels/val.
@@ -121,6 +125,7 @@ def validate(
     """
     offline()
     from ultralytics import YOLO
+    from ultralytics.data import base
     from ultralytics.models.yolo.detect import val as detect_val
 
     suppress = detect_val.nms.non_max_suppression
@@ -130,6 +135,7 @@ def validate(
 
     with pytest.MonkeyPatch.context() as patch, openvino_computes_in(precision):
         patch.setattr(detect_val.nms, "non_max_suppression", as_chosen)
+        patch.setattr(base, "math", SimpleNamespace(ceil=round))
         metrics = YOLO(str(artifact), task="detect").val(
             data=str(_data_yaml(dataset, folder)),
             imgsz=IMAGE_SIZE,

@@ -224,6 +224,7 @@ def figures(name: str, artifacts: Artifacts, folder: Path) -> dict[str, Any]:
     if backend.precision != "f32":
         fp32 = reference.predict(path, paths, "f32")
         found["against_fp32"] = asdict(agreement(ours, fp32, PHOTOGRAPH_CONFIDENCE))
+        found["accuracy_fp32"] = asdict(reference.score(images, fp32, names))
     return found
 
 

@@ -47,6 +47,7 @@ def test_each_variable_keeps_its_own_type(server: UaServer, tmp_path: Path) -> N
         {"source": "shelf", "node": node("State"), "item": "cola"},
     )
     with line(tmp_path, **settings(server, *nodes), clear_on_stop=False) as channel:
+        wait_until(lambda: channel.counters().get("connections"), "the connection")
         channel.offer(rule("red", True))
         channel.offer(stock("shelf", [("tea", 1, "LOW_STOCK"), ("cola", 300, "IN_STOCK")]))
         channel.offer(stock("shelf", [("cola", None, "UNKNOWN")]))

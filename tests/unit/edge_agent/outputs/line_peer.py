@@ -13,7 +13,7 @@ from edge_agent.outputs.channel import Channel
 from edge_agent.outputs.signals import Signal, SignalKind
 from edge_agent.outputs.writer import LineDownError, Writer
 
-DEADLINE_S = 20.0
+DEADLINE_S = 60.0
 
 
 def wait_until(condition: Callable[[], object], what: str) -> None:

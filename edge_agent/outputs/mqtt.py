@@ -71,19 +71,18 @@ class BrokerSession:
             raise LineDownError(f"{self} refused the connection: {refusal}")
 
     def publish(self, topic: str, payload: bytes, qos: int, *, retain: bool = False) -> None:
-        """Publish, and wait for the broker's acknowledgement where `qos` has one."""
+        """Publish, and wait for the broker's acknowledgement; at `qos` 0 for the socket to take
+        it, because the library's own queue has no end."""
         client = self._connected()
         sent = client.publish(topic, payload, qos, retain)
         if sent.rc != paho.MQTT_ERR_SUCCESS:
             raise LineDownError(f"{self} took no message: {paho.error_string(sent.rc)}")
-        if qos == 0:
-            return
         try:
             sent.wait_for_publish(self._section.timeout_s)
         except (RuntimeError, ValueError) as error:
             raise LineDownError(f"{self} was lost with a message: {error}") from error
         if not sent.is_published():
-            raise LineDownError(f"{self} acknowledged nothing in {self._section.timeout_s} s")
+            raise LineDownError(f"{self} took nothing for {self._section.timeout_s} s")
 
     def subscribe(self, topic: str) -> None:
         self._subscribed = queue.SimpleQueue()

@@ -95,8 +95,9 @@ class WebhookWriter(Writer):
             return answer.status_code
 
     def _trust(self) -> ssl.SSLContext | bool:
+        """Whom to believe; without TLS nobody, and no certificates are read at each opening."""
         if self._section.ca_file is None:
-            return True
+            return self._section.url.startswith("https:")
         try:
             return ssl.create_default_context(cafile=str(self._section.ca_file))
         except (OSError, ssl.SSLError) as error:

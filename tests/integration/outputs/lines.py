@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import signal
+import subprocess
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -48,6 +50,17 @@ def line(folder: Path, close_s: float = 5.0, **keys: Any) -> Iterator[Channel]:
         channel.close(close_s)
         store.close()
     wait_until(lambda: not own_threads() - before, "the end of its threads")
+
+
+@contextmanager
+def frozen(process: subprocess.Popen[bytes] | None) -> Iterator[None]:
+    """A process that neither answers nor goes away."""
+    assert process is not None
+    process.send_signal(signal.SIGSTOP)
+    try:
+        yield
+    finally:
+        process.send_signal(signal.SIGCONT)
 
 
 def own_threads() -> set[threading.Thread]:

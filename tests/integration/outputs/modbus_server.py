@@ -33,19 +33,19 @@ class Device:
 
     def __init__(self) -> None:
         self.port = free_port()
-        self._process: subprocess.Popen[bytes] | None = None
+        self.process: subprocess.Popen[bytes] | None = None
 
     def start(self) -> None:
-        self._process = subprocess.Popen(
+        self.process = subprocess.Popen(
             [sys.executable, "-m", __spec__.name, str(self.port)], cwd=ROOT
         )
         wait_for_port(self.port)
 
     def kill(self) -> None:
-        if self._process is not None:
-            self._process.kill()
-            self._process.wait(10)
-            self._process = None
+        if self.process is not None:
+            self.process.kill()
+            self.process.wait(10)
+            self.process = None
 
     def coils(self, *addresses: int) -> list[bool]:
         return [bool(self._ask("read_coils", a, count=1).bits[0]) for a in addresses]

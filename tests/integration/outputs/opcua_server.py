@@ -64,14 +64,14 @@ class UaServer:
 
     def __init__(self) -> None:
         self.port = free_port()
-        self._process: subprocess.Popen[bytes] | None = None
+        self.process: subprocess.Popen[bytes] | None = None
 
     @property
     def url(self) -> str:
         return f"opc.tcp://127.0.0.1:{self.port}/"
 
     def start(self) -> None:
-        self._process = subprocess.Popen(
+        self.process = subprocess.Popen(
             [sys.executable, "-m", __spec__.name, str(self.port)],
             cwd=ROOT,
             stderr=subprocess.DEVNULL,
@@ -79,10 +79,10 @@ class UaServer:
         wait_for_port(self.port)
 
     def kill(self) -> None:
-        if self._process is not None:
-            self._process.kill()
-            self._process.wait(10)
-            self._process = None
+        if self.process is not None:
+            self.process.kill()
+            self.process.wait(10)
+            self.process = None
 
     def read(self, *names: str) -> list[Any]:
         """The values, each with the data type that the server says it has."""

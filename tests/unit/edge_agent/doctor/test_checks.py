@@ -20,6 +20,7 @@ from edge_agent.doctor import (
     gpu,
     gstreamer,
     hub,
+    outputs,
     packages,
     pages,
     python,
@@ -146,6 +147,15 @@ def test_the_hub_by_status_and_clock() -> None:
 def test_the_broker() -> None:
     assert broker.judge("b", 8883, True, None).verdict is OK
     assert "refused" in broker.judge("b", 1883, False, "Connection refused").text
+
+
+def test_outputs_whose_library_is_missing() -> None:
+    line = [("plc", "modbus"), ("shelf", "csv")]
+    assert verdicts(outputs.judge(line, set())) == [OK]
+    lacking = list(outputs.judge(line, {"modbus"}))
+    assert verdicts(lacking) == [PROBLEM]
+    assert "edge-modbus" in lacking[0].remedy
+    assert verdicts(outputs.judge([], set())) == []
 
 
 def test_the_port_of_the_pages() -> None:

@@ -26,6 +26,10 @@ host = "127.0.0.1"
 port = 9
 [local]
 port = 0
+[[channels]]
+id = "feed"
+type = "csv"
+path = "feed.csv"
 [[cameras]]
 id = "door"
 source = "rtsp://user:do-not-tell@127.0.0.1:9/door"

@@ -111,13 +111,6 @@ def _suppress(boxes: Floats, confidences: Floats, iou: float) -> npt.NDArray[np.
 HEADS: dict[str, Head] = {"end2end": parse_end2end, "raw": parse_raw}
 
 
-def head_name(shape: tuple[int | str | None, ...]) -> str | None:
-    """Which head an output of this shape (batch, …, …) comes from; None where unknown."""
-    if len(shape) != 3:
-        return None
-    return "end2end" if shape[2] == END2END_COLUMNS else "raw"
-
-
 def same_box_margins(boxes: Floats, confidences: Floats) -> Floats:
     """Distance (N,) of each confidence from its nearest rival with the very same box."""
     margins = confidences.astype(np.float32, copy=True)

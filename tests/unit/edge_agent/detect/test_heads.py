@@ -10,7 +10,6 @@ from hypothesis import strategies as st
 from edge_agent.detect.heads import (
     DETECTIONS_MAX,
     deduplicate,
-    head_name,
     parse_end2end,
     parse_raw,
 )
@@ -106,9 +105,3 @@ def _iou(one: Sequence[int], other: Sequence[int]) -> float:
     ]
     inner = max(overlaps[0], 0) * max(overlaps[1], 0)
     return inner / (one[2] * one[3] + other[2] * other[3] - inner)
-
-
-def test_a_head_is_known_by_its_shape() -> None:
-    assert head_name((1, 300, 6)) == "end2end"
-    assert head_name((1, 84, 8400)) == "raw"
-    assert head_name((1, 1000)) is None

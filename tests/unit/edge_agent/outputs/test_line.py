@@ -176,6 +176,9 @@ def test_silence_makes_a_shelf_unknown_once_and_never_empty() -> None:
     assert back["changes"] == [
         {"class": "class 0", "from": "UNKNOWN", "to": "IN_STOCK", "count": 4}
     ]
+    hand.now_s += 11
+    line.tick(hand.now_s + 5000)
+    assert channel.bodies(SignalKind.STOCK)[-1]["event"] == "sight_lost", "each silence is said"
 
 
 def test_a_camera_that_comes_back_between_two_ticks_was_silent_too() -> None:

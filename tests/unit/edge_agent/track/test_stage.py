@@ -3,6 +3,7 @@ from __future__ import annotations
 import json
 from dataclasses import replace
 
+import numpy as np
 import pytest
 
 from edge_agent.outputs.record import record
@@ -65,7 +66,23 @@ def test_another_picture_size_is_a_new_scene() -> None:
 
 
 def test_another_model_takes_the_tracks_over_whatever_it_calls_them() -> None:
+    # An overlap of a third is too little between two classes that are known.
+    moved = _moved(apart(2, 1), 2.0)
+    for given, expected in ((moved, [-1, -1]), (renamed(moved, "a", "b"), [1, 2])):
+        stage = _stage()
+        for index in range(3):
+            stage(_at(apart(2), index))
+        assert _ids(stage(_at(given, 3))) == expected
+
+
+def test_frames_that_never_came_are_counted_as_steps() -> None:
     stage = _stage()
-    for index in range(3):
-        stage(_at(apart(2), index))
-    assert _ids(stage(_at(renamed(apart(2, 1), "a", "b"), 3))) == [1, 2]
+    for index in range(10):
+        stage(_at(_moved(apart(1), index), index))
+    assert _ids(stage(_at(_moved(apart(1), 16.0), 16))) == [1]
+
+
+def _moved(given: FrameResult, x_px: float) -> FrameResult:
+    shift = np.array([x_px, 0, x_px, 0], np.float32)
+    moved = replace(given.detections, boxes=given.detections.boxes + shift)
+    return replace(given, detections=moved)

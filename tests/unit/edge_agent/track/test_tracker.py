@@ -96,7 +96,7 @@ def test_frames_that_were_dropped_are_steps_too() -> None:
     tracked = []
     for frame in (*range(10), *range(10, 60, 5)):
         steps = 1 if frame <= 10 else 5
-        tracked += tracker.update(seen([box((50 + 6 * frame, 100))]), steps, frame / 25).tolist()
+        tracked += tracker.update(seen([box((50 + 10 * frame, 100))]), steps, frame / 25).tolist()
     assert known(tracked) == {1}
 
 

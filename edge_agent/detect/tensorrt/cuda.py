@@ -94,26 +94,20 @@ class Cuda:
         """
         mode = self._runtime.cudaStreamCaptureMode.cudaStreamCaptureModeThreadLocal
         self._call("cudaStreamBeginCapture", self._stream, mode)
-        # As text: an exception would keep what its frames hold, contexts too, past `close`.
-        refusals: list[str] = []
-        try:
-            enqueue()
-        except DetectorError as error:
-            refusals.append(str(error))
-        try:
-            recorded = self._call("cudaStreamEndCapture", self._stream)
-        except CudaError as error:
-            # The failure is left behind for the next call to find; fetching it clears it.
-            self._runtime.cudaGetLastError()
-            refusals.append(str(error))
-        else:
-            with ExitStack() as passing:
-                passing.callback(self._release, "cudaGraphDestroy", recorded)
-                if not refusals:
-                    executable = self._call("cudaGraphInstantiate", recorded, 0)
-                    return Graph(self._take("cudaGraphExecDestroy", executable))
-        _log.info("cuda_graph_not_captured", reason=refusals[0])
-        return None
+        with ExitStack() as passing:
+            try:
+                try:
+                    enqueue()
+                finally:
+                    recorded = self._call("cudaStreamEndCapture", self._stream)
+                    passing.callback(self._release, "cudaGraphDestroy", recorded)
+                executable = self._call("cudaGraphInstantiate", recorded, 0)
+            except DetectorError as error:
+                # A failure is left behind for the next call to find; fetching it clears it.
+                self._runtime.cudaGetLastError()
+                _log.info("cuda_graph_not_captured", reason=str(error))
+                return None
+            return Graph(self._take("cudaGraphExecDestroy", executable))
 
     def launch(self, graph: Graph) -> None:
         """Enqueue the work of `graph`."""

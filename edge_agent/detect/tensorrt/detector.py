@@ -42,8 +42,11 @@ def open_tensorrt(folder: Path, manifest: Manifest, options: LoadOptions) -> Det
         held.callback(plan.close)
         said = signature(ENGINE_PATH, plan.tensors, _described(file.metadata))
         network = EngineNetwork(plan, cuda, bind(said, manifest))
+        held.callback(network.close)
+        network.warm()
+        detector = NetworkDetector(network, manifest, options, allocate=cuda.pinned)
         held.pop_all()
-    return NetworkDetector(network, manifest, options, allocate=cuda.pinned)
+    return detector
 
 
 def _check_version(metadata: EngineMetadata, build: BuildIdentity, runtime: Version) -> None:

@@ -36,8 +36,7 @@ class EngineMetadata(BaseModel):
         names: class names by class id.
         stride: px; a side of the input is a multiple of it.
         dla: the DLA core of a Jetson that the plan was built for.
-        tensorrt_version, compute_capability, precision: of the machine and of the build;
-            only engines built by this agent name them.
+        tensorrt_version, precision: of the build; only engines built by this agent name them.
         version_compatible: built so that later versions of TensorRT load it.
     """
 
@@ -50,7 +49,6 @@ class EngineMetadata(BaseModel):
     stride: int | None = Field(default=None, ge=1, le=1024)
     dla: int | None = Field(default=None, ge=0, le=15)
     tensorrt_version: ShortText | None = None
-    compute_capability: ShortText | None = None
     precision: Precision | None = None
     version_compatible: bool = False
 

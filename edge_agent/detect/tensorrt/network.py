@@ -18,6 +18,9 @@ from edge_agent.detect.tensorrt.bindings import plan_layout
 from edge_agent.detect.tensorrt.cuda import Cuda, Graph
 from edge_agent.detect.tensorrt.plan import Plan
 
+SIZES_WARMED_MAX = 16
+"""Sizes of a batch that are made ready before serving; larger ones are at their first use."""
+
 
 @dataclass(frozen=True)
 class _Program:
@@ -44,6 +47,16 @@ class EngineNetwork:
         self._scratch = cuda.allocate(max(plan.scratch_bytes, 1))
         self._answer = cuda.pinned(layout.answer.shape, layout.answer.dtype)
         self._programs: dict[int, _Program] = {}
+
+    def warm(self) -> None:
+        """Make every size of a batch ready, so that none costs time while frames wait.
+
+        Raises DetectorError where TensorRT or CUDA fails.
+        """
+        batch = self.binding.batch_max
+        sizes = (batch,) if self.binding.batch_fixed else range(1, batch + 1)
+        for size in sizes[:SIZES_WARMED_MAX]:
+            self._prepare(size)
 
     def run(self, tensor: npt.NDArray[np.floating[Any]]) -> npt.NDArray[Any]:
         """The answer (N, ...) to `tensor` (N, 3, H, W); valid until the next run.

@@ -51,6 +51,7 @@ class SimulatedCuda:
         calls: names of all calls, in order.
         fail_at: number of the call, from 0, that fails; None for none.
         launches: graphs that were launched.
+        freed_under_way: whether memory or a stream went while there was work for it.
     """
 
     cudaError_t = Status  # noqa: N815
@@ -62,6 +63,7 @@ class SimulatedCuda:
     def __init__(self, fail_at: int | None = None) -> None:
         self.calls: list[str] = []
         self.fail_at, self.launches = fail_at, 0
+        self.freed_under_way = False
         self.memory: dict[int, ctypes.Array[ctypes.c_char]] = {}
         self.streams: dict[int, Stream] = {}
         self.graphs: set[int] = set()
@@ -75,6 +77,8 @@ class SimulatedCuda:
 
         def call(*arguments: Any) -> Any:
             self.calls.append(name)
+            if "Free" in name or "Destroy" in name:
+                self.freed_under_way |= any(s.queue for s in self.streams.values())
             if len(self.calls) - 1 == self.fail_at and "Error" not in name:
                 if "Free" in name or "Destroy" in name:
                     found(*arguments)  # does its work and reports what failed before it

@@ -53,7 +53,7 @@ class SimulatedTensorRt:
         models: by the bytes of the ONNX file or the plan.
         starts: whether its libraries find a GPU.
         seen: what was set on the way, by name.
-        memory_went_first: whether a context outlived the memory that it used.
+        contexts_alive: how many execution contexts there are.
     """
 
     def __init__(self, version: str, cuda: SimulatedCuda) -> None:
@@ -61,7 +61,6 @@ class SimulatedTensorRt:
         self.models: dict[bytes, Model] = {}
         self.seen: dict[str, Any] = {}
         self.contexts_alive = 0
-        self.memory_went_first = False
         surface = SURFACES[version]
         for name in (
             "NetworkDefinitionCreationFlag",
@@ -185,8 +184,6 @@ class ExecutionContext:
 
     def __del__(self) -> None:
         self._trt.contexts_alive -= 1
-        for address in self._addresses.values():
-            self._trt.memory_went_first |= address not in self._trt.cuda.memory
 
     def set_input_shape(self, name: str, shape: tuple[int, ...]) -> bool:
         given = self._tensor(name).shape

@@ -8,9 +8,10 @@ export PYTHONUNBUFFERED := 1
 ARGS ?=
 ONLY ?=
 DATA ?=
+MINUTES ?= 30
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-device demo demo-real test test-device test-slow check bench docs pins pictures clean
+.PHONY: help setup setup-device demo demo-real test test-device test-slow check bench soak test-gpu same-answers docs pins pictures clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -70,7 +71,16 @@ pins: setup ## write the pinned versions anew
 	$(VENV)/bin/uv pip compile -q --upgrade --universal --python-version 3.10 --extra edge --extra test \
 		--no-emit-index-url --no-header --no-annotate --strip-extras pyproject.toml -o requirements/device.txt
 
+soak: setup ## four cameras for MINUTES=30: memory over time, every frame accounted for
+	$(PY) -m tests.benchmarks.soak --minutes $(MINUTES) --out soak.json
+
+test-gpu: setup ## the tests that need an NVIDIA GPU; they say so where there is none
+	$(PY) -m pytest tests/gpu $(ARGS)
+
+same-answers: setup ## every CPU backend against Ultralytics on real images, as JSON
+	$(PY) -m tests.benchmarks.same_answers
+
 clean: ## remove what was made here: environments, demo data, reports, caches
 	rm -rf .demo demo-report demo-real-report $(VENV) $(VENV_DEVICE) build *.egg-info
-	rm -rf .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache bench.json
+	rm -rf .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache bench.json soak.json soak.png
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

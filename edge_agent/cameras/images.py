@@ -43,16 +43,25 @@ def read_image(path: Path, limits: ImageLimits = DEFAULT_LIMITS) -> Image:
     """
     data = _read(path, limits.file_bytes_max)
     try:
-        width, height = _stated_size(data)
-        check_size(width, height, limits.pixels_max)
-        return bgr(_decoded(data), limits.pixels_max)
+        return decode_image(data, limits.pixels_max)
     except BadImageError as error:
         raise BadImageError(f"{path.name}: {error}") from error
 
 
+def decode_image(data: bytes, pixels_max: int) -> Image:
+    """An encoded image as uint8 (H, W, 3), BGR, contiguous.
+
+    Raises:
+        BadImageError: it is no image, or its header states over `pixels_max` pixels.
+    """
+    width, height = _stated_size(data)
+    check_size(width, height, pixels_max)
+    return bgr(_decoded(data), pixels_max)
+
+
 def _read(path: Path, bytes_max: int) -> bytes:
     try:
-        with open(path, "rb", opener=_without_waiting) as file:  # noqa: PTH123 - for its opener
+        with open(path, "rb", opener=_without_waiting) as file:
             status = os.fstat(file.fileno())
             if not stat.S_ISREG(status.st_mode):
                 raise BadImageError(f"{path.name} is no regular file; remove it")

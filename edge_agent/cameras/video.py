@@ -6,9 +6,11 @@ import math
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
+from edge_agent.cameras.images import decode_image
 from edge_agent.cameras.pixels import check_size
-from edge_agent.cameras.source import CameraSpec, Grab, no_image
+from edge_agent.cameras.source import CameraSpec, Grab, SourceKind, no_image
 from edge_agent.errors import BadImageError, CameraError
 
 FPS_MAX_BELIEVED = 1000.0
@@ -25,10 +27,11 @@ class VideoSource:
 
     def __init__(self, capture: Any, spec: CameraSpec, pixels_max: int) -> None:
         self._capture, self._name, self._stored = capture, spec.name, spec.kind.is_stored
-        self._next = 0
+        self._next, self._pixels_max = 0, pixels_max
         try:
-            self._check(pixels_max)
+            self._check()
             self.fps, self._stated_frames = self._stated()
+            self._gives_jpegs = spec.kind is SourceKind.STREAM and self._ask_for_jpegs()
         except CameraError:
             capture.release()
             raise
@@ -42,27 +45,51 @@ class VideoSource:
         stream_ms = None if self._stored else self._stream_ms()
         if not decode:
             return Grab(no_image(), index, stream_ms=stream_ms)
-        done, image = self._capture.retrieve()
-        if not done or image is None:
-            refused = BadImageError if self._stored else CameraError
-            raise refused(f"{self._name} sent a frame that cannot be decoded")
-        return Grab(np.asarray(image), index, stream_ms=stream_ms)
+        return Grab(self._retrieve(), index, stream_ms=stream_ms)
 
     def close(self) -> None:
         self._capture.release()
 
-    def _check(self, pixels_max: int) -> None:
+    def _retrieve(self) -> npt.NDArray[Any]:
+        done, image = self._capture.retrieve()
+        if not done or image is None:
+            refused = BadImageError if self._stored else CameraError
+            raise refused(f"{self._name} sent a frame that cannot be decoded")
+        if not self._gives_jpegs:
+            return np.asarray(image)
+        try:
+            return decode_image(np.asarray(image).tobytes(), self._pixels_max)
+        except BadImageError as error:
+            raise CameraError(f"{self._name} sent a frame that {error}") from error
+
+    def _ask_for_jpegs(self) -> bool:
+        """Whether the stream is MJPEG and its pictures come as they were sent.
+
+        OpenCV would scale each to the size of the first, and decode those that are passed
+        over.
+        """
+        import cv2
+
+        is_mjpeg = int(self._capture.get(cv2.CAP_PROP_FOURCC)) == cv2.VideoWriter.fourcc(*"MJPG")
+        return is_mjpeg and bool(self._capture.set(cv2.CAP_PROP_FORMAT, -1))
+
+    def _check(self) -> None:
         import cv2
 
         if not self._capture.isOpened():
             raise CameraError(f"{self._name} does not open; check that it is there and is a video")
         width = self._capture.get(cv2.CAP_PROP_FRAME_WIDTH)
-        check_size(width, self._capture.get(cv2.CAP_PROP_FRAME_HEIGHT), pixels_max)
+        try:
+            check_size(width, self._capture.get(cv2.CAP_PROP_FRAME_HEIGHT), self._pixels_max)
+        except BadImageError as error:
+            raise CameraError(f"{self._name}: {error}") from error
 
     def _end(self) -> None:
         """A stream's end is a loss; a file that is short says so, once, before it ends."""
         if not self._stored:
             raise CameraError(f"{self._name} sent no frame in time, or closed the connection")
+        if not self._next:
+            raise CameraError(f"{self._name} holds no frame that can be read; replace it")
         read, stated = self._next, self._stated_frames
         self._stated_frames = 0
         if read < stated * _SHARE_OF_WHOLE:

@@ -12,7 +12,7 @@ import pytest
 from edge_agent.cameras.source import CameraSpec, Region, Transport
 from protocol.states import CameraState
 from tests.integration.cameras.rtsp import RtspCamera, rtsp_camera
-from tests.integration.cameras.seen import LIMITS, Seen, seeing
+from tests.unit.edge_agent.cameras.seen import LIMITS, Seen, seeing
 
 pytestmark = pytest.mark.integration
 

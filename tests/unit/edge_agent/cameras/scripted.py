@@ -11,7 +11,7 @@ from random import Random
 from edge_agent.cameras.capture import Capture
 from edge_agent.cameras.feed import Feed
 from edge_agent.cameras.limits import CaptureLimits
-from edge_agent.cameras.source import CameraSpec, Frame, Grab, Image, Source
+from edge_agent.cameras.source import CameraSpec, Frame, Grab, Image, Source, no_image
 from edge_agent.clock import Clock
 from edge_agent.errors import CameraError
 from edge_agent.ledger import Account, Ledger
@@ -78,7 +78,8 @@ class _Playing:
         shot = self.shots[self.next]
         self.next += 1
         self.scripted.time.now_s += shot.after_s
-        return Grab(shot.image, self.next - 1, stream_ms=shot.stream_ms)
+        picture = shot.image if decode else no_image()
+        return Grab(picture, self.next - 1, stream_ms=shot.stream_ms)
 
     def close(self) -> None:
         self.scripted.closed += 1

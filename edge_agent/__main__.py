@@ -135,14 +135,13 @@ def selftest(
     """
     with _refusals():
         from edge_agent.cli.selftest import committed, one_folder, run_selftest, table
-        from edge_agent.config import load_config
+        from edge_agent.config import Limits, load_config
 
         if bundle is not None:
-            found = run_selftest(one_folder(bundle), seconds, threads=0)
+            found = run_selftest(one_folder(bundle), seconds, Limits())
         else:
             settings = load_config(config)
-            threads = settings.limits.inference_threads_max
-            found = run_selftest(committed(settings), seconds, threads)
+            found = run_selftest(committed(settings), seconds, settings.limits)
     _show(found, table, as_json)
     if not found["passed"]:
         raise typer.Exit(1)

@@ -10,7 +10,7 @@ from typing import Any
 from rich.table import Table
 
 from edge_agent.cli.trial import Trial, run_trial
-from edge_agent.config import AgentConfig
+from edge_agent.config import AgentConfig, Limits
 from edge_agent.detect.bundle import load_bundle
 from edge_agent.errors import EdgeError
 from edge_agent.evaluate import folder_digest
@@ -19,9 +19,6 @@ from edge_agent.update.bundle_store import BundleStore
 from edge_agent.update.prove import run_proof
 from edge_agent.update.states import Committed, committed_name
 from protocol.errors import ProtocolError
-
-PROOF_TIMEOUT_S = 120.0
-PROOF_MEMORY_BYTES = 8192 * 1024 * 1024
 
 
 def committed(config: AgentConfig) -> Iterator[tuple[str, str, Path]]:
@@ -46,27 +43,27 @@ def one_folder(folder: Path) -> Iterator[tuple[str, str, Path]]:
 
 
 def run_selftest(
-    bundles: Iterator[tuple[str, str, Path]], seconds: float, threads: int
+    bundles: Iterator[tuple[str, str, Path]], seconds: float, limits: Limits
 ) -> dict[str, Any]:
     """Each bundle on its golden frames, in a child process, then in the real pipeline.
 
     Raises EdgeError where there is nothing to test.
     """
-    found = {slot: _test(digest, folder, seconds, threads) for slot, digest, folder in bundles}
+    found = {slot: _test(digest, folder, seconds, limits) for slot, digest, folder in bundles}
     return {"passed": all(test["passed"] for test in found.values()), "slots": found}
 
 
-def _test(digest: str, folder: Path, seconds: float, threads: int) -> dict[str, Any]:
+def _test(digest: str, folder: Path, seconds: float, limits: Limits) -> dict[str, Any]:
     golden = run_proof(
         folder,
         digest,
-        timeout_s=PROOF_TIMEOUT_S,
-        memory_bytes=PROOF_MEMORY_BYTES,
+        timeout_s=limits.proof_timeout_s,
+        memory_bytes=limits.proof_memory_bytes_max,
         cancel=threading.Event(),
     )
     found: dict[str, Any] = {"bundle": digest, "golden": golden.model_dump(mode="json")}
     try:
-        bundle = load_bundle(folder, digest, threads)
+        bundle = load_bundle(folder, digest, limits.inference_threads_max)
         try:
             figures = run_trial(bundle, Trial(seconds=seconds))
         finally:

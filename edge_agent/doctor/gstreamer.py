@@ -14,8 +14,11 @@ REMEDY = (
 
 
 def check(box: Box) -> Iterator[Finding]:
-    import cv2
-
+    try:
+        import cv2
+    except ImportError as error:
+        yield problem(f"OpenCV cannot be used: {error}", "pip install opencv-python")
+        return
     cameras = () if box.config is None else tuple(c.spec() for c in box.config.cameras)
     registry = cv2.videoio_registry
     gstreamer = bool(registry.hasBackend(cv2.CAP_GSTREAMER))

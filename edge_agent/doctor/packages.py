@@ -1,4 +1,4 @@
-"""Check: what the agent needs is installed, and nothing that overwrites it.
+"""Check: what the agent needs is installed, new enough, and nothing overwrites it.
 
 onnxruntime and onnxruntime-gpu install into the same module, and so do OpenCV's four
 distributions: with two of them, the one installed last wins, in part.
@@ -6,11 +6,13 @@ distributions: with two of them, the one installed last wins, in part.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from importlib import metadata
 
 from edge_agent.doctor.finding import Box, Finding, ok, problem
 
+DISTRIBUTION = "argosy"
+EXTRA = "edge-base"
 NEEDED = ("httpx", "numpy", "paho-mqtt", "prometheus-client", "psutil", "pydantic", "structlog")
 RIVALS = (
     ("onnxruntime", "onnxruntime-gpu"),
@@ -26,6 +28,7 @@ RIVALS = (
 def check(_box: Box) -> Iterator[Finding]:
     names = {*NEEDED, *(name for group in RIVALS for name in group)}
     yield from judge({name: _version(name) for name in names})
+    yield from judge_pins(too_old(_requirements()))
 
 
 def judge(versions: Mapping[str, str | None]) -> Iterator[Finding]:
@@ -41,10 +44,36 @@ def judge(versions: Mapping[str, str | None]) -> Iterator[Finding]:
                 f"{' and '.join(there)} are installed into the same module",
                 f"pip uninstall {others}; then install the one that you want",
             )
-        elif not there and group[0] != "onnxruntime":
-            yield problem("OpenCV is not installed", "pip install opencv-python")
     if not missing:
         yield ok("packages: " + ", ".join(f"{name} {versions[name]}" for name in NEEDED))
+
+
+def judge_pins(too_old: Sequence[tuple[str, str, str]]) -> Iterator[Finding]:
+    """`too_old`: name, installed version and wanted range of each."""
+    for name, version, wanted in too_old:
+        yield problem(f"{name} {version} is not {wanted}", "pip install --upgrade 'argosy[edge]'")
+
+
+def _requirements() -> list[str]:
+    try:
+        return metadata.requires(DISTRIBUTION) or []
+    except metadata.PackageNotFoundError:
+        return []
+
+
+def too_old(requirements: Sequence[str]) -> list[tuple[str, str, str]]:
+    """Of the agent's own requirements, those that another version is installed of."""
+    try:
+        from packaging.requirements import Requirement
+    except ImportError:
+        return []
+    found: list[tuple[str, str, str]] = []
+    for requirement in map(Requirement, requirements):
+        applies = requirement.marker is None or requirement.marker.evaluate({"extra": EXTRA})
+        version = _version(requirement.name) if applies else None
+        if version is not None and not requirement.specifier.contains(version, prereleases=True):
+            found.append((requirement.name, version, str(requirement.specifier)))
+    return found
 
 
 def _version(name: str) -> str | None:

@@ -24,6 +24,7 @@ from edge_agent.version import agent_version
 from protocol.states import CameraState
 
 LOOK_EVERY_S = 1.0
+STATUS_EVERY_S = 10.0
 STUCK_AFTER_S = 30.0
 LOOP = "the agent's loop"
 
@@ -75,9 +76,11 @@ class Life:
         told: Told,
     ) -> None:
         self._service, self._seen, self._clock, self._told = service, seen, clock, told
+        self._machine = machine
         patience_s = STUCK_AFTER_S if service.watchdog_s is None else service.watchdog_s / 2
         self._liveness = Liveness(patience_s)
         self._looked_s = clock.monotonic()
+        self._told_s = float("-inf")
         self._stuck: tuple[str, ...] = ()
         self._counters: Counters = {}
         self._channels: Mapping[str, Counters] = {}
@@ -121,15 +124,18 @@ class Life:
 
     def _look(self, now: float) -> None:
         self._looked_s = now
+        self._machine.read()  # so that whoever looks at the pages finds the last second's
         self._counters, self._channels = self._told.counters(), self._told.channels()
         self._lost = self._told.lost_classes()
         stuck = self._liveness.stuck(self._progress(), now)
-        if stuck and stuck != self._stuck:
+        changed, self._stuck = stuck != self._stuck, stuck
+        if stuck and changed:
             log.error("inference_stuck", slots=stuck)
-        self._stuck = stuck
         if not stuck:
             self._service.alive()
-        self._service.status(self._words(now))
+        if changed or now - self._told_s >= STATUS_EVERY_S:
+            self._told_s = now
+            self._service.status(self._words(now))
 
     def _progress(self) -> dict[str, SlotProgress]:
         ledger = self._seen.ledger

@@ -44,8 +44,9 @@ class Service:
         self._tell("READY=1")
 
     def alive(self) -> None:
-        """Put off the watchdog."""
-        self._tell("WATCHDOG=1")
+        """Put off the watchdog, where there is one."""
+        if self.watchdog_s is not None:
+            self._tell("WATCHDOG=1")
 
     def stopping(self) -> None:
         self._tell("STOPPING=1")

@@ -11,6 +11,7 @@ import psutil
 
 from edge_agent.observe.gpu import AnyGpu, GpuReading, find_gpu
 from edge_agent.observe.reading import MachineReading
+from edge_agent.worker import Worker
 from protocol.messages import Health
 
 READ_EVERY_S = 1.0
@@ -18,30 +19,39 @@ CELSIUS_PLAUSIBLE = (-40.0, 150.0)
 
 
 class Machine:
-    """Reads the machine, at most once in `READ_EVERY_S`; any thread may ask.
+    """What the machine's meters said last; any thread may ask, and none waits for a meter.
 
-    The processor's load is that between the last two readings, so it is unknown at first.
+    Meters are read by a thread of their own, at most once in `READ_EVERY_S` and only while
+    somebody asks: a driver that hangs must hold up neither results nor reports. Until the
+    first reading everything is unknown, and the processor's load, which is that between two
+    readings, until the second.
+
+    Args:
+        submit: runs a job later, on one thread.
     """
 
     def __init__(
-        self, monotonic: Callable[[], float], gpu: Callable[[], AnyGpu] = find_gpu
+        self,
+        monotonic: Callable[[], float],
+        gpu: Callable[[], AnyGpu] = find_gpu,
+        submit: Callable[[Callable[[], None]], None] | None = None,
     ) -> None:
-        self._monotonic = monotonic
-        self._find_gpu = gpu
+        self._monotonic, self._find_gpu = monotonic, gpu
+        self._submit = submit or Worker("machine").submit
         self._gpu: AnyGpu | None = None
         self._lock = threading.Lock()
-        self._read_at = float("-inf")
+        self._due_s, self._is_reading = float("-inf"), False
         self._times: tuple[float, float] | None = None
         self._reading, self._gpu_reading = MachineReading(), GpuReading()
 
     def read(self) -> MachineReading:
-        """The latest reading, at most `READ_EVERY_S` old."""
-        self._refresh()
+        """The latest reading; a new one is begun where that is older than `READ_EVERY_S`."""
+        self._begin()
         return self._reading
 
     def health(self, data_dir: Path) -> Health:
-        """Load and room now; what cannot be read is None."""
-        self._refresh()
+        """Load and room; what cannot be read is None."""
+        self._begin()
         memory, reading, gpu = psutil.virtual_memory(), self._reading, self._gpu_reading
         return Health(
             cpu_percent=reading.cpu_percent,
@@ -54,18 +64,24 @@ class Machine:
             gpu_temperature_c=gpu.temperature_c,
         )
 
-    def _refresh(self) -> None:
+    def _begin(self) -> None:
         with self._lock:
-            now = self._monotonic()
-            if now - self._read_at < READ_EVERY_S:
+            now_s = self._monotonic()
+            if self._is_reading or now_s < self._due_s:
                 return
-            self._read_at = now
+            self._due_s, self._is_reading = now_s + READ_EVERY_S, True
+        self._submit(self._refresh)
+
+    def _refresh(self) -> None:
+        try:
             if self._gpu is None:
                 self._gpu = self._find_gpu()
             self._gpu_reading = self._gpu.read()
             self._reading = MachineReading(
                 self._cpu_percent(), self._gpu_reading.percent, hottest_c(_sensors())
             )
+        finally:
+            self._is_reading = False
 
     def _cpu_percent(self) -> float | None:
         before, self._times = self._times, _cpu_times()

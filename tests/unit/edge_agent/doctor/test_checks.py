@@ -52,7 +52,13 @@ def test_packages_that_are_missing_or_overwrite_each_other() -> None:
     assert verdicts(packages.judge(both)) == [PROBLEM, OK]
     assert verdicts(packages.judge(whole | {"opencv-python-headless": "4.9"})) == [PROBLEM, OK]
     assert verdicts(packages.judge(whole | {"numpy": None})) == [PROBLEM]
-    assert verdicts(packages.judge(whole | {"opencv-python": None})) == [PROBLEM, OK]
+
+
+def test_packages_that_are_not_of_the_version_that_the_agent_asks_for() -> None:
+    wanted = ["numpy>=1", 'psutil>=999; extra == "edge-base"', 'torch>=999; extra == "hub"']
+    found = packages.too_old([*wanted, "no-such-package>=1"])
+    assert [(name, needed) for name, _, needed in found] == [("psutil", ">=999")]
+    assert verdicts(packages.judge_pins(found)) == [PROBLEM]
 
 
 def test_the_data_folder_is_written_to(tmp_path: Path) -> None:

@@ -18,7 +18,7 @@ from edge_agent.outputs.settings import SparkplugSection
 from edge_agent.outputs.signals import Signal, SignalKind
 from edge_agent.outputs.sparkplug_node import REBIRTH, EdgeNode, Message, death
 from edge_agent.outputs.sparkplug_payload import asks_for
-from edge_agent.outputs.writer import Writer
+from edge_agent.outputs.writer import Writer, attempt_all
 from edge_agent.store import StateFile, Store
 
 NAMESPACE = "spBv1.0"
@@ -66,8 +66,9 @@ class SparkplugWriter(Writer):
         self._session.subscribe(self._topic("NCMD"))
 
     def restore(self, states: Sequence[Signal]) -> None:
-        self._node.absorb(states)
-        self._births()
+        """The births, also where a state cannot be read."""
+        absorbing = [lambda state=state: self._node.absorb(state) for state in states]
+        attempt_all([*absorbing, self._births])
 
     def write(self, signal: Signal) -> None:
         self._publish(self._node.tell(signal, self._now_ms()))

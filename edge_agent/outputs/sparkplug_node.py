@@ -8,7 +8,6 @@ wraps after 255; a death certificate of the node has no number.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 
 from edge_agent.errors import OutputError
@@ -70,10 +69,13 @@ class EdgeNode:
         alive = [name for name, camera in self._cameras.items() if not camera.dead]
         return (node, *(self._birth(name, now_ms) for name in alive))
 
-    def absorb(self, signals: Iterable[Signal]) -> None:
-        """Take states without saying anything: births follow."""
-        for signal in signals:
-            self._update(signal)
+    def absorb(self, state: Signal) -> None:
+        """Take a state without saying anything: births follow.
+
+        Raises:
+            OutputError: its body cannot be read.
+        """
+        self._update(state)
 
     def tell(self, signal: Signal, now_ms: int) -> tuple[Message, ...]:
         """What a signal changes. Raises OutputError where its body cannot be read."""

@@ -29,7 +29,6 @@ _METRIC_FIELDS = (
     ("is_null", 7, _Field.TYPE_BOOL),
 )
 _VALUE_FIELDS = (
-    ("int_value", 10, _Field.TYPE_UINT32),
     ("long_value", 11, _Field.TYPE_UINT64),
     ("double_value", 13, _Field.TYPE_DOUBLE),
     ("boolean_value", 14, _Field.TYPE_BOOL),
@@ -47,10 +46,8 @@ class DataType(IntEnum):
 
 
 _VALUE_OF = {
-    DataType.INT64: "long_value",
     DataType.DOUBLE: "double_value",
     DataType.BOOLEAN: "boolean_value",
-    DataType.STRING: "string_value",
 }
 
 
@@ -71,12 +68,14 @@ def encode(metrics: tuple[Metric, ...], at_ms: int, seq: int | None) -> bytes:
         payload.seq = seq
     for metric in metrics:
         made = payload.metrics.add(
-            name=metric.name, timestamp=metric.at_ms, datatype=int(metric.datatype)
+            name=_text(metric.name), timestamp=metric.at_ms, datatype=int(metric.datatype)
         )
         if metric.value is None:
             made.is_null = True
         elif metric.datatype is DataType.INT64:
             made.long_value = int(metric.value) % INT64_SPAN
+        elif isinstance(metric.value, str):
+            made.string_value = _text(metric.value)
         else:
             setattr(made, _VALUE_OF[metric.datatype], metric.value)
     return bytes(payload.SerializeToString())
@@ -91,6 +90,11 @@ def asks_for(command: bytes, name: str) -> bool:
     except DecodeError as error:
         raise OutputError(f"a Sparkplug command is no payload: {error}; it is ignored") from error
     return any(m.name == name and m.boolean_value for m in payload.metrics)
+
+
+def _text(value: str) -> str:
+    """Half a surrogate pair, which JSON can name a class with, is no text to protobuf."""
+    return value.encode("utf-8", "replace").decode()
 
 
 @lru_cache(maxsize=1)

@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from edge_agent.outputs.signals import Signal, SignalKind
 from tests.conftest import ROOT
 from tests.integration.brokers import RunningBroker, mosquitto
 from tests.integration.outputs.lines import line
@@ -40,6 +41,9 @@ def broker(tmp_path: Path) -> Iterator[RunningBroker]:
 def host(broker: RunningBroker) -> Iterator[Listener]:
     with listening(broker, f"spBv1.0/{GROUP}/#") as listener:
         yield listener
+
+
+UNREADABLE = Signal(SignalKind.STOCK, "shelf", "cam", 1.0, None, {"items": 7})
 
 
 def settings(broker: RunningBroker, **changes: Any) -> dict[str, Any]:
@@ -160,7 +164,8 @@ def test_a_broker_that_was_away_hears_of_the_present(
         wait_until(lambda: verbs(host), "the node's birth")
         channel.offer(detections())
         channel.offer(rule("red", True))
-        wait_until(lambda: len(verbs(host)) == 3, "the first births")
+        channel.offer(UNREADABLE)
+        wait_until(lambda: channel.counters()["failed"] == 1, "the refusal")
         broker.stop()
         channel.offer(rule("red", False))
         broker.start()

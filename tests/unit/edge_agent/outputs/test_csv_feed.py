@@ -52,7 +52,7 @@ def test_no_cell_is_a_formula(name: str, tmp_path: Path) -> None:
 
 
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
-@given(name=st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"), min_size=1))
+@given(name=st.text(st.characters(exclude_characters="\0"), min_size=1))
 def test_any_name_is_one_cell(name: str, tmp_path: Path) -> None:
     path = tmp_path / "stock.csv"
     path.unlink(missing_ok=True)
@@ -61,7 +61,8 @@ def test_any_name_is_one_cell(name: str, tmp_path: Path) -> None:
     feed.close()
     found = rows(path)
     assert len(found) == 2
-    assert found[1][2].removeprefix("'") in {name, name.removeprefix("'")}
+    written = name.encode("utf-8", "replace").decode()
+    assert found[1][2] in {written, f"'{written}"}
 
 
 def test_each_file_of_a_rotation_has_the_header_and_whole_rows(tmp_path: Path) -> None:

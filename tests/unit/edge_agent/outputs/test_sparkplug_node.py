@@ -52,6 +52,13 @@ def test_another_decoder_reads_what_was_meant(named: list[Any], seq: int | None)
     assert found == [(m.name, int(m.datatype), m.value, 17) for m in metrics]
 
 
+def test_half_a_surrogate_pair_is_replaced() -> None:
+    (metric,) = tahu.Payload.FromString(
+        encode((Metric("a\ud800", DataType.STRING, "\udfff", 1),), 1, 0)
+    ).metrics
+    assert (metric.name, metric.string_value) == ("a?", "?")
+
+
 @given(command=st.binary(max_size=200))
 def test_any_command_is_read_or_refused(command: bytes) -> None:
     try:

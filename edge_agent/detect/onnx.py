@@ -20,7 +20,7 @@ from edge_agent.detect.network import Network, NetworkDetector
 from edge_agent.detect.options import LoadOptions
 from edge_agent.detect.providers import CPU, PROVIDERS, Provider, chain
 from edge_agent.detect.signature import Binding, Port, Signature, bind
-from edge_agent.errors import BundleError, DetectorError
+from edge_agent.errors import DetectorError
 from protocol.bundles import MODEL_PATH, Manifest
 
 _DTYPES = {"tensor(float)": "float32", "tensor(float16)": "float16"}
@@ -37,11 +37,13 @@ def open_onnx(folder: Path, manifest: Manifest, options: LoadOptions) -> Detecto
         DetectorError: the file is no detector, or the provider cannot run it here.
         BundleError: it is not the model that the manifest describes.
     """
-    providers = chain(manifest.build, _cache(manifest, options), os.environ)
+    on_cpu = PROVIDERS[manifest.build.runtime] == CPU
+    cache = None if on_cpu else options.cache_of(manifest.file(MODEL_PATH).sha256)
+    providers = chain(manifest.build, cache, os.environ)
     session = open_session(folder / MODEL_PATH, options.threads, providers)
     binding = bind(signature_of(MODEL_PATH, session), manifest)
     network: Network
-    if PROVIDERS[manifest.build.runtime] == CPU:
+    if on_cpu:
         network = OnnxNetwork(MODEL_PATH, session, binding)
     else:
         network = BoundOnnxNetwork(MODEL_PATH, session, binding, device="cuda")
@@ -169,15 +171,3 @@ def signature_of(artifact: str, session: Any) -> Signature:
 def _port(found: Any) -> Port:
     shape = tuple(side if isinstance(side, int) and side >= 0 else None for side in found.shape)
     return Port(found.name, shape, _DTYPES.get(found.type, found.type))
-
-
-def _cache(manifest: Manifest, options: LoadOptions) -> Path | None:
-    """The folder for what a runtime compiles of this model file, made."""
-    if options.cache is None or PROVIDERS[manifest.build.runtime] == CPU:
-        return None
-    folder = options.cache / manifest.file(MODEL_PATH).sha256
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise BundleError(f"no folder for compiled models at {folder}: {error.strerror}") from error
-    return folder

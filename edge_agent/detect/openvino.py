@@ -21,6 +21,7 @@ from edge_agent.detect.signature import Binding, Port, Signature, bind
 from edge_agent.errors import BundleError, DetectorError
 from protocol.builds import Format, Precision
 from protocol.bundles import MODEL_FILES, Manifest
+from protocol.chunks import sha256_hex
 
 XML_PATH, BIN_PATH = MODEL_FILES[Format.OPENVINO]
 METADATA_PATH = "metadata.yaml"
@@ -54,7 +55,11 @@ def open_openvino(folder: Path, manifest: Manifest, options: LoadOptions) -> Det
     if model.is_dynamic():
         batch = binding.batch_max if binding.batch_fixed else -1
         _reshape(model, [batch, 3, binding.height, binding.width])
-    compiled = _compile(core, model, manifest.build.runtime_precision, options)
+    # Retrained weights lie beside the very same network, so both name the compiled one.
+    both = manifest.file(XML_PATH).sha256 + manifest.file(BIN_PATH).sha256
+    cache = options.cache_of(sha256_hex(both.encode()))
+    pinned = properties(manifest.build.runtime_precision, options.threads, cache)
+    compiled = _compile(core, model, pinned)
     return NetworkDetector(OpenVinoNetwork(compiled, binding), manifest, options)
 
 
@@ -80,18 +85,27 @@ class OpenVinoNetwork:
         self._request = None
 
 
-def properties(precision: Precision, options: LoadOptions) -> dict[str, Any]:
-    """What the network is compiled with."""
-    pinned: dict[str, Any] = {
+def properties(precision: Precision, threads: int, cache: Path | None) -> dict[str, Any]:
+    """What a network is compiled with.
+
+    Its threads are not pinned to cores: the agent's own decode and prepare beside them, and
+    with pinning a frame took nearly twice as long on a busy machine.
+
+    Args:
+        threads: 0 lets OpenVINO choose.
+        cache: folder for the compiled network; what is broken there is compiled again.
+    """
+    chosen: dict[str, Any] = {
         "INFERENCE_PRECISION_HINT": HINTS[precision],
         "PERFORMANCE_HINT": "LATENCY",
         "NUM_STREAMS": 1,
+        "ENABLE_CPU_PINNING": False,
     }
-    if options.threads:
-        pinned["INFERENCE_NUM_THREADS"] = options.threads
-    if options.cache is not None:
-        pinned["CACHE_DIR"] = str(options.cache)
-    return pinned
+    if threads:
+        chosen["INFERENCE_NUM_THREADS"] = threads
+    if cache is not None:
+        chosen["CACHE_DIR"] = str(cache)
+    return chosen
 
 
 def _read(core: Any, folder: Path) -> Any:
@@ -144,15 +158,16 @@ def _reshape(model: Any, shape: list[int]) -> None:
         raise DetectorError(f"{XML_PATH} does not take {shape}: {_brief(error)}") from error
 
 
-def _compile(core: Any, model: Any, precision: Precision, options: LoadOptions) -> Any:
+def _compile(core: Any, model: Any, chosen: dict[str, Any]) -> Any:
+    wanted = chosen["INFERENCE_PRECISION_HINT"]
     try:
-        compiled = core.compile_model(model, "CPU", properties(precision, options))
+        compiled = core.compile_model(model, "CPU", chosen)
         effective = compiled.get_property("INFERENCE_PRECISION_HINT").to_string()
     except Exception as error:
         raise DetectorError(f"{XML_PATH} does not compile in OpenVINO: {_brief(error)}") from error
-    if effective != HINTS[precision]:
+    if effective != wanted:
         raise DetectorError(
-            f"OpenVINO computes in {effective} here, not in {HINTS[precision]}; "
+            f"OpenVINO computes in {effective} here, not in {wanted}; "
             "send this device a build of another precision"
         )
     return compiled

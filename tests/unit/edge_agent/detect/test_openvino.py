@@ -11,7 +11,6 @@ import pytest
 
 from edge_agent.detect.detector import Detector, detect
 from edge_agent.detect.openvino import HINTS, properties
-from edge_agent.detect.options import LoadOptions
 from edge_agent.detect.runtimes import openvino_precisions
 from edge_agent.errors import BundleError, DetectorError
 from edge_agent.observe.hardware import capabilities
@@ -110,11 +109,44 @@ def test_an_answer_outlives_the_next_one(tmp_path: Path, shared_data: Path) -> N
 
 def test_the_precision_is_always_pinned() -> None:
     for precision in Precision:
-        pinned = properties(precision, LoadOptions(threads=3, cache=Path("compiled")))
+        pinned = properties(precision, 3, Path("compiled"))
         assert pinned["INFERENCE_PRECISION_HINT"] == HINTS[precision]
         assert (pinned["NUM_STREAMS"], pinned["INFERENCE_NUM_THREADS"]) == (1, 3)
         assert pinned["CACHE_DIR"] == "compiled"
-    assert "INFERENCE_NUM_THREADS" not in properties(Precision.FP32, LoadOptions())
+    assert not {"INFERENCE_NUM_THREADS", "CACHE_DIR"} & properties(Precision.FP32, 0, None).keys()
+
+
+def test_what_was_compiled_is_kept_and_never_trusted(
+    tmp_path: Path, convert: Callable[[OddModel], Files]
+) -> None:
+    files, cache = convert(seeing()), tmp_path / "compiled"
+    for damage in (b"", b"garbage" * 99):
+        detector = open_files(tmp_path, files, cache=cache)
+        assert detect(detector, FRAME).confidences.tolist() == [0.75]
+        detector.close()
+        (blob,) = cache.glob("*/*.blob")
+        blob.write_bytes(damage)
+
+
+def test_other_weights_of_the_same_network_are_another_model(
+    tmp_path: Path, convert: Callable[[OddModel], Files]
+) -> None:
+    first = convert(seeing())
+    before, after = (np.float32(value).tobytes() for value in (0.75, 0.5))
+    assert first["model.bin"].count(before) == 1
+    second = {**first, "model.bin": first["model.bin"].replace(before, after)}
+    for files, confidence in ((first, 0.75), (second, 0.5), (first, 0.75)):
+        detector = open_files(tmp_path, files, cache=tmp_path / "compiled")
+        assert detect(detector, FRAME).confidences.tolist() == [confidence]
+        detector.close()
+
+
+def test_a_cache_that_cannot_be_made_is_named(
+    tmp_path: Path, convert: Callable[[OddModel], Files]
+) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(BundleError, match=r"no folder for compiled models.*permissions"):
+        open_files(tmp_path, convert(seeing()), cache=tmp_path / "file")
 
 
 @pytest.mark.parametrize("precision", Precision)

@@ -70,19 +70,12 @@ class Agent:
         self._boot_id = uuid.uuid4().hex
         self._inbox = Inbox(limits.inbox_messages_max)
         self._timer = ReportTimer(limits.reported_every_s)
-        token = config.hub.read_token()
         self._store = Store(config.device.data_dir)
         self._store.open()
         quota = Quota(limits.records_bytes_max, limits.images_bytes_max)
         self._outbox = Outbox(self._store.outbox, self._id, quota)
         self._journal = Journal(self._id, self._outbox, clock, limits.sample_image_bytes_max)
-        self._http = HubHttp(
-            config.hub.url,
-            token,
-            limits.http_timeout_s,
-            proxy=config.hub.proxy,
-            ca_file=config.hub.ca_file,
-        )
+        self._http = _hub_http(config)
         self._link = MqttLink(
             self._id,
             self._boot_id,
@@ -374,3 +367,14 @@ class Agent:
 
     def _now(self) -> float:
         return self._clock.monotonic()
+
+
+def _hub_http(config: AgentConfig) -> HubHttp:
+    hub = config.hub
+    return HubHttp(
+        hub.url,
+        hub.read_token(),
+        config.limits.http_timeout_s,
+        proxy=hub.proxy,
+        ca_file=hub.ca_file,
+    )

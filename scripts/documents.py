@@ -14,6 +14,14 @@ from typing import Any
 
 from cloud.rollouts.states import ROLLOUT_TABLE, RolloutState
 from cloud.training.states import JOB_TABLE, JobState
+from edge_agent.rules.states import (
+    PLACE_TABLE,
+    RULE_TABLE,
+    STOCK_TABLE,
+    PlaceState,
+    RuleState,
+    StockState,
+)
 from protocol.machine import mermaid
 from protocol.schemas import BINARY, asyncapi, json_schemas
 from protocol.states import CAMERA_TABLE, EXECUTION_TABLE, CameraState, ExecutionState
@@ -31,6 +39,24 @@ MACHINES: tuple[tuple[str, str, Any, Enum], ...] = (
         ExecutionState.QUEUED,
     ),
     ("Camera", "One video source (protocol/states.py).", CAMERA_TABLE, CameraState.CONNECTING),
+    (
+        "Rule",
+        "A reject rule on one camera (edge_agent/rules/states.py).",
+        RULE_TABLE,
+        RuleState.UNKNOWN,
+    ),
+    (
+        "Stock",
+        "An item of a shelf (edge_agent/rules/states.py).",
+        STOCK_TABLE,
+        StockState.UNKNOWN,
+    ),
+    (
+        "Place",
+        "What does not belong on a shelf (edge_agent/rules/states.py).",
+        PLACE_TABLE,
+        PlaceState.UNKNOWN,
+    ),
     (
         "Rollout",
         "A staged change of desired states (cloud/rollouts/states.py).",

@@ -16,13 +16,16 @@ from protocol.machine import advance
 class RuleProgress:
     """A rule's state at one camera, and the frames in a row that speak for leaving it."""
 
-    state: RuleState = RuleState.READY
+    state: RuleState = RuleState.UNKNOWN
     frames: int = 0
 
 
 @dataclass(frozen=True)
 class RuleChange:
     """A rule that became active or is active no more, by this frame.
+
+    A rule's first frame makes such a change too: whoever holds its state may have it from an
+    earlier run of the agent.
 
     Attributes:
         reason: what moved it.
@@ -50,9 +53,9 @@ def step(
     if event is None:
         return RuleProgress(progress.state, frames), None
     moved = RuleProgress(advance(RULE_TABLE, progress.state, event))
-    if event is not RuleEvent.CLASSES_FOUND:
+    if event not in (RuleEvent.FIRST_FRAME, RuleEvent.CLASSES_FOUND):
         return moved, event
-    # The frame that brings the classes back counts like any other.
+    # The first frame, and that which brings the classes back, count like any other.
     after, next_event = step(moved, matched, section)
     return after, next_event or event
 
@@ -65,6 +68,8 @@ def _judge(
         return (None if unbound else RuleEvent.CLASSES_LOST), 0
     if unbound:
         return RuleEvent.CLASSES_FOUND, 0
+    if progress.state is RuleState.UNKNOWN:
+        return RuleEvent.FIRST_FRAME, 0
     active, fulfils = progress.state is RuleState.ACTIVE, matched >= section.count_min
     frames = progress.frames + 1 if fulfils is not active else 0
     if active:
@@ -88,9 +93,10 @@ class RuleWatch:
         if self._binding.bound:
             indexes = tuple(select(self.section, result, self._binding.ids).tolist())
             matched = len(indexes)
-        was_active = self._progress.state is RuleState.ACTIVE
+        before = self._progress.state
         self._progress, event = step(self._progress, matched, self.section)
         is_active = self._progress.state is RuleState.ACTIVE
-        if event is None or is_active == was_active:
+        is_news = before is RuleState.UNKNOWN or is_active != (before is RuleState.ACTIVE)
+        if event is None or not is_news:
             return notices
         return (*notices, RuleChange(self.section, is_active, event, indexes))

@@ -6,14 +6,16 @@ from enum import Enum
 
 
 class RuleState(str, Enum):
-    """Where a rule stands at one camera."""
+    """Where a rule stands at one camera; UNKNOWN until its first frame."""
 
+    UNKNOWN = "UNKNOWN"
     READY = "READY"
     ACTIVE = "ACTIVE"
     UNBOUND = "UNBOUND"
 
 
 class RuleEvent(str, Enum):
+    FIRST_FRAME = "first_frame"
     FULFILLED = "fulfilled"
     ENDED = "ended"
     CLASSES_LOST = "classes_lost"
@@ -21,6 +23,8 @@ class RuleEvent(str, Enum):
 
 
 RULE_TABLE: dict[tuple[RuleState, RuleEvent], RuleState] = {
+    (RuleState.UNKNOWN, RuleEvent.FIRST_FRAME): RuleState.READY,
+    (RuleState.UNKNOWN, RuleEvent.CLASSES_LOST): RuleState.UNBOUND,
     (RuleState.READY, RuleEvent.FULFILLED): RuleState.ACTIVE,
     (RuleState.ACTIVE, RuleEvent.ENDED): RuleState.READY,
     (RuleState.READY, RuleEvent.CLASSES_LOST): RuleState.UNBOUND,

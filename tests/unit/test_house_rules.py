@@ -26,6 +26,8 @@ CORE_MODULES = (
     "edge_agent/harvest/scores.py",
     "edge_agent/harvest/sampler.py",
     "edge_agent/observe/windows.py",
+    "edge_agent/rules/*.py",
+    "edge_agent/track/*.py",
     "cloud/rollouts/planner.py",
     "cloud/telemetry/sequences.py",
 )

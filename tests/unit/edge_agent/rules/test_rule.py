@@ -55,9 +55,23 @@ def _run(matched: list[int | None], count_min: int, fulfils: bool) -> int:
 def test_it_fires_on_the_very_frame_and_ends_once() -> None:
     watch = RuleWatch(rule(count_min=2, consecutive_frames=2, clear_frames=2), "cam")
     changes = [watch.observe(apart(n)) for n in (2, 1, 2, 2, 3, 0, 2, 1, 1, 0)]
-    assert [len(c) for c in changes] == [0, 0, 0, 1, 0, 0, 0, 0, 1, 0]
+    assert [len(c) for c in changes] == [1, 0, 0, 1, 0, 0, 0, 0, 1, 0]
+    assert changes[0] == (RuleChange(watch.section, False, RuleEvent.FIRST_FRAME, (0, 1)),)
     assert changes[3] == (RuleChange(watch.section, True, RuleEvent.FULFILLED, (0, 1)),)
     assert changes[8] == (RuleChange(watch.section, False, RuleEvent.ENDED, (0,)),)
+
+
+def test_the_first_frame_says_where_a_rule_stands() -> None:
+    """Whoever holds the rule's state may have it from an earlier run of the agent."""
+    quiet, firing, blind = (RuleWatch(rule(classes=("class 0",)), "cam") for _ in range(3))
+    assert quiet.observe(apart(0)) == (RuleChange(quiet.section, False, RuleEvent.FIRST_FRAME, ()),)
+    assert quiet.observe(apart(0)) == ()
+    assert firing.observe(apart(1)) == (
+        RuleChange(firing.section, True, RuleEvent.FULFILLED, (0,)),
+    )
+    assert blind.observe(renamed(apart(1), "a", "b"))[-1] == (
+        RuleChange(blind.section, False, RuleEvent.CLASSES_LOST, ())
+    )
 
 
 @pytest.mark.parametrize(
@@ -82,26 +96,28 @@ def test_only_what_the_rule_names_counts(keys: dict[str, object], matching: int)
     boxes[2] = (10, 10, 20, 20)
     given_result = result(replace(found, boxes=boxes))
     watch = RuleWatch(rule(**keys), "cam")
-    changes = watch.observe(given_result)
-    seen = [len(c.detections) for c in changes if isinstance(c, RuleChange)]
-    assert seen == ([matching] if matching else [])
+    [change] = [c for c in watch.observe(given_result) if isinstance(c, RuleChange)]
+    assert (change.active, len(change.detections)) == (matching > 0, matching)
 
 
 def test_an_object_that_the_model_shows_twice_counts_once() -> None:
     found = detections((0.9, 0), (0.8, 0), (0.7, 1))
     boxes = np.array([(0, 0, 20, 20), (0, 0, 20, 21), (0, 0, 20, 20)], np.float32)
     twice = result(replace(found, boxes=boxes))
-    assert RuleWatch(rule(count_min=3), "cam").observe(twice) == ()
+    [change] = RuleWatch(rule(count_min=3), "cam").observe(twice)
+    assert isinstance(change, RuleChange)
+    assert not change.active
     [change] = RuleWatch(rule(count_min=2), "cam").observe(twice)
     assert isinstance(change, RuleChange)
     assert change.detections == (0, 2), "classes are told apart"
     [change] = RuleWatch(rule(count_min=3, same_overlap_min=1.0), "cam").observe(twice)
     assert isinstance(change, RuleChange)
+    assert change.active
 
 
 def test_a_rule_follows_its_classes_by_name() -> None:
     watch = RuleWatch(rule(classes=("class 0", "crack")), "cam")
-    assert watch.observe(apart(0)) == (ClassNotice("r1", "cam", "crack", lost=True),)
+    assert watch.observe(apart(0))[0] == ClassNotice("r1", "cam", "crack", lost=True)
     [fired] = watch.observe(apart(1))
     assert isinstance(fired, RuleChange)
     # The same objects, under another id of another model: the rule goes on as it was.
@@ -129,6 +145,6 @@ def test_a_rule_without_any_class_left_ends_and_cannot_fire() -> None:
 
 def test_a_new_bundle_with_the_same_classes_changes_nothing() -> None:
     watch = RuleWatch(rule(classes=("class 0",), consecutive_frames=3), "cam")
-    assert watch.observe(apart(1)) == ()
+    watch.observe(apart(1))
     assert watch.observe(renamed(apart(1), "class 0", "class 1")) == ()
     assert len(watch.observe(apart(1))) == 1

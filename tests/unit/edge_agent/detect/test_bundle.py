@@ -1,14 +1,18 @@
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from edge_agent.detect.bundle import load_bundle
+from edge_agent.detect.bundle import DETECTORS, load_bundle
 from edge_agent.detect.detector import detect
+from edge_agent.detect.providers import PROVIDERS
 from edge_agent.errors import BundleError, DetectorError
+from protocol.builds import Format
 from protocol.errors import DigestError
+from tests.fixtures.artifacts import load
 from tests.fixtures.models import box, confidence, model_bytes, write_bundle
 
 
@@ -52,3 +56,22 @@ def test_a_runtime_that_this_agent_does_not_know_is_refused(tmp_path: Path) -> N
     name, _ = write_bundle(tmp_path, runtime="abacus")
     with pytest.raises(BundleError, match="abacus; this agent runs"):
         load_bundle(tmp_path, name, threads=1)
+
+
+def test_a_runtime_that_is_not_installed_is_named_with_its_extra(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "openvino", None)
+    files = {"model.xml": b"", "model.bin": b""}
+    with pytest.raises(DetectorError, match=r"openvino is not installed.*argosy\[edge-openvino\]"):
+        load(tmp_path, files, format=Format.OPENVINO, runtime="openvino")
+
+
+def test_a_format_that_the_runtime_does_not_load_is_refused(tmp_path: Path) -> None:
+    files = {"model.xml": b"", "model.bin": b""}
+    with pytest.raises(BundleError, match="is openvino for onnxruntime, which loads onnx"):
+        load(tmp_path, files, format=Format.OPENVINO, runtime="onnxruntime")
+
+
+def test_every_runtime_that_a_device_can_claim_has_a_detector() -> None:
+    assert set(PROVIDERS) | {"openvino", "tensorrt"} == set(DETECTORS)

@@ -29,10 +29,16 @@ JsonOption = Annotated[bool, typer.Option("--json", help="For machines.")]
 CONFIG = Path("agent.toml")
 
 
+QUIET = {"OPENCV_FFMPEG_LOGLEVEL": "-8", "OPENCV_LOG_LEVEL": "SILENT"}
+"""FFmpeg and OpenCV write to stderr in the middle of our lines; our errors say it all."""
+
+
 @app.callback(help=HELP)
 def _logs_to_stderr() -> None:
     from edge_agent.logs import set_up_logs
 
+    for name, level in QUIET.items():
+        os.environ.setdefault(name, level)
     set_up_logs(json_lines=False, verbose=False)
 
 

@@ -16,17 +16,17 @@ T = TypeVar("T")
 SYS = Path("/sys")
 SYSFS_BYTES_MAX = 64 * 1024
 LOAD_FILES = (
-    "class/devfreq/*gpu*/device/load",
-    "class/devfreq/*.g[av][0-9]*b/device/load",
-    "class/devfreq/*.gp10b/device/load",
-    "devices/platform/*gpu*/load",
-    "devices/platform/bus@0/*gpu*/load",
-    "devices/platform/*.g[av][0-9]*b/load",
-    "devices/gpu.*/load",
+    "/class/devfreq/*gpu*/device/load",
+    "/class/devfreq/*.g[av][0-9]*b/device/load",
+    "/class/devfreq/*.gp10b/device/load",
+    "/devices/platform/*gpu*/load",
+    "/devices/platform/bus@0/*gpu*/load",
+    "/devices/platform/*.g[av][0-9]*b/load",
+    "/devices/gpu.*/load",
 )
-"""Where the releases of JetPack put the GPU's load, in per mille."""
+"""Under /sys, where the releases of JetPack put the GPU's load, in per mille."""
 
-NVMAP_CLIENTS = "kernel/debug/nvmap/iovmm/clients"
+NVMAP_CLIENTS = "/kernel/debug/nvmap/iovmm/clients"
 _UNITS = {"B": 1, "K": 1024, "M": 1024**2, "G": 1024**3}
 
 
@@ -94,7 +94,7 @@ class JetsonGpu:
 
     def __init__(self, sys: Path = SYS) -> None:
         self._sys = sys
-        found = (path for pattern in LOAD_FILES for path in sorted(sys.glob(pattern)))
+        found = (path for pattern in LOAD_FILES for path in sorted(sys.glob(pattern[1:])))
         load = next(found, None)
         if load is None:
             raise OSError(f"no load of a GPU under {sys}")
@@ -107,7 +107,7 @@ class JetsonGpu:
         millidegrees = None if self._zone is None else _number(_text(self._zone / "temp"))
         return GpuReading(
             percent=None if per_mille is None else min(per_mille / 10, 100.0),
-            memory_used_bytes=_nvmap_bytes(_text(self._sys / NVMAP_CLIENTS)),
+            memory_used_bytes=_nvmap_bytes(_text(self._sys / NVMAP_CLIENTS[1:])),
             temperature_c=None if millidegrees is None else millidegrees / 1000,
         )
 

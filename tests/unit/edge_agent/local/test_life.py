@@ -8,6 +8,7 @@ import socket
 import threading
 import time
 from collections.abc import Iterator
+from dataclasses import dataclass, field
 from pathlib import Path
 from random import Random
 
@@ -58,65 +59,84 @@ def manager() -> Iterator[Manager]:
     listening.close()
 
 
+@dataclass
+class Agent:
+    """A pipeline over one camera of three frames, and the life that looks at it at `now_s`."""
+
+    folder: Path
+    address: str
+    detector: FakeDetector = field(default_factory=lambda: FakeDetector(hold=threading.Event()))
+    now_s: float = 100.0
+
+    def __post_init__(self) -> None:
+        slot, figures, ledger = Slot("tiny"), Figures(), Ledger(["cam"])
+        slot.exchange(LoadedBundle("a" * 64, manifest(), self.detector))
+        camera = CameraSpec("cam", "memory", "tiny")
+        self.pipeline = Pipeline(
+            [camera],
+            {"tiny": slot},
+            [figures],
+            ledger=ledger,
+            clock=Clock(),
+            rng=Random(1),
+            open_source=from_memory([image()], 3),
+        )
+        self.life = Life(
+            "box-1",
+            self.folder,
+            LocalSection(port=0),
+            Service(self.address, watchdog_s=60),
+            seen=Seen(self.pipeline, ledger, {"tiny": slot}, (camera,), figures),
+            machine=Machine(time.monotonic),
+            clock=Clock(monotonic=lambda: self.now_s),
+            told=Told(counters=lambda: {"link_sessions": 1}, link_up=lambda: True),
+        )
+
+    def look(self, now_s: float) -> None:
+        self.now_s = now_s
+        self.life.tick(now_s)
+
+    def let_go(self) -> None:
+        if self.detector.hold is not None:
+            self.detector.hold.set()
+
+
+@pytest.fixture
+def agent(tmp_path: Path, manager: Manager) -> Iterator[Agent]:
+    running = Agent(tmp_path, manager.address)
+    running.pipeline.start()
+    running.life.start()
+    yield running
+    running.let_go()
+    running.pipeline.stop()
+    running.life.stop(10)
+
+
 def test_the_watchdog_bites_a_hanging_detector_and_no_other(
-    tmp_path: Path, manager: Manager
+    tmp_path: Path, manager: Manager, agent: Agent
 ) -> None:
-    hold, now = threading.Event(), [100.0]
-    detector = FakeDetector(hold=hold)
-    slot, figures = Slot("tiny"), Figures()
-    slot.exchange(LoadedBundle("a" * 64, manifest(), detector))
-    camera = CameraSpec("cam", "memory", "tiny")
-    ledger = Ledger(["cam"])
-    pipeline = Pipeline(
-        [camera],
-        {"tiny": slot},
-        [figures],
-        ledger=ledger,
-        clock=Clock(),
-        rng=Random(1),
-        open_source=from_memory([image()], 3),
-    )
-    life = Life(
-        "box-1",
-        tmp_path,
-        LocalSection(port=0),
-        Service(manager.address, watchdog_s=60),
-        seen=Seen(pipeline, ledger, {"tiny": slot}, (camera,), figures),
-        machine=Machine(time.monotonic),
-        clock=Clock(monotonic=lambda: now[0]),
-        told=Told(counters=lambda: {"link_sessions": 1}, link_up=lambda: True),
-    )
-    pipeline.start()
-    try:
-        life.start()
-        told = manager.told()
-        assert told[0] == "WATCHDOG=1"
-        assert told[-1] == "READY=1"
-        eventually(lambda: detector.running, "the detector hangs")
-        for now[0] in (110.0, 129.0):
-            life.tick(now[0])
-            assert "WATCHDOG=1" in manager.told()
-        now[0] = 130.0
-        life.tick(now[0])
-        told = manager.told()
-        assert "WATCHDOG=1" not in told
-        assert any(line.endswith("stuck: tiny") for line in told)
-        eventually(lambda: read_address(tmp_path), "the pages are open")
-        port = int((read_address(tmp_path) or "").rpartition(":")[2])
-        assert get(port, "/healthz")[0] == 503
-        hold.set()
-        eventually(pipeline.ended, "all frames are answered")
-        now[0] = 1000.0
-        life.tick(now[0])
+    told = manager.told()
+    assert (told[0], told[-1]) == ("WATCHDOG=1", "READY=1")
+    eventually(lambda: agent.detector.running, "the detector hangs")
+    for now_s in (110.0, 129.0):
+        agent.look(now_s)
         assert "WATCHDOG=1" in manager.told()
-        assert get(port, "/healthz")[0] == 200
-        status = json.loads(get(port, "/status.json")[1])
-        assert status["counters"] == {"link_sessions": 1}
-        assert status["cameras"]["cam"]["inferred"] == 3
-        now[0] = 1030.0
-        assert get(port, "/healthz") == (503, b"inference is stuck: the agent's loop\n")
-    finally:
-        hold.set()
-        pipeline.stop()
-        life.stop(10)
+    agent.look(130.0)
+    told = manager.told()
+    assert "WATCHDOG=1" not in told
+    assert any(line.endswith("stuck: tiny") for line in told)
+    eventually(lambda: read_address(tmp_path), "the pages are open")
+    port = int((read_address(tmp_path) or "").rpartition(":")[2])
+    assert get(port, "/healthz")[0] == 503
+    agent.let_go()
+    eventually(agent.pipeline.ended, "all frames are answered")
+    agent.look(1000.0)
+    assert "WATCHDOG=1" in manager.told()
+    assert get(port, "/healthz")[0] == 200
+    status = json.loads(get(port, "/status.json")[1])
+    assert status["counters"] == {"link_sessions": 1}
+    assert status["cameras"]["cam"]["inferred"] == 3
+    agent.now_s = 1030.0
+    assert get(port, "/healthz") == (503, b"inference is stuck: the agent's loop\n")
+    agent.life.stop(10)
     assert manager.told()[-1] == "STOPPING=1"

@@ -54,13 +54,14 @@ class SimulatedTensorRt:
         starts: whether its libraries find a GPU.
         seen: what was set on the way, by name.
         contexts_alive: how many execution contexts there are.
+        engine_went_first: whether an engine went while there were contexts.
     """
 
     def __init__(self, version: str, cuda: SimulatedCuda) -> None:
         self.__version__, self.cuda, self.starts = version, cuda, True
         self.models: dict[bytes, Model] = {}
         self.seen: dict[str, Any] = {}
-        self.contexts_alive = 0
+        self.contexts_alive, self.engine_went_first = 0, False
         surface = SURFACES[version]
         for name in (
             "NetworkDefinitionCreationFlag",
@@ -134,6 +135,7 @@ class Runtime:
         self._trt, self._logger = trt, logger
 
     def deserialize_cuda_engine(self, plan: memoryview) -> CudaEngine | None:
+        self._trt.seen["DLA_core"] = getattr(self, "DLA_core", None)
         model = self._trt.models.get(bytes(plan))
         if model is None:
             self._trt.error(self._logger, "Serialization assertion failed. magic tag")
@@ -147,6 +149,9 @@ class CudaEngine:
     def __init__(self, trt: SimulatedTensorRt, logger: Any, model: Model) -> None:
         self._trt, self._logger, self._model = trt, logger, model
         self.num_io_tensors, self.device_memory_size_v2 = len(model.tensors), 1024
+
+    def __del__(self) -> None:
+        self._trt.engine_went_first |= self._trt.contexts_alive > 0
 
     def get_tensor_name(self, index: int) -> str:
         return self._model.tensors[index].name

@@ -68,13 +68,19 @@ def test_beyond_the_warmed_sizes_a_batch_is_recorded_when_it_first_comes(stage: 
     assert stage.cuda.launches == 2
 
 
-@pytest.mark.parametrize("metadata", [EngineMetadata(), EngineMetadata(dla=0)])
-def test_what_cannot_be_recorded_is_run_without(stage: Stage, metadata: EngineMetadata) -> None:
+def test_what_cannot_be_recorded_is_run_without(stage: Stage) -> None:
     stage.trt.models[PLAN] = grey_model(capturable=False)
-    detector = stage.open(metadata)
+    detector = stage.open()
     for level in (51, 102):
         assert seen(detector, (level, 255)) == pytest.approx([level / 255, 1])
     assert stage.cuda.launches == 0
+
+
+def test_on_a_dla_recording_is_not_even_tried(stage: Stage) -> None:
+    detector = stage.open(EngineMetadata(dla=1))
+    assert stage.trt.seen["DLA_core"] == 1
+    assert seen(detector, (51, 255)) == pytest.approx([0.2, 1])
+    assert "cudaStreamBeginCapture" not in stage.cuda.calls
 
 
 def test_a_static_batch_runs_whole_and_answers_the_frames_that_were_given(stage: Stage) -> None:
@@ -108,6 +114,7 @@ def test_after_closing_nothing_is_held_and_frames_in_flight_are_safe(stage: Stag
     detector.infer(prepared)
     detector.close()
     detector.close()
+    assert not stage.trt.engine_went_first
     gc.collect()
     assert stage.cuda.held == 1, "the frames' own memory"
     assert prepared.tensor.mean() == pytest.approx(0.2)
@@ -174,6 +181,7 @@ def test_an_answer_that_is_no_number_is_refused(stage: Stage) -> None:
         (EngineMetadata(tensorrt_version="ten"), {}, DetectorError, "no version"),
         (EngineMetadata(), {"tensorrt_version": "11.0.0.114"}, DetectorError, "has 11.4.0.106"),
         (EngineMetadata(task="segment"), {}, DetectorError, "segment"),
+        (EngineMetadata(stride=48), {}, BundleError, "stride 48"),
         (EngineMetadata(names={0: "a", 1: "b"}), {}, BundleError, "'a'"),
         (EngineMetadata(names={3: "a"}), {}, DetectorError, "class names"),
         (EngineMetadata(), {"input_width": 128}, BundleError, "export it again"),

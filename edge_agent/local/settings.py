@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
+import re
 from typing import Annotated
 
 from pydantic import Field, model_validator
@@ -11,6 +12,8 @@ from edge_agent.section import Bytes, Count, PositiveS, Section
 
 PORT_DEFAULT = 9464
 LOCALHOST = "localhost"
+
+_HOST = re.compile(r"(?:\[(?P<v6>[0-9a-f:.]+)\]|(?P<name>[^\[\]:]+))(?::\d{1,5})?")
 
 
 class LocalSection(Section):
@@ -77,11 +80,8 @@ def is_expected_host(header: str | None, hostnames: tuple[str, ...]) -> bool:
     An attacker's page reaches loopback by a name of its own that it bends to 127.0.0.1; it
     cannot make a browser send an address instead.
     """
-    if header is None:
+    found = _HOST.fullmatch("" if header is None else header.strip().lower())
+    if found is None:
         return False
-    text = header.strip().lower()
-    if text.startswith("["):
-        host = text[1:].partition("]")[0]
-        return is_address(host)
-    host = text.partition(":")[0]
+    host = found["v6"] or found["name"]
     return is_address(host) or host in {LOCALHOST, *(name.lower() for name in hostnames)}

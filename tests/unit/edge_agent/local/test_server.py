@@ -7,12 +7,16 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import settings as bounded
+from hypothesis import strategies as st
 from prometheus_client.parser import text_string_to_metric_families
 
 from edge_agent.cameras.source import Image
 from edge_agent.local.address import read_address
+from edge_agent.local.requests import read_head
 from edge_agent.local.server import LocalServer
-from edge_agent.local.settings import LocalSection
+from edge_agent.local.settings import LocalSection, is_expected_host
 from tests.fixtures.seeing import eventually, image, result
 from tests.unit.edge_agent.local.views import Told, ask, get, serving
 
@@ -70,6 +74,9 @@ def test_metrics_are_what_prometheus_reads(tmp_path: Path) -> None:
         (f"GET /preview/{'a' * 65}.jpg HTTP/1.1\r\nHost: localhost\r\n\r\n", 404),
         ("GET /healthz HTTP/1.1\r\nHost: evil.example:9464\r\n\r\n", 421),
         ("GET /healthz HTTP/1.1\r\nHost: localhost.evil.example\r\n\r\n", 421),
+        ("GET /healthz HTTP/1.1\r\nHost: 127.0.0.1.evil.example\r\n\r\n", 421),
+        ("GET /healthz HTTP/1.1\r\nHost: [::1].evil.example\r\n\r\n", 421),
+        ("GET /healthz HTTP/1.1\r\nHost: localhost:80:80\r\n\r\n", 421),
         ("GET /healthz HTTP/1.1\r\n\r\n", 421),
         ("GET /healthz HTTP/1.1\r\nHost: [::1]:1\r\n\r\n", 200),
         ("GET /healthz HTTP/1.1\r\nHost: LocalHost:1\r\n\r\n", 200),
@@ -88,6 +95,31 @@ def test_hostile_requests_are_bounded_and_refused(tmp_path: Path, head: str, sta
         except ConnectionResetError:
             assert status == 0
         assert get(port, "/healthz")[0] == 200
+
+
+@given(st.text(max_size=40))
+def test_any_host_is_judged(host: str) -> None:
+    assert is_expected_host(host, ("line-1",)) in {True, False}
+
+
+@bounded(max_examples=30, deadline=None)
+@given(st.lists(st.binary(max_size=200), max_size=20))
+def test_a_request_is_read_up_to_its_empty_line_and_never_over_its_bound(
+    pieces: list[bytes],
+) -> None:
+    ours, theirs = socket.socketpair()
+    with ours, theirs:
+        for piece in pieces:
+            theirs.sendall(piece)
+        theirs.shutdown(socket.SHUT_WR)
+        try:
+            head = read_head(ours, 1000, 30)
+        except OSError:
+            sent = b"".join(pieces)
+            assert len(sent) > 1000 or b"\r\n\r\n" not in sent
+        else:
+            assert b"\r\n\r\n" in head
+            assert len(head) <= 1000
 
 
 def test_a_request_that_never_ends_is_dropped(tmp_path: Path) -> None:

@@ -3,6 +3,7 @@ from __future__ import annotations
 import gc
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -130,7 +131,7 @@ def test_real_photographs_give_what_onnx_runtime_gives(
     shared_data: Path, tmp_path: Path, open_engine: OpenEngine
 ) -> None:
     onnx = (shared_data / "weights" / "yolo26n-reconstructed-e2e-640.onnx").read_bytes()
-    size = {"input_width": 640, "input_height": 640}
+    size: dict[str, Any] = {"input_width": 640, "input_height": 640}
     names = coco_names(shared_data)
     reference = load(tmp_path / "onnx", {MODEL_PATH: onnx}, class_names=names, **size)
     order = replace(FP32, batch=1, class_names=names)

@@ -44,7 +44,7 @@ class Cuda:
 
     def __init__(self, runtime: Any) -> None:
         self._runtime = runtime
-        self._held = ExitStack()
+        self._held, self._graphs = ExitStack(), ExitStack()
         self._stream: Any = self._take(
             "cudaStreamDestroy",
             self._call("cudaStreamCreateWithFlags", runtime.cudaStreamNonBlocking),
@@ -84,8 +84,12 @@ class Cuda:
         self._call("cudaStreamSynchronize", self._stream)
 
     def settle(self) -> None:
-        """Wait until nothing is under way, before what it uses goes; a failure is logged."""
+        """Wait until nothing is under way and let all graphs go, before what they use goes.
+
+        A failure is logged.
+        """
         self._release("cudaStreamSynchronize", self._stream)
+        self._graphs.close()
 
     def capture(self, enqueue: Callable[[], None]) -> Graph | None:
         """What `enqueue` puts on the stream, as a graph; None where it cannot be recorded.
@@ -107,7 +111,8 @@ class Cuda:
                 self._runtime.cudaGetLastError()
                 _log.info("cuda_graph_not_captured", reason=str(error))
                 return None
-            return Graph(self._take("cudaGraphExecDestroy", executable))
+            self._graphs.callback(self._release, "cudaGraphExecDestroy", executable)
+            return Graph(executable)
 
     def launch(self, graph: Graph) -> None:
         """Enqueue the work of `graph`."""
@@ -115,6 +120,7 @@ class Cuda:
 
     def close(self) -> None:
         """Give back everything; a second call does nothing."""
+        self._graphs.close()
         self._held.close()
 
     def _copy(self, to: int, source: int, size_bytes: int, kind: str) -> None:

@@ -11,6 +11,7 @@ from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
 from edge_agent.cameras.folder import FolderSource
 from edge_agent.cameras.gstreamer import csi_pipeline, given_pipeline, nvdec_pipeline
 from edge_agent.cameras.limits import CaptureLimits
+from edge_agent.cameras.reach import check_answers
 from edge_agent.cameras.source import (
     CameraSpec,
     Decoder,
@@ -114,6 +115,7 @@ def _file(spec: CameraSpec, _limits: CaptureLimits) -> Any:
 def _stream(spec: CameraSpec, limits: CaptureLimits, connection: str) -> Any:
     import cv2
 
+    check_answers(spec.source, limits.open_timeout_s)
     url = with_transport(with_connection(spec.source, connection), spec.transport)
     # A decoder with several threads holds back as many frames; a live view must not.
     options = [cv2.CAP_PROP_N_THREADS, 1]

@@ -14,10 +14,12 @@ from typing import Any
 import cv2
 import numpy as np
 import numpy.typing as npt
+import pytest
 
 from tests.fixtures.seeing import image
 
 Write = Callable[[Path], object]
+Make = Callable[[], bytes]
 SMALL = image(40, 30, seed=5)
 
 
@@ -74,9 +76,8 @@ def animated() -> bytes:
 
 def saved(form: str, pictures: list[npt.NDArray[Any]], mode: str = "", **options: object) -> bytes:
     """Pictures (BGR) as Pillow writes them, converted to `mode` first."""
-    from PIL import Image as Pillow
-
-    made = [Pillow.fromarray(np.ascontiguousarray(p[:, :, ::-1])) for p in pictures]
+    pillow = pytest.importorskip("PIL.Image", reason="Pillow writes the rarer forms of images")
+    made = [pillow.fromarray(np.ascontiguousarray(p[:, :, ::-1])) for p in pictures]
     if mode:
         made = [m.convert(mode) for m in made]
     if options.pop("save_all", False):
@@ -88,9 +89,8 @@ def saved(form: str, pictures: list[npt.NDArray[Any]], mode: str = "", **options
 
 def turned_by_exif() -> bytes:
     """A JPEG of 40x30 whose EXIF says: turn by 90 degrees."""
-    from PIL import Image as Pillow
-
-    exif = Pillow.Exif()
+    pillow = pytest.importorskip("PIL.Image", reason="Pillow writes the rarer forms of images")
+    exif = pillow.Exif()
     exif[0x0112] = 6
     return saved("JPEG", [SMALL], exif=exif)
 

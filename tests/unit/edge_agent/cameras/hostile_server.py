@@ -50,7 +50,7 @@ HOSTILE: dict[str, Answer] = {
     "401": status("401 Unauthorized"),
     "500": status("500 Internal Server Error"),
     "page": status("200 OK", b"<html><body>please log in</body></html>" * 50),
-    "nothing": lambda: [],
+    "nothing": list,
     "silence": lambda: itertools.repeat(b""),
     "no HTTP": lambda: [b"SSH-2.0-OpenSSH_9.2\r\n"],
     "endless header": lambda: itertools.chain([_OK], itertools.repeat(b"X-Long: " + b"x" * 4000)),
@@ -88,7 +88,8 @@ def answering(answer: Answer) -> Iterator[str]:
     def talk(client: socket.socket) -> None:
         with client, contextlib.suppress(OSError):
             client.settimeout(5)
-            client.recv(65_536)
+            if not client.recv(65_536):
+                return
             for piece in answer():
                 client.sendall(piece)
                 if stopping.wait(_PERIOD_S):

@@ -16,10 +16,9 @@ from hypothesis import strategies as st
 from edge_agent.cameras.folder import FolderSource
 from edge_agent.cameras.images import ImageLimits, read_image
 from edge_agent.errors import BadImageError
-from tests.conftest import lacking
 from tests.fixtures.seeing import image
 from tests.unit.edge_agent.cameras import hostile
-from tests.unit.edge_agent.cameras.hostile import SMALL, Write, encoded, of_bytes, saved
+from tests.unit.edge_agent.cameras.hostile import SMALL, Make, Write, encoded, of_bytes, saved
 
 REFUSED: dict[str, tuple[str, Write, str]] = {
     "empty": ("a.png", of_bytes(b""), "is no image"),
@@ -46,25 +45,29 @@ REFUSED: dict[str, tuple[str, Write, str]] = {
     "link to nothing": ("x.png", hostile.link_to_nothing, "cannot be read"),
     "vanished": ("x.png", lambda _path: None, "cannot be read"),
 }
-TAKEN: dict[str, tuple[str, bytes, tuple[int, int]]] = {
-    "1x1": ("a.png", encoded(".png", image(1, 1)), (1, 1)),
-    "1xN": ("a.png", encoded(".png", image(1, 500)), (1, 500)),
-    "Nx1": ("a.jpg", encoded(".jpg", image(500, 1)), (500, 1)),
-    "8K": ("a.jpg", encoded(".jpg", np.zeros((4320, 7680, 3), np.uint8)), (7680, 4320)),
-    "16 bits": ("a.png", encoded(".png", SMALL.astype(np.uint16) * 257), (40, 30)),
-    "16 bits of grey": ("a.png", encoded(".png", SMALL[:, :, 0].astype(np.uint16) << 8), (40, 30)),
-    "16 bits of TIFF": ("a.tif", encoded(".tif", SMALL.astype(np.uint16) << 8), (40, 30)),
-    "alpha": ("a.png", encoded(".png", np.dstack([SMALL, SMALL[:, :, 0]])), (40, 30)),
-    "grey": ("a.png", encoded(".png", SMALL[:, :, 0]), (40, 30)),
-    "palette": ("a.png", saved("PNG", [SMALL], "P"), (40, 30)),
-    "one bit": ("a.png", saved("PNG", [SMALL], "1"), (40, 30)),
-    "CMYK": ("a.jpg", saved("JPEG", [SMALL], "CMYK"), (40, 30)),
-    "progressive": ("a.jpg", saved("JPEG", [SMALL], progressive=True), (40, 30)),
-    "turned by EXIF": ("a.jpg", hostile.turned_by_exif(), (30, 40)),
-    "two pages": ("a.tif", hostile.pages(), (40, 30)),
-    "animated": ("a.webp", hostile.animated(), (40, 30)),
-    "PNG by the name of a JPEG": ("a.jpg", encoded(".png"), (40, 30)),
-    "bytes after the end": ("a.png", encoded(".png") + b"more" * 100, (40, 30)),
+TAKEN: dict[str, tuple[str, Make, tuple[int, int]]] = {
+    "1x1": ("a.png", lambda: encoded(".png", image(1, 1)), (1, 1)),
+    "1xN": ("a.png", lambda: encoded(".png", image(1, 500)), (1, 500)),
+    "Nx1": ("a.jpg", lambda: encoded(".jpg", image(500, 1)), (500, 1)),
+    "8K": ("a.jpg", lambda: encoded(".jpg", np.zeros((4320, 7680, 3), np.uint8)), (7680, 4320)),
+    "16 bits": ("a.png", lambda: encoded(".png", SMALL.astype(np.uint16) * 257), (40, 30)),
+    "16 bits of grey": (
+        "a.png",
+        lambda: encoded(".png", SMALL[:, :, 0].astype(np.uint16) << 8),
+        (40, 30),
+    ),
+    "16 bits of TIFF": ("a.tif", lambda: encoded(".tif", SMALL.astype(np.uint16) << 8), (40, 30)),
+    "alpha": ("a.png", lambda: encoded(".png", np.dstack([SMALL, SMALL[:, :, 0]])), (40, 30)),
+    "grey": ("a.png", lambda: encoded(".png", SMALL[:, :, 0]), (40, 30)),
+    "palette": ("a.png", lambda: saved("PNG", [SMALL], "P"), (40, 30)),
+    "one bit": ("a.png", lambda: saved("PNG", [SMALL], "1"), (40, 30)),
+    "CMYK": ("a.jpg", lambda: saved("JPEG", [SMALL], "CMYK"), (40, 30)),
+    "progressive": ("a.jpg", lambda: saved("JPEG", [SMALL], progressive=True), (40, 30)),
+    "turned by EXIF": ("a.jpg", hostile.turned_by_exif, (30, 40)),
+    "two pages": ("a.tif", hostile.pages, (40, 30)),
+    "animated": ("a.webp", hostile.animated, (40, 30)),
+    "PNG by the name of a JPEG": ("a.jpg", lambda: encoded(".png"), (40, 30)),
+    "bytes after the end": ("a.png", lambda: encoded(".png") + b"more" * 100, (40, 30)),
 }
 DAMAGED: dict[str, tuple[str, bytes]] = {
     "truncated JPEG": ("a.jpg", encoded(".jpg", image(200, 200))[:20_000]),
@@ -94,7 +97,8 @@ def test_what_is_no_image_is_refused_by_name(case: str, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("case", TAKEN)
 def test_every_form_of_image_is_what_opencv_and_ultralytics_see(case: str, tmp_path: Path) -> None:
-    name, data, (width, height) = TAKEN[case]
+    name, make, (width, height) = TAKEN[case]
+    data = make()
     (tmp_path / name).write_bytes(data)
     seen = read_image(tmp_path / name)
     assert seen.shape == (height, width, 3)
@@ -138,13 +142,10 @@ def test_the_limits_are_settings(tmp_path: Path) -> None:
 
 
 def test_exif_is_followed_as_ultralytics_does(tmp_path: Path) -> None:
-    try:
-        from ultralytics.utils.patches import imread
-    except ImportError:
-        lacking("ultralytics is not installed")
+    patches = pytest.importorskip("ultralytics.utils.patches", reason="a device has none")
     path = tmp_path / "a.jpg"
     path.write_bytes(hostile.turned_by_exif())
-    assert (read_image(path) == imread(str(path))).all()
+    assert (read_image(path) == patches.imread(str(path))).all()
 
 
 def test_a_folder_of_all_of_them_is_read_to_its_end(tmp_path: Path) -> None:

@@ -46,7 +46,7 @@ def refusal(source: Path | str) -> str:
 
 def test_passwords_do_not_reach_messages() -> None:
     text = refusal("http://user:secret@127.0.0.1:9/s?key=hidden")
-    assert "http://127.0.0.1:9/s does not open" in text
+    assert "http://127.0.0.1:9/s does not answer" in text
     assert "secret" not in text
     assert "hidden" not in text
 

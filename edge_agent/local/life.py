@@ -44,9 +44,9 @@ class Seen:
 
 @dataclass(frozen=True)
 class Told:
-    """What the rest of the agent tells of itself; called on the agent's thread.
+    """What the rest of the agent tells of itself, as `View` has it.
 
-    Attributes: as those of `View`.
+    `link_up` and `zones` are called by any thread, the others by the agent's alone.
     """
 
     counters: Callable[[], Counters]

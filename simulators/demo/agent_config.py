@@ -25,6 +25,7 @@ def write_config(
         ("[hub]", {"url": address.url, "token": token}),
         ("[mqtt]", {"host": address.mqtt_host, "port": address.mqtt_port, "root": address.root}),
         ("[outputs]", {"jsonl": "detections.jsonl"}),
+        ("[local]", {"port": 0}),
         *more,
     ]
     path = folder / "agent.toml"

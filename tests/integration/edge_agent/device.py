@@ -40,6 +40,9 @@ fps_max = 40
 [outputs]
 jsonl = "detections.jsonl"
 
+[local]
+port = 0
+
 [limits]
 reconnect_first_s = 0.1
 reconnect_cap_s = 0.5

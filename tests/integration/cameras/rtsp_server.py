@@ -7,13 +7,16 @@ that comes joins what is being sent, as at a real camera.
 from __future__ import annotations
 
 import sys
+from importlib import import_module
 from typing import Any
 
-import gi
-
+# By name: only the system's Python has them, and only in these versions are they asked for.
+gi: Any = import_module("gi")
 gi.require_version("Gst", "1.0")
 gi.require_version("GstRtspServer", "1.0")
-from gi.repository import GLib, Gst, GstRtspServer  # noqa: E402
+GLib: Any = import_module("gi.repository.GLib")
+Gst: Any = import_module("gi.repository.Gst")
+GstRtspServer: Any = import_module("gi.repository.GstRtspServer")
 
 CAPS = "video/x-h264,stream-format=byte-stream,alignment=au"
 FPS = 30

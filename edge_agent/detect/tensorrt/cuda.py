@@ -24,6 +24,8 @@ from edge_agent.errors import DetectorError
 
 _log = structlog.get_logger(__name__)
 
+REMEDY = "`argosy-agent doctor` says what this device lacks"
+
 
 class Graph:
     """Work recorded on a stream, ready to be launched again. `Cuda` owns and frees it."""
@@ -144,14 +146,14 @@ class Cuda:
 
 def call(runtime: Any, name: str, *arguments: Any) -> Any:
     """The answer of one call of the CUDA runtime. Raises CudaError with CUDA's own words."""
-    status, *answers = getattr(runtime, name)(*arguments)
+    try:
+        status, *answers = getattr(runtime, name)(*arguments)
+    except RuntimeError as error:  # how cuda-bindings 12.8 says that there is no driver
+        raise CudaError(f"{name}: {error}; {REMEDY}") from error
     if status != runtime.cudaError_t.cudaSuccess:
         _, text = runtime.cudaGetErrorString(status)
         words = text.decode(errors="replace") if isinstance(text, bytes) else str(text)
-        raise CudaError(
-            f"{name}: {words} ({getattr(status, 'name', status)}); `argosy-agent doctor` "
-            "says what this device lacks"
-        )
+        raise CudaError(f"{name}: {words} ({getattr(status, 'name', status)}); {REMEDY}")
     return answers[0] if answers else None
 
 

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import gc
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -66,6 +67,15 @@ def test_a_release_that_fails_does_not_keep_the_others() -> None:
 def test_an_error_says_what_cuda_says() -> None:
     with pytest.raises(CudaError, match="cudaStreamCreateWithFlags: out of memory"):
         Cuda(SimulatedCuda(fail_at=0))
+
+
+def test_a_driver_that_is_not_there_is_said_in_any_version() -> None:
+    def missing(_flags: int) -> None:
+        raise RuntimeError("Failed to dlopen libcuda.so.1")
+
+    runtime = SimpleNamespace(cudaStreamNonBlocking=1, cudaStreamCreateWithFlags=missing)
+    with pytest.raises(CudaError, match="cudaStreamCreateWithFlags: Failed to dlopen"):
+        Cuda(runtime)
 
 
 def test_only_contiguous_arrays_are_copied() -> None:

@@ -52,6 +52,7 @@ class Channel:
         self._restoring = False
         self._woken = False
         self._stop_at: float | None = None
+        self._end_at = 0.0
         self._counters: Counter[str] = Counter(dict.fromkeys(CAUSES, 0))
         self._last_problem = ""
         self._thread = threading.Thread(target=self._run, name=f"channel-{self.id}", daemon=True)
@@ -83,18 +84,26 @@ class Channel:
             waiting = len(self._queue) + len(self._owed) + (self._in_hand is not None)
             return dict(self._counters) | {"waiting": waiting}
 
-    def close(self, timeout_s: float) -> None:
-        """Write what waits within `timeout_s`, say goodbye and end the thread.
+    def stop(self, timeout_s: float) -> None:
+        """Take no more, and end within `timeout_s`; does not wait, so that several can end
+        together. `close` follows.
 
-        The end of it, half at most, is kept for an operation under way. Where that is shorter
-        than the channel's own `timeout_s`, the thread may outlast it by the rest.
+        What waits is still written. The end of the time, half at most, is kept for an
+        operation under way; where that is shorter than the channel's own `timeout_s`, the
+        thread may outlast it by the rest.
         """
         flush_s = max(timeout_s / 2, timeout_s - self._section.timeout_s)
         with self._changed:
-            self._stop_at = self._clock.monotonic() + flush_s
-            self._changed.notify()
+            if self._stop_at is None:
+                now_s = self._clock.monotonic()
+                self._stop_at, self._end_at = now_s + flush_s, now_s + timeout_s
+                self._changed.notify()
+
+    def close(self, timeout_s: float) -> None:
+        """Write what waits within `timeout_s` of `stop`, say goodbye and end the thread."""
+        self.stop(timeout_s)
         if self._thread.ident is not None:
-            self._thread.join(timeout_s)
+            self._thread.join(max(0.0, self._end_at - self._clock.monotonic()))
         with self._changed:
             self._counters["dropped_stopped"] += len(self._queue) + len(self._owed)
             self._queue.clear()

@@ -159,6 +159,20 @@ def test_closing_flushes_within_its_time_and_counts_the_rest() -> None:
     assert counters["waiting"] == 0
 
 
+def test_a_channel_that_was_stopped_ends_by_itself_and_takes_nothing_more() -> None:
+    peer = LinePeer()
+    peer.passing.clear()
+    with running(peer) as channel:
+        channel.offer(rule("before", True))
+        assert peer.entered.wait(10)
+        channel.stop(60.0)
+        channel.offer(rule("after", True))
+        peer.passing.set()
+        wait_until(lambda: peer.left, "its goodbye")
+    assert [s.source for s in peer.told] == ["before"]
+    assert channel.counters()["dropped_stopped"] == 1
+
+
 def test_a_channel_that_never_started_can_be_closed() -> None:
     with running(LinePeer(), start=False) as channel:
         channel.offer(rule("r", True))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Any
 
@@ -121,7 +122,7 @@ def _batch(artifact: str, shape: Shape, manifest: Manifest) -> int | None:
 
 
 def _check_size(signature: Signature, binding: Binding) -> None:
-    size_bytes = int(np.prod(binding.shape, dtype=np.int64)) * binding.dtype.itemsize
+    size_bytes = math.prod(binding.shape) * binding.dtype.itemsize
     if size_bytes > INPUT_BYTES_MAX:
         raise DetectorError(
             f"{signature.artifact} takes {size_bytes} bytes at once, over {INPUT_BYTES_MAX}; "

@@ -116,6 +116,7 @@ BAD: dict[str, tuple[OddModel, type[Exception], str]] = {
     "an input of rank 2": (takes((1, 12288)), DetectorError, r"takes \(1, 12288\)"),
     "another size": (takes((1, 3, 32, 32)), BundleError, r"\(64, 64\).*\(32, 32\).*export"),
     "a batch of gigabytes": (takes((65536, 3, 64, 64)), DetectorError, "smaller batch"),
+    "a batch beyond all memory": (takes((2**60, 3, 64, 64)), DetectorError, "smaller batch"),
     "two inputs": (
         OddModel({"images": (IMAGE, "FLOAT"), "mask": (IMAGE, "FLOAT")}),
         DetectorError,

@@ -126,6 +126,7 @@ class Letterbox:
         width: int,
         height: int,
         dtype: npt.DTypeLike = np.float32,
+        *,
         pad_value: int = 114,
         scale: float = 1 / 255,
         batch_max: int = 1,

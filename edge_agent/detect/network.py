@@ -61,8 +61,8 @@ class NetworkDetector:
             binding.width,
             binding.height,
             binding.dtype,
-            how.pad_value,
-            how.scale,
+            pad_value=how.pad_value,
+            scale=how.scale,
             batch_max=self.batch_max,
             allocate=allocate,
         )

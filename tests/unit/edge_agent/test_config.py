@@ -104,7 +104,7 @@ def test_unreadable_files(content: bytes | None, words: str, tmp_path: Path) -> 
 
 def test_the_line_at_fault_is_named(tmp_path: Path) -> None:
     (tmp_path / "agent.toml").write_text(
-        '''[device]
+        """[device]
 id = "box"
 data_dir = "data"
 [hub]
@@ -120,7 +120,7 @@ slot = "x"
 id = "two"
 source = "x"
 fps_max = -1
-'''
+"""
     )
     with pytest.raises(ConfigError) as refused:
         load_config(tmp_path / "agent.toml")

@@ -83,7 +83,7 @@ def test_the_model_and_the_golden_frames_must_be_there_once() -> None:
 def test_each_format_has_its_own_weights() -> None:
     fields = json.loads(canonical(MANIFEST))
     fields["build"]["format"] = "openvino"
-    with pytest.raises(ManifestError, match="lacks model.xml"):
+    with pytest.raises(ManifestError, match=r"lacks model\.xml"):
         read_manifest(json.dumps(fields).encode())
     blob = fields["files"][0]["blob"]
     fields["files"] += [{"path": p, "blob": blob} for p in ("model.xml", "model.bin")]

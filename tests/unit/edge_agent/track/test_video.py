@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -31,7 +32,7 @@ SWITCH_PX = 40.0
 def test_each_stay_of_a_bottle_has_one_id(shared_data: Path, tmp_path: Path) -> None:
     weights = shared_data / "weights" / "yolo26n-reconstructed-e2e-640.onnx"
     names = coco_names(shared_data)
-    size = {"input_width": 640, "input_height": 640}
+    size: dict[str, Any] = {"input_width": 640, "input_height": 640}
     files = {"model.onnx": weights.read_bytes()}
     detector = load(tmp_path, files, threads=2, class_names=names, **size)
     bottle, tracker = names.index("bottle"), Tracker(TrackingSection())

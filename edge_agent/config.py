@@ -229,9 +229,11 @@ def load_config(path: Path) -> AgentConfig:
 
 def _check_files(config: AgentConfig, name: Path) -> None:
     """Certificates are read at the first connection; that is too late to learn of a typo."""
+    channels = ((f"channels.{c.id}.ca_file", getattr(c, "ca_file", None)) for c in config.channels)
     for key, ca_file in (
         ("hub.ca_file", config.hub.ca_file),
         ("mqtt.ca_file", config.mqtt.ca_file),
+        *channels,
     ):
         if ca_file is None:
             continue
@@ -258,5 +260,8 @@ def _resolve(config: AgentConfig, base: Path) -> AgentConfig:
     tables = ("device", "hub", "mqtt", "outputs")
     return config.model_copy(
         update={name: rooted(getattr(config, name), base) for name in tables}
-        | {"channels": tuple(rooted(channel, base) for channel in config.channels)}
+        | {
+            "channels": tuple(rooted(channel, base) for channel in config.channels),
+            "cameras": tuple(camera.seen_from(base) for camera in config.cameras),
+        }
     )

@@ -139,11 +139,13 @@ class Pipeline:
     def counters(self) -> dict[str, int]:
         """Frames by fate over all cameras, unreadable images, and errors by sink."""
         total = {"frames_captured": 0, "frames_inferred": 0, "images_unreadable": 0}
+        total["camera_retries"] = 0
         for camera in self._captures:
             account = self._ledger.account(camera)
             total["frames_captured"] += account.captured
             total["frames_inferred"] += account.inferred
             total["images_unreadable"] += account.unreadable
+            total["camera_retries"] += account.retries
             for cause, frames in account.dropped.items():
                 name = f"frames_dropped_{cause}"
                 total[name] = total.get(name, 0) + frames

@@ -62,8 +62,11 @@ class Seeing:
     def stop(self) -> None:
         """Close the cameras; what was seen until then still goes to the line."""
         self.pipeline.stop()
+        timeout_s = self.config.limits.stop_s / 3
         for channel in self.channels.values():
-            channel.close(self.config.limits.stop_s / 3 / len(self.channels))
+            channel.stop(timeout_s)
+        for channel in self.channels.values():
+            channel.close(timeout_s)
 
     def follow(self, desired: Desired) -> None:
         """Take the policies of a desired state."""

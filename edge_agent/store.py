@@ -91,6 +91,7 @@ class Store:
         self.state = data_dir / "state"
         self.outbox = data_dir / "outbox"
         self.bundles = data_dir / "bundles"
+        self.compiled = data_dir / "compiled"
         self.partial = data_dir / "partial"
         self._lock: int | None = None
 

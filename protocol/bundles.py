@@ -89,9 +89,9 @@ class Calibration(_Part):
 class Postprocessing(_Part):
     """What is done to a head's answer; changes what is seen, so it belongs to the build.
 
-    `deduplicate_iou`: of boxes of different classes that overlap at least so much, only the
-    most confident is kept. None keeps all: it is set only where an evaluation says that it
-    does no harm.
+    `deduplicate_iou`: of boxes that overlap by more than so much, whatever their classes, only
+    the most confident is kept. None keeps all: it is set only where an evaluation says that
+    it does no harm.
     """
 
     deduplicate_iou: float | None = Field(default=None, gt=0, le=1)

@@ -189,7 +189,7 @@ def parse_camera(text: str, models: list[str]) -> dict[str, str]:
     end = SLOT_END.fullmatch(source)
     if end is not None and end["slot"] in models:
         source, slot = end["source"], end["slot"]
-    if "://" not in source and not source.startswith("usb:"):
+    if "://" not in source and not source.startswith(("usb:", "csi:", "gst:")):
         source = str(Path(source).absolute())
     return {"id": match["id"], "source": source, "slot": slot}
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Literal
 
 from pydantic import Field, model_validator
@@ -13,8 +14,10 @@ from edge_agent.cameras.source import (
     Codec,
     Decoder,
     Region,
+    SourceKind,
     Transport,
     check_source,
+    source_kind,
 )
 from edge_agent.errors import CameraError
 from edge_agent.section import Bytes, Count, Identifier, PositiveS, Section
@@ -74,6 +77,12 @@ class CameraSection(Section):
         if self.reopen_after_s < self.stale_after_s:
             raise ValueError("reopen_after_s: is before stale_after_s; make it longer")
         return self
+
+    def seen_from(self, base: Path) -> CameraSection:
+        """The same with a relative file or folder seen from the folder `base`."""
+        if source_kind(self.source) not in (SourceKind.FILE, SourceKind.FOLDER):
+            return self
+        return self.model_copy(update={"source": str(base / Path(self.source).expanduser())})
 
     def spec(self) -> CameraSpec:
         """The same for the pipeline."""

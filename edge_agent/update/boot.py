@@ -61,4 +61,4 @@ def pinned_digests(slots: tuple[str, ...], store: Store) -> set[str]:
 
 def _load(digest: str, bundles: BundleStore, threads: int) -> LoadedBundle:
     bundles.verify(digest)
-    return load_bundle(bundles.path(digest), digest, threads)
+    return load_bundle(bundles.path(digest), digest, threads, cache=bundles.compiled(digest))

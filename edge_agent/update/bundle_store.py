@@ -29,14 +29,23 @@ log = structlog.get_logger(__name__)
 
 
 class BundleStore:
-    """The bundles of one device, by digest."""
+    """The bundles of one device, by digest.
 
-    def __init__(self, folder: Path) -> None:
-        self._folder = folder
+    Args:
+        compiled: folder for what runtimes compile of them; it goes with its bundle, and is
+            made anew where it is gone. None keeps nothing.
+    """
+
+    def __init__(self, folder: Path, compiled: Path | None = None) -> None:
+        self._folder, self._compiled = folder, compiled
 
     def path(self, digest: str) -> Path:
         """Where the bundle lies, or would."""
         return self._folder / digest
+
+    def compiled(self, digest: str) -> Path | None:
+        """Where runtimes keep what they compile of the bundle."""
+        return None if self._compiled is None else self._compiled / digest
 
     def has(self, digest: str) -> bool:
         return (self.path(digest) / MANIFEST_PATH).is_file()
@@ -109,6 +118,8 @@ class BundleStore:
         """Forget a bundle; the manifest goes first, so that no half of it counts as held."""
         (self.path(digest) / MANIFEST_PATH).unlink(missing_ok=True)
         shutil.rmtree(self.path(digest), ignore_errors=True)
+        if self._compiled is not None:
+            shutil.rmtree(self._compiled / digest, ignore_errors=True)
 
     def prune(self, pinned: Collection[str], kept_max: int) -> list[str]:
         """Remove what is neither pinned nor among the `kept_max` newest; return what went."""

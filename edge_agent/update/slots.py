@@ -48,7 +48,7 @@ class Slots:
         self, slots: Mapping[str, Slot], store: Store, limits: Limits, ports: SlotPorts
     ) -> None:
         self._slots, self._store, self._limits, self._tell = dict(slots), store, limits, ports.tell
-        self._bundles = BundleStore(store.bundles)
+        self._bundles = BundleStore(store.bundles, store.compiled)
         self.counters: Counter[str] = Counter()
         acquire = AcquireContext(
             store, self._bundles, ports.transport, limits, ports.capabilities, self.counters

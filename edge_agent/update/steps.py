@@ -250,8 +250,8 @@ class SlotSteps:
         return Outcome(reason=record.reason)
 
     def _load(self, digest: str) -> LoadedBundle:
-        limits = self._context.limits
-        return load_bundle(self._context.bundles.path(digest), digest, limits.inference_threads_max)
+        bundles, threads = self._context.bundles, self._context.limits.inference_threads_max
+        return load_bundle(bundles.path(digest), digest, threads, cache=bundles.compiled(digest))
 
     def _run(self, record: UpdateRecord, job: Job) -> None:
         """Run a job on the worker; its end, whatever it is, comes back as a StepEnded."""

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from edge_agent.config import ConfigError, load_config, parse_config
+from edge_agent.outputs.settings import CsvSection
 
 GOOD: dict[str, Any] = {
     "device": {"id": "line-1", "data_dir": "data"},
@@ -127,3 +128,64 @@ fps_max = -1
     lines = str(refused.value).splitlines()
     assert "agent.toml:13: cameras.1.slot: is missing" in lines[0]
     assert "agent.toml:16: cameras.1.fps_max:" in lines[1]
+
+
+def test_relative_files_of_cameras_and_channels_are_beside_the_file(tmp_path: Path) -> None:
+    (tmp_path / "agent.toml").write_text(
+        """
+[device]
+id = "box"
+data_dir = "data"
+[hub]
+url = "http://127.0.0.1:1"
+token = "abc"
+[mqtt]
+host = "127.0.0.1"
+[[cameras]]
+id = "film"
+source = "film.mp4"
+slot = "x"
+[[cameras]]
+id = "stream"
+source = "rtsp://127.0.0.1/1"
+slot = "x"
+[[channels]]
+id = "feed"
+type = "csv"
+path = "stock.csv"
+"""
+    )
+    config = load_config(tmp_path / "agent.toml")
+    assert config.cameras[0].source == str(tmp_path / "film.mp4")
+    assert config.cameras[1].source == "rtsp://127.0.0.1/1"
+    [feed] = config.channels
+    assert isinstance(feed, CsvSection)
+    assert feed.path == tmp_path / "stock.csv"
+
+
+LINE: dict[str, Any] = {
+    "rules": [{"id": "r", "channels": ["gate"], "classes": ["scratch"]}],
+    "channels": [{"id": "gate", "type": "webhook", "url": "http://127.0.0.1:1/x"}],
+}
+
+
+@pytest.mark.parametrize(
+    ("tables", "words"),
+    [
+        ({**LINE, "channels": []}, ["rule 'r' names the channel 'gate'", "none"]),
+        ({**LINE, "channels": LINE["channels"] * 2}, ["two channels", "'gate'"]),
+        ({**LINE, "rules": LINE["rules"] * 2}, ["two rules or shelves", "'r'"]),
+        ({"channels": [{"id": "x", "type": "fax"}]}, ["channels.0", "fax"]),
+        (
+            {"channels": [{"id": "x", "type": "webhook", "ulr": "http://x"}]},
+            ["channels.0.webhook.ulr", "did you mean url?"],
+        ),
+        ({"rules": [{"id": "r", "channels": ["g"], "clases": ["a"]}]}, ["did you mean classes?"]),
+        ({"tracking": {"gap": 3}}, ["tracking.gap", "gap_s"]),
+    ],
+)
+def test_the_line_is_checked_as_a_whole(tables: dict[str, Any], words: list[str]) -> None:
+    with pytest.raises(ConfigError) as refused:
+        parse_config({**GOOD, **tables})
+    for word in words:
+        assert word in str(refused.value)

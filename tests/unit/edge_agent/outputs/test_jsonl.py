@@ -80,7 +80,7 @@ def test_a_line_that_fits_only_in_part_is_taken_back(
     sink.take(result())
     whole = path.read_bytes()
     with monkeypatch.context() as patch:
-        patch.setattr(sink, "_file", _ShortFile(path))
+        patch.setattr(sink._file, "_file", _ShortFile(path))
         with pytest.raises(OutputError, match="No space left"):
             sink.take(result(index=1))
     assert path.read_bytes() == whole

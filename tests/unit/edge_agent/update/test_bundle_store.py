@@ -20,7 +20,7 @@ class Rig:
     def __init__(self, folder: Path) -> None:
         self.folder, self.made = folder, folder / "made"
         (folder / "bundles").mkdir()
-        self.store = BundleStore(folder / "bundles")
+        self.store = BundleStore(folder / "bundles", folder / "compiled")
 
     def make(self, version: int) -> tuple[str, Manifest]:
         return write_bundle(self.made / str(version), version=version, model_data=b"m" * version)
@@ -91,3 +91,14 @@ def test_pruning_keeps_what_is_pinned_and_the_newest(rig: Rig) -> None:
     gone = rig.store.prune({digests[0]}, kept_max=1)
     assert gone == digests[1:4]
     assert set(rig.store.digests()) == {digests[0], digests[4]}
+
+
+def test_what_was_compiled_goes_with_its_bundle(rig: Rig) -> None:
+    kept, gone = rig.place(1), rig.place(2)
+    for digest in (kept, gone):
+        folder = rig.store.compiled(digest)
+        assert folder is not None
+        folder.mkdir(parents=True)
+        (folder / "blob").write_bytes(b"compiled")
+    assert rig.store.prune({kept}, 0) == [gone]
+    assert [p.name for p in (rig.folder / "compiled").iterdir()] == [kept]

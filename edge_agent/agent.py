@@ -325,6 +325,7 @@ class Agent:
             deliver=self._inbox.put,
             tell=self._tell,
             health=self._seeing.health,
+            options=self._seeing.options,
             capabilities=lambda: self._capabilities,
         )
         return Slots(self._seeing.slots, self._store, self._limits, ports)

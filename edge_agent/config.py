@@ -161,6 +161,7 @@ class Limits(Section):
     update_stores_max: Count = 64
     # inference
     inference_threads_max: int = Field(default=0, ge=0, le=256)
+    inference_streams_max: int = Field(default=2, ge=1, le=64)
     gather_ms: float = Field(default=5.0, ge=0, le=1000)
     buffer_frames_max: int = Field(default=4, ge=1, le=256)
     # process

@@ -13,6 +13,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from edge_agent.cameras.images import read_image
 from edge_agent.detect.bundle import LoadedBundle, load_bundle
 from edge_agent.detect.detector import Detections, detect
+from edge_agent.detect.options import LoadOptions
 from edge_agent.errors import BadImageError, EdgeError
 from protocol.bundles import MANIFEST_PATH
 from protocol.chunks import sha256_hex
@@ -35,7 +36,7 @@ def evaluate(
     """
     console = Console(stderr=True)
     paths = _listed(images)
-    loaded = load_bundle(bundle, folder_digest(bundle), threads, floor)
+    loaded = load_bundle(bundle, folder_digest(bundle), LoadOptions(threads, floor))
     partial = out.with_name(out.name + ".partial")
     unreadable = 0
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())

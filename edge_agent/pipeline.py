@@ -15,6 +15,7 @@ from edge_agent.cameras.feed import Feed
 from edge_agent.cameras.source import CameraSpec
 from edge_agent.clock import Clock
 from edge_agent.delivery import Delivery, Stage
+from edge_agent.detect.options import streams_for
 from edge_agent.errors import EdgeError
 from edge_agent.ledger import Ledger
 from edge_agent.results import FrameResult, Sink
@@ -31,11 +32,13 @@ class PipelineLimits:
 
     Attributes:
         buffer_frames: frames that wait per camera that is read in order.
+        streams_max: inferences of one slot that run side by side (see `streams_for`).
         gather_ms: how long a frame waits for others where the model takes several at once.
         stop_timeout_s: how long `stop` waits for each thread.
     """
 
     buffer_frames: int = 4
+    streams_max: int = 2
     gather_ms: float = 5.0
     stop_timeout_s: float = 10.0
     capture: CaptureLimits = field(default_factory=CaptureLimits)
@@ -85,6 +88,9 @@ class Pipeline:
                 ledger=ledger,
                 clock=clock,
                 deliver=self._delivery.put,
+                streams=streams_for(
+                    [c.is_live for c in cameras if c.slot == name], self._limits.streams_max
+                ),
                 gather_s=self._limits.gather_ms / 1000,
             )
             for name, slot in slots.items()

@@ -9,6 +9,7 @@ from random import Random
 from edge_agent.cameras.source import CameraSpec
 from edge_agent.clock import Clock
 from edge_agent.config import AgentConfig
+from edge_agent.detect.options import LoadOptions, streams_for
 from edge_agent.harvest.sink import HarvestedSample, HarvestSink
 from edge_agent.journal import WindowEmitted
 from edge_agent.ledger import ERROR, Ledger
@@ -80,6 +81,15 @@ class Seeing:
             captured=sum(a.captured for a in accounts),
             inferred=sum(a.inferred for a in accounts),
             errors=sum(a.dropped.get(ERROR, 0) for a in accounts),
+        )
+
+    def options(self, slot: str) -> LoadOptions:
+        """How the slot's bundles are loaded for the cameras that feed it."""
+        limits = self.config.limits
+        live = [c.is_live for c in self.cameras if c.slot == slot]
+        return LoadOptions(
+            threads=limits.inference_threads_max,
+            streams=streams_for(live, limits.inference_streams_max),
         )
 
     def channel_counters(self) -> dict[str, dict[str, int]]:
@@ -154,6 +164,7 @@ def build_seeing(
 def _limits(config: AgentConfig) -> PipelineLimits:
     return PipelineLimits(
         buffer_frames=config.limits.buffer_frames_max,
+        streams_max=config.limits.inference_streams_max,
         gather_ms=config.limits.gather_ms,
         stop_timeout_s=config.limits.stop_s / 3,
         capture=config.capture.limits(),

@@ -1,12 +1,10 @@
-"""One slot's two threads: one prepares the next frame while the other infers this one."""
+"""One slot's threads: each takes frames, prepares and infers them, and delivers in order."""
 
 from __future__ import annotations
 
-import queue
 import threading
-from collections import deque
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from contextlib import ExitStack
 
 import structlog
 
@@ -14,7 +12,7 @@ from edge_agent.cameras.feed import Feed
 from edge_agent.cameras.source import Frame
 from edge_agent.clock import Clock
 from edge_agent.detect.bundle import LoadedBundle
-from edge_agent.detect.letterbox import Prepared, check_frame
+from edge_agent.detect.letterbox import Prepared
 from edge_agent.detect.serving import Serving
 from edge_agent.errors import DetectorError
 from edge_agent.ledger import ERROR, NO_MODEL, Ledger
@@ -27,20 +25,15 @@ _TAKE_TIMEOUT_S = 0.1
 _NO_MODEL_PAUSE_S = 0.02
 
 
-@dataclass(frozen=True)
-class _Job:
-    frames: tuple[Frame, ...]
-    prepared: Prepared
-
-
 class SlotWorker:
     """Takes frames from the slot's feed and hands results to `deliver`, in the feed's order.
 
-    As many frames as the model takes at once are inferred together, and none waits for
-    another longer than `gather_s`. The bundle is read from the slot once per batch, and
-    leased while it infers, so an exchange falls between two batches. Frames that were
-    prepared for another input are prepared again; where a batch fails, each of its frames
-    is tried by itself, so that one camera's frame costs no other camera its own.
+    `streams` threads do so side by side: while one prepares its frames another has the
+    runtime. Each turn takes as many frames as the model takes at once, and none waits for
+    another longer than `gather_s`; the bundle is read from the slot with them, and leased
+    until they are answered, so an exchange falls between two batches. Where a batch fails,
+    each of its frames is tried by itself, so that one camera's frame costs no other camera
+    its own.
     """
 
     def __init__(
@@ -51,6 +44,7 @@ class SlotWorker:
         ledger: Ledger,
         clock: Clock,
         deliver: Callable[[FrameResult], None],
+        streams: int = 1,
         gather_s: float = 0.0,
     ) -> None:
         self.name = slot.name
@@ -59,12 +53,14 @@ class SlotWorker:
         self._ledger, self._clock, self._deliver = ledger, clock, deliver
         self._gather_s = gather_s
         self._serving = _ServingCache()
-        self._spare: deque[Prepared] = deque(maxlen=2)
-        self._prepared: queue.Queue[_Job | None] = queue.Queue(maxsize=1)
         self._stopping = threading.Event()
+        self._turn = threading.Lock()
+        self._taken = 0
+        self._order = threading.Condition()
+        self._given = 0
         self._threads = [
-            threading.Thread(target=self._prepare_all, name=f"prepare-{slot.name}", daemon=True),
-            threading.Thread(target=self._infer_all, name=f"infer-{slot.name}", daemon=True),
+            threading.Thread(target=self._run, name=f"infer-{slot.name}-{number}", daemon=True)
+            for number in range(streams)
         ]
 
     def start(self) -> None:
@@ -72,87 +68,74 @@ class SlotWorker:
             thread.start()
 
     def stop(self) -> None:
-        """Ask both threads to end after the frames they have; the feed is closed by its owner."""
+        """Ask all threads to end after the frames they have; the feed is closed by its owner."""
         self._stopping.set()
 
     def join(self, timeout_s: float) -> None:
         for thread in self._threads:
             thread.join(timeout_s)
 
-    def _prepare_all(self) -> None:
+    def _run(self) -> None:
+        memory = _Memory()
         while not self._stopping.is_set():
-            bundle = self._slot.current()
-            if bundle is None:
-                self._feed.drop_live(NO_MODEL)
-                self._stopping.wait(_NO_MODEL_PAUSE_S)
-                continue
-            batch_max = bundle.detector.batch_max
-            gather_s = self._gather_s if batch_max > 1 else 0.0
-            job = self._prepare(self._feed.take(batch_max, _TAKE_TIMEOUT_S, gather_s))
-            if job is not None:
-                self._prepared.put(job)
-        self._prepared.put(None)
+            with ExitStack() as held:
+                # One lock for both, or a later frame could meet an earlier bundle.
+                with self._turn:
+                    frames = self._take()
+                    if not frames:
+                        continue
+                    number, self._taken = self._taken, self._taken + 1
+                    bundle = held.enter_context(self._slot.lease())
+                results = self._answers(bundle, frames, memory)
+            self._give(number, results)
 
-    def _prepare(self, frames: Sequence[Frame]) -> _Job | None:
-        usable = tuple(f for f in frames if self._is_usable(f))
-        if not usable:
-            return None
-        spare = self._spare.popleft() if self._spare else None
-        with self._slot.lease() as bundle:
-            if bundle is None:
-                self._drop(usable, NO_MODEL)
-                return None
-            try:
-                some = usable[: bundle.detector.batch_max]
-                return _Job(usable, bundle.detector.prepare([f.image for f in some], spare))
-            except Exception as error:  # noqa: BLE001 - a defect must not end the slot's thread
-                self._failed(usable, error)
-                return None
-
-    def _is_usable(self, frame: Frame) -> bool:
-        try:
-            check_frame(frame.image)
-        except DetectorError as error:
-            self._failed((frame,), error)
-            return False
-        return True
-
-    def _infer_all(self) -> None:
-        while (job := self._prepared.get()) is not None:
-            with self._slot.lease() as bundle:
-                results = self._answers(bundle, job)
-            self._spare.append(job.prepared)
-            for result in results:
-                self._deliver(result)
-
-    def _answers(self, bundle: LoadedBundle | None, job: _Job) -> list[FrameResult]:
-        """What the bundle that serves now says of the frames; those that fail are counted."""
+    def _take(self) -> list[Frame]:
+        """The frames of the next turn; none where none came in time, or nothing serves."""
+        bundle = self._slot.current()
         if bundle is None:
-            self._drop(job.frames, NO_MODEL)
+            self._feed.drop_live(NO_MODEL)
+            self._stopping.wait(_NO_MODEL_PAUSE_S)
             return []
-        if len(job.frames) == len(job.prepared) and bundle.detector.fits(job.prepared):
-            return self._try(bundle, job.frames, job.prepared)
         batch_max = bundle.detector.batch_max
-        starts = range(0, len(job.frames), batch_max)
-        batches = (job.frames[start : start + batch_max] for start in starts)
-        return [result for batch in batches for result in self._try(bundle, batch)]
+        return self._feed.take(batch_max, _TAKE_TIMEOUT_S, self._gather_s if batch_max > 1 else 0.0)
+
+    def _give(self, number: int, results: Sequence[FrameResult]) -> None:
+        """Deliver when all that was taken before has been delivered."""
+        with self._order:
+            self._order.wait_for(lambda: self._given == number)
+        for result in results:
+            self._deliver(result)
+        with self._order:
+            self._given += 1
+            self._order.notify_all()
+
+    def _answers(
+        self, bundle: LoadedBundle | None, frames: Sequence[Frame], memory: _Memory
+    ) -> list[FrameResult]:
+        """What the bundle says of the frames; those that fail are counted."""
+        if bundle is None:
+            self._drop(frames, NO_MODEL)
+            return []
+        batch_max = bundle.detector.batch_max
+        batches = (frames[at : at + batch_max] for at in range(0, len(frames), batch_max))
+        return [result for batch in batches for result in self._try(bundle, batch, memory)]
 
     def _try(
-        self, bundle: LoadedBundle, frames: tuple[Frame, ...], prepared: Prepared | None = None
+        self, bundle: LoadedBundle, frames: Sequence[Frame], memory: _Memory
     ) -> list[FrameResult]:
         try:
-            return self._infer(
-                bundle, frames, prepared or bundle.detector.prepare([f.image for f in frames])
-            )
+            return self._infer(bundle, frames, memory)
         except Exception as error:  # noqa: BLE001 - a defect must not end the slot's thread
             if len(frames) == 1:
-                self._failed(frames, error)
+                self._failed(frames[0], error)
                 return []
-        return [result for frame in frames for result in self._try(bundle, (frame,))]
+        return [result for frame in frames for result in self._try(bundle, (frame,), memory)]
 
     def _infer(
-        self, bundle: LoadedBundle, frames: tuple[Frame, ...], prepared: Prepared
+        self, bundle: LoadedBundle, frames: Sequence[Frame], memory: _Memory
     ) -> list[FrameResult]:
+        prepared = bundle.detector.prepare([frame.image for frame in frames], memory.last)
+        memory.last = prepared
         started_s = self._clock.monotonic()
         answers = bundle.detector.infer(prepared)
         ended_s, wall_s = self._clock.monotonic(), self._clock.wall()
@@ -178,18 +161,24 @@ class SlotWorker:
             self._ledger.inferred(frame.camera)
         return results
 
-    def _failed(self, frames: Sequence[Frame], error: Exception) -> None:
-        """Count the frames and keep the reason; seeing goes on."""
+    def _failed(self, frame: Frame, error: Exception) -> None:
+        """Count the frame and keep the reason; seeing goes on."""
         if isinstance(error, DetectorError):
             self.last_error = str(error)
         else:
             _log.error("frame failed", slot=self.name, exc_info=error)
             self.last_error = f"unexpected {type(error).__name__}: {error}"
-        self._drop(frames, ERROR)
+        self._drop((frame,), ERROR)
 
     def _drop(self, frames: Sequence[Frame], cause: str) -> None:
         for frame in frames:
             self._ledger.dropped(frame.camera, cause)
+
+
+class _Memory:
+    """The input's memory of one thread, from batch to batch."""
+
+    last: Prepared | None = None
 
 
 class _ServingCache:

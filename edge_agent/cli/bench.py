@@ -11,8 +11,10 @@ from rich.table import Table
 
 from edge_agent.cli.trial import Percentiles, Trial, run_trial
 from edge_agent.detect.bundle import load_bundle
+from edge_agent.detect.options import LoadOptions, streams_for
 from edge_agent.evaluate import folder_digest
 from edge_agent.observe.hardware import capabilities
+from edge_agent.pipeline import PipelineLimits
 
 MIB = 1024 * 1024
 
@@ -24,7 +26,8 @@ def run_bench(folder: Path, trial: Trial, threads: int) -> dict[str, Any]:
         EdgeError, ProtocolError: the bundle cannot be used here.
     """
     digest = folder_digest(folder)
-    bundle = load_bundle(folder, digest, threads)
+    streams = streams_for([False] * trial.cameras, PipelineLimits.streams_max)
+    bundle = load_bundle(folder, digest, LoadOptions(threads, streams=streams))
     try:
         with Progress(
             TextColumn("{task.description}"),
@@ -48,6 +51,7 @@ def run_bench(folder: Path, trial: Trial, threads: int) -> dict[str, Any]:
         "runtime_precision": build.runtime_precision.value,
         "frame": f"{trial.width}x{trial.height}",
         "threads": threads,
+        "streams": streams,
         **figures.as_json(),
         "machine": capabilities().model_dump(mode="json", exclude={"runtimes"}),
         "failed": figures.reason,

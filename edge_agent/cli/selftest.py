@@ -12,6 +12,7 @@ from rich.table import Table
 from edge_agent.cli.trial import Trial, run_trial
 from edge_agent.config import AgentConfig, Limits
 from edge_agent.detect.bundle import load_bundle
+from edge_agent.detect.options import LoadOptions
 from edge_agent.errors import EdgeError
 from edge_agent.evaluate import folder_digest
 from edge_agent.store import Store
@@ -63,7 +64,7 @@ def _test(digest: str, folder: Path, seconds: float, limits: Limits) -> dict[str
     )
     found: dict[str, Any] = {"bundle": digest, "golden": golden.model_dump(mode="json")}
     try:
-        bundle = load_bundle(folder, digest, limits.inference_threads_max)
+        bundle = load_bundle(folder, digest, LoadOptions(limits.inference_threads_max))
         try:
             figures = run_trial(bundle, Trial(seconds=seconds))
         finally:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from edge_agent.detect.detector import CONFIDENCE_FLOOR, Detector, detect
+from edge_agent.detect.detector import Detector, detect
 from edge_agent.detect.options import LoadOptions
 from edge_agent.errors import BundleError, DetectorError
 from protocol.builds import Format
@@ -26,21 +26,10 @@ class LoadedBundle:
     detector: Detector
 
 
-def load_bundle(
-    folder: Path,
-    digest: str,
-    threads: int,
-    floor: float = CONFIDENCE_FLOOR,
-    cache: Path | None = None,
-) -> LoadedBundle:
+def load_bundle(folder: Path, digest: str, options: LoadOptions) -> LoadedBundle:
     """Load the bundle that lies in `folder` and run a blank frame through it.
 
     The files' digests were verified when they were stored; the manifest's is checked here.
-
-    Args:
-        threads: for the runtime; 0 lets it choose.
-        floor: the lowest confidence that the detector answers.
-        cache: folder where a runtime may keep what it compiled; None keeps nothing.
 
     Raises:
         BundleError: a file is missing, or the model is not what the manifest says.
@@ -48,7 +37,7 @@ def load_bundle(
         ProtocolError: the manifest is not the one that `digest` names.
     """
     manifest = _read(folder, digest)
-    detector = _open(folder, manifest, LoadOptions(threads, floor, cache))
+    detector = _open(folder, manifest, options)
     build = manifest.build
     blank = np.full((build.input_height, build.input_width, 3), 114, dtype=np.uint8)
     try:

@@ -45,10 +45,11 @@ class Detections:
 
 
 class Detector(Protocol):
-    """A loaded model. One thread prepares and one infers at a time.
+    """A loaded model. Any number of threads may prepare and infer at a time; where the runtime
+    cannot take as many at once, they wait.
 
-    The two halves are apart so that the next frames can be prepared while the runtime
-    computes these.
+    The two halves are apart so that some frames can be prepared while the runtime computes
+    others.
 
     Attributes:
         batch_max: frames that one `infer` takes at most.
@@ -61,9 +62,6 @@ class Detector(Protocol):
 
         Raises DetectorError where one is not uint8 (H, W, 3), BGR.
         """
-
-    def fits(self, prepared: Prepared) -> bool:
-        """Whether `prepared` is this model's input (false after a swap to another size)."""
 
     def infer(self, prepared: Prepared) -> tuple[Detections, ...]:
         """The detections of each frame of `prepared`, as the model gives them: before

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, Protocol
 
 import numpy as np
@@ -16,6 +16,9 @@ from edge_agent.detect.signature import Binding
 from edge_agent.errors import DetectorError
 from protocol.bundles import Manifest
 
+Answers = tuple[Detections, ...]
+Read = Callable[[npt.NDArray[Any]], Answers]
+
 
 class Network(Protocol):
     """A model loaded in its runtime.
@@ -28,11 +31,12 @@ class Network(Protocol):
     artifact: str
     binding: Binding
 
-    def run(self, tensor: npt.NDArray[np.floating[Any]]) -> npt.NDArray[Any]:
-        """The head's output for an input of the binding's shape and dtype; where the batch is
-        open, of 1 to `batch_max` rows. It may lie in memory that the next run overwrites.
+    def run(self, tensor: npt.NDArray[np.floating[Any]], read: Read) -> Answers:
+        """What `read` makes of the head's output for an input of the binding's shape and
+        dtype; where the batch is open, of 1 to `batch_max` rows.
 
-        The runtime's own exceptions come through.
+        Any thread may call it, and waits where the runtime can take no more at once. The
+        output is `read`'s only until it returns. The runtime's own exceptions come through.
         """
 
     def close(self) -> None:
@@ -71,18 +75,19 @@ class NetworkDetector:
     def prepare(self, frames: Sequence[Image], reuse: Prepared | None = None) -> Prepared:
         return self._letterbox.prepare(frames, reuse)
 
-    def fits(self, prepared: Prepared) -> bool:
-        return self._letterbox.fits(prepared)
-
     def infer(self, prepared: Prepared) -> tuple[Detections, ...]:
         network = self._network
         if network is None:
             raise DetectorError(f"{self._artifact} is closed; load its bundle again")
         try:
-            output = network.run(prepared.memory.array if self._fixed else prepared.tensor)
+            return network.run(
+                prepared.memory.array if self._fixed else prepared.tensor,
+                lambda output: self._postprocess(output, prepared.geometries),
+            )
+        except DetectorError:
+            raise
         except Exception as error:
             raise DetectorError(f"{self._artifact} failed in the runtime: {error}") from error
-        return self._postprocess(output, prepared.geometries)
 
     def close(self) -> None:
         network, self._network = self._network, None

@@ -8,6 +8,7 @@ the compiled network says it computes in is read back.
 from __future__ import annotations
 
 from pathlib import Path
+from queue import SimpleQueue
 from typing import Any
 
 import numpy as np
@@ -15,7 +16,7 @@ import numpy.typing as npt
 
 from edge_agent.detect.detector import Detector
 from edge_agent.detect.metadata import Metadata, from_labels, from_yaml
-from edge_agent.detect.network import NetworkDetector
+from edge_agent.detect.network import Answers, NetworkDetector, Read
 from edge_agent.detect.options import LoadOptions
 from edge_agent.detect.signature import Binding, Port, Signature, bind
 from edge_agent.errors import BundleError, DetectorError
@@ -58,51 +59,56 @@ def open_openvino(folder: Path, manifest: Manifest, options: LoadOptions) -> Det
     # Retrained weights lie beside the very same network, so both name the compiled one.
     both = manifest.file(XML_PATH).sha256 + manifest.file(BIN_PATH).sha256
     cache = options.cache_of(sha256_hex(both.encode()))
-    pinned = properties(manifest.build.runtime_precision, options.threads, cache)
+    pinned = properties(manifest.build.runtime_precision, options, cache)
     compiled = _compile(core, model, pinned)
-    return NetworkDetector(OpenVinoNetwork(compiled, binding), manifest, options)
+    return NetworkDetector(OpenVinoNetwork(compiled, binding, options.streams), manifest, options)
 
 
 class OpenVinoNetwork:
-    """A compiled network with one request; input and output are shared, never copied."""
+    """A compiled network with a request for each stream; input and output are shared, never
+    copied."""
 
     artifact = XML_PATH
 
-    def __init__(self, compiled: Any, binding: Binding) -> None:
+    def __init__(self, compiled: Any, binding: Binding, streams: int) -> None:
         self.binding = binding
-        self._request = compiled.create_infer_request()
+        self._free: SimpleQueue[Any] = SimpleQueue()
+        for _ in range(streams):
+            self._free.put(compiled.create_infer_request())
 
-    def run(self, tensor: npt.NDArray[np.floating[Any]]) -> npt.NDArray[Any]:
+    def run(self, tensor: npt.NDArray[np.floating[Any]], read: Read) -> Answers:
         import openvino
 
-        shared = openvino.Tensor(tensor, shared_memory=True)
-        self._request.set_input_tensor(self.binding.input_index, shared)
-        self._request.infer()
-        output: npt.NDArray[Any] = self._request.get_output_tensor(self.binding.output_index).data
-        return output
+        request = self._free.get()
+        try:
+            shared = openvino.Tensor(tensor, shared_memory=True)
+            request.set_input_tensor(self.binding.input_index, shared)
+            request.infer()
+            return read(request.get_output_tensor(self.binding.output_index).data)
+        finally:
+            self._free.put(request)
 
     def close(self) -> None:
-        self._request = None
+        self._free = SimpleQueue()
 
 
-def properties(precision: Precision, threads: int, cache: Path | None) -> dict[str, Any]:
+def properties(precision: Precision, options: LoadOptions, cache: Path | None) -> dict[str, Any]:
     """What a network is compiled with.
 
     Its threads are not pinned to cores: the agent's own decode and prepare beside them, and
     with pinning a frame took nearly twice as long on a busy machine.
 
     Args:
-        threads: 0 lets OpenVINO choose.
         cache: folder for the compiled network; what is broken there is compiled again.
     """
     chosen: dict[str, Any] = {
         "INFERENCE_PRECISION_HINT": HINTS[precision],
         "PERFORMANCE_HINT": "LATENCY",
-        "NUM_STREAMS": 1,
+        "NUM_STREAMS": options.streams,
         "ENABLE_CPU_PINNING": False,
     }
-    if threads:
-        chosen["INFERENCE_NUM_THREADS"] = threads
+    if options.threads:
+        chosen["INFERENCE_NUM_THREADS"] = options.threads
     if cache is not None:
         chosen["CACHE_DIR"] = str(cache)
     return chosen

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import structlog
 
 from edge_agent.detect.bundle import LoadedBundle, load_bundle
+from edge_agent.detect.options import LoadOptions
 from edge_agent.errors import BundleError, EdgeError
 from edge_agent.store import Store
 from edge_agent.update.bundle_store import BundleStore
@@ -21,7 +24,7 @@ log = structlog.get_logger(__name__)
 
 
 def load_at_boot(
-    slot: str, store: Store, bundles: BundleStore, threads: int
+    slot: str, store: Store, bundles: BundleStore, options: LoadOptions
 ) -> tuple[LoadedBundle | None, str]:
     """The bundle to serve, read byte by byte and loaded, and what was wrong on the way.
 
@@ -36,7 +39,7 @@ def load_at_boot(
         if digest is None:
             continue
         try:
-            return _load(digest, bundles, threads), trouble
+            return _load(digest, bundles, options), trouble
         except BundleError as error:
             bundles.remove(digest)
             trouble = f"{slot}: {error}"
@@ -59,6 +62,7 @@ def pinned_digests(slots: tuple[str, ...], store: Store) -> set[str]:
     return {digest for digest in pinned if digest is not None}
 
 
-def _load(digest: str, bundles: BundleStore, threads: int) -> LoadedBundle:
+def _load(digest: str, bundles: BundleStore, options: LoadOptions) -> LoadedBundle:
     bundles.verify(digest)
-    return load_bundle(bundles.path(digest), digest, threads, cache=bundles.compiled(digest))
+    cached = replace(options, cache=bundles.compiled(digest))
+    return load_bundle(bundles.path(digest), digest, cached)

@@ -94,10 +94,11 @@ def prove(folder: Path, digest: str) -> GoldenOutcome:
         EdgeError, ProtocolError: the bundle cannot be loaded or is not whole.
     """
     from edge_agent.detect.bundle import load_bundle
+    from edge_agent.detect.options import LoadOptions
     from edge_agent.update.golden import compare
 
     golden = _read_golden(folder / GOLDEN_PATH)
-    loaded = load_bundle(folder, digest, threads=1)
+    loaded = load_bundle(folder, digest, LoadOptions(threads=1))
     seen = [_detect(loaded.detector, folder / frame.image) for frame in golden.frames]
     return compare(golden, seen)
 

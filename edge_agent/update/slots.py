@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from edge_agent.config import Limits
+from edge_agent.detect.options import LoadOptions
 from edge_agent.report import slot_reported
 from edge_agent.store import Store
 from edge_agent.update.acquire import Acquire, AcquireContext
@@ -31,6 +32,7 @@ class SlotPorts:
         deliver: bring its end to the agent's thread.
         tell: an execution took a step.
         health: frames of a slot's cameras since the start.
+        options: how a slot's bundles are loaded.
     """
 
     transport: Transport
@@ -38,6 +40,7 @@ class SlotPorts:
     deliver: Callable[[StepEnded], object]
     tell: Callable[[ExecutionReport], None]
     health: Callable[[str], SlotHealth]
+    options: Callable[[str], LoadOptions]
     capabilities: Callable[[], Capabilities]
 
 
@@ -48,6 +51,7 @@ class Slots:
         self, slots: Mapping[str, Slot], store: Store, limits: Limits, ports: SlotPorts
     ) -> None:
         self._slots, self._store, self._limits, self._tell = dict(slots), store, limits, ports.tell
+        self._options = {name: ports.options(name) for name in slots}
         self._bundles = BundleStore(store.bundles, store.compiled)
         self.counters: Counter[str] = Counter()
         acquire = AcquireContext(
@@ -57,7 +61,13 @@ class Slots:
             store, self._bundles, limits, ports.submit, ports.deliver, self._prune
         )
         self._steps = {
-            name: SlotSteps(slot, Acquire(name, acquire), context, _health_of(name, ports.health))
+            name: SlotSteps(
+                slot,
+                Acquire(name, acquire),
+                context,
+                _health_of(name, ports.health),
+                self._options[name],
+            )
             for name, slot in slots.items()
         }
         self._updaters = {
@@ -70,9 +80,7 @@ class Slots:
         """Load what each slot last committed; what was wrong on the way, in words."""
         troubles = []
         for name, slot in self._slots.items():
-            loaded, trouble = load_at_boot(
-                name, self._store, self._bundles, self._limits.inference_threads_max
-            )
+            loaded, trouble = load_at_boot(name, self._store, self._bundles, self._options[name])
             if loaded is not None:
                 slot.exchange(loaded)
             if trouble:

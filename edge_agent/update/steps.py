@@ -9,12 +9,13 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import structlog
 
 from edge_agent.config import Limits
 from edge_agent.detect.bundle import LoadedBundle, load_bundle
+from edge_agent.detect.options import LoadOptions
 from edge_agent.errors import EdgeError
 from edge_agent.store import Store
 from edge_agent.update.acquire import Acquire
@@ -77,9 +78,10 @@ class SlotSteps:
         acquire: Acquire,
         context: StepContext,
         health: Callable[[], SlotHealth],
+        options: LoadOptions,
     ) -> None:
         self._slot, self._acquire, self._context = slot, acquire, context
-        self._health = health
+        self._health, self._options = health, options
         self._cancelled = threading.Event()
         self._candidate: LoadedBundle | None = None
         self._incumbent: LoadedBundle | None = None
@@ -250,8 +252,9 @@ class SlotSteps:
         return Outcome(reason=record.reason)
 
     def _load(self, digest: str) -> LoadedBundle:
-        bundles, threads = self._context.bundles, self._context.limits.inference_threads_max
-        return load_bundle(bundles.path(digest), digest, threads, cache=bundles.compiled(digest))
+        bundles = self._context.bundles
+        cached = replace(self._options, cache=bundles.compiled(digest))
+        return load_bundle(bundles.path(digest), digest, cached)
 
     def _run(self, record: UpdateRecord, job: Job) -> None:
         """Run a job on the worker; its end, whatever it is, comes back as a StepEnded."""

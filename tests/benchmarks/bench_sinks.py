@@ -18,6 +18,7 @@ import numpy as np
 from edge_agent.cameras.source import Image
 from edge_agent.detect.bundle import LoadedBundle, load_bundle
 from edge_agent.detect.detector import detect
+from edge_agent.detect.options import LoadOptions
 from edge_agent.results import FrameResult, Sink
 from tests.benchmarks.builds import onnx_fp32
 from tests.benchmarks.harness import Bench, Row, row, spread
@@ -70,7 +71,7 @@ def measure() -> Measured:
     threads = os.cpu_count() or 1
     with tempfile.TemporaryDirectory() as folder:
         build = onnx_fp32(Path(folder))
-        bundle = load_bundle(build.folder, build.digest, threads)
+        bundle = load_bundle(build.folder, build.digest, LoadOptions(threads))
         frames, detections = _busy_frames(bundle)
         gate, arrivals, timed = Gate(frames), Arrivals(), dict[str, _Timed]()
 

@@ -122,9 +122,10 @@ def _bundles(folder: Path) -> list[tuple[Path, str]]:
 
 def _swap(slot: Any, bundle: tuple[Path, str], took_ms: list[float]) -> None:
     from edge_agent.detect.bundle import load_bundle
+    from edge_agent.detect.options import LoadOptions
 
     started = time.monotonic()
-    loaded = load_bundle(*bundle, threads=0)
+    loaded = load_bundle(*bundle, LoadOptions())
     took_ms.append((time.monotonic() - started) * 1000)
     previous = slot.exchange(loaded)
     if previous is not None:

@@ -10,6 +10,7 @@ from cloud.evaluation.coco import ScoredBox, ScoredImage, score
 from edge_agent.cameras.images import read_image
 from edge_agent.detect.bundle import load_bundle
 from edge_agent.detect.detector import Detections, detect
+from edge_agent.detect.options import LoadOptions
 from protocol.builds import BuildIdentity, Format, Precision
 from protocol.bundles import (
     GOLDEN_PATH,
@@ -77,7 +78,7 @@ CANDIDATES: dict[str, Callable[[Path], Build]] = {
 
 def map50_95(build: Build, threads: int) -> float:
     """Of a build over the labelled photographs. Raises DetectorError where it does not run."""
-    bundle = load_bundle(build.folder, build.digest, threads, SCORING_FLOOR)
+    bundle = load_bundle(build.folder, build.digest, LoadOptions(threads, SCORING_FLOOR))
     try:
         images = [
             _scored(path, detect(bundle.detector, read_image(path))) for path in _photographs()

@@ -19,11 +19,12 @@ from edge_agent.cameras.capture import CaptureLimits
 from edge_agent.cameras.source import CameraSpec, Grab, Image, Source, no_image
 from edge_agent.clock import Clock
 from edge_agent.detect.bundle import LoadedBundle, load_bundle
+from edge_agent.detect.options import LoadOptions, streams_for
 from edge_agent.harvest.sink import HarvestSink
 from edge_agent.ledger import Ledger
 from edge_agent.observe.machine import Machine
 from edge_agent.observe.windows import WindowSink
-from edge_agent.pipeline import Pipeline
+from edge_agent.pipeline import Pipeline, PipelineLimits
 from edge_agent.results import FrameResult, Sink
 from edge_agent.update.slot import Slot
 from protocol.messages import HarvestPolicy
@@ -114,7 +115,9 @@ def agent(folder: Path, digest: str, threads: int, cameras: int = 1) -> Turn:
     """
     gates = {f"camera-{number}": Gate(photographs()) for number in range(cameras)}
     arrivals = Arrivals()
-    pipeline = seeing_pipeline(load_bundle(folder, digest, threads), gates, arrivals)
+    streams = streams_for([False] * cameras, PipelineLimits.streams_max)
+    bundle = load_bundle(folder, digest, LoadOptions(threads, streams=streams))
+    pipeline = seeing_pipeline(bundle, gates, arrivals)
     pipeline.start()
 
     def turn(frames: int) -> float:

@@ -7,12 +7,14 @@ so they share one block of scratch memory.
 
 from __future__ import annotations
 
+import threading
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from edge_agent.detect.network import Answers, Read
 from edge_agent.detect.signature import Binding
 from edge_agent.detect.tensorrt.bindings import plan_layout
 from edge_agent.detect.tensorrt.cuda import Cuda, Graph
@@ -47,6 +49,7 @@ class EngineNetwork:
         self._scratch = cuda.allocate(max(plan.scratch_bytes, 1))
         self._answer = cuda.pinned(layout.answer.shape, layout.answer.dtype)
         self._programs: dict[int, _Program] = {}
+        self._turn = threading.Lock()
 
     def warm(self) -> None:
         """Make every size of a batch ready, so that none costs time while frames wait.
@@ -58,11 +61,15 @@ class EngineNetwork:
         for size in sizes[:SIZES_WARMED_MAX]:
             self._prepare(size)
 
-    def run(self, tensor: npt.NDArray[np.floating[Any]]) -> npt.NDArray[Any]:
-        """The answer (N, ...) to `tensor` (N, 3, H, W); valid until the next run.
+    def run(self, tensor: npt.NDArray[np.floating[Any]], read: Read) -> Answers:
+        """What `read` makes of the answer (N, ...) to `tensor` (N, 3, H, W).
 
         Raises DetectorError where TensorRT or CUDA fails.
         """
+        with self._turn:
+            return read(self._run(tensor))
+
+    def _run(self, tensor: npt.NDArray[np.floating[Any]]) -> npt.NDArray[Any]:
         size = len(tensor)
         if size not in self._programs:
             self._prepare(size)

@@ -8,6 +8,7 @@ import pytest
 
 from edge_agent.detect.bundle import DETECTORS, load_bundle
 from edge_agent.detect.detector import detect
+from edge_agent.detect.options import LoadOptions
 from edge_agent.detect.providers import PROVIDERS
 from edge_agent.errors import BundleError, DetectorError
 from protocol.builds import Format
@@ -18,7 +19,7 @@ from tests.fixtures.models import box, confidence, model_bytes, write_bundle
 
 def test_a_bundle_is_loaded_warm_and_answers_what_its_model_says(tmp_path: Path) -> None:
     name, manifest = write_bundle(tmp_path, variant=2)
-    bundle = load_bundle(tmp_path, name, threads=1)
+    bundle = load_bundle(tmp_path, name, LoadOptions(threads=1))
     found = detect(bundle.detector, np.full((64, 64, 3), 102, dtype=np.uint8))
     assert (bundle.digest, bundle.manifest) == (name, manifest)
     assert found.confidences == pytest.approx([confidence(2, 102 / 255)], abs=1e-6)
@@ -31,31 +32,33 @@ def test_a_bundle_is_loaded_warm_and_answers_what_its_model_says(tmp_path: Path)
 def test_another_manifest_than_the_named_one_is_refused(tmp_path: Path) -> None:
     name, _ = write_bundle(tmp_path)
     with pytest.raises(DigestError):
-        load_bundle(tmp_path, name.replace(name[0], "0" if name[0] != "0" else "1"), threads=1)
+        load_bundle(
+            tmp_path, name.replace(name[0], "0" if name[0] != "0" else "1"), LoadOptions(threads=1)
+        )
 
 
 def test_an_absent_or_broken_model_is_named(tmp_path: Path) -> None:
     with pytest.raises(BundleError, match="no bundle in"):
-        load_bundle(tmp_path / "nowhere", "0" * 64, threads=1)
+        load_bundle(tmp_path / "nowhere", "0" * 64, LoadOptions(threads=1))
     name, _ = write_bundle(tmp_path)
     (tmp_path / "model.onnx").write_bytes(b"not a model")
     with pytest.raises(DetectorError, match=r"model\.onnx does not load"):
-        load_bundle(tmp_path, name, threads=1)
+        load_bundle(tmp_path, name, LoadOptions(threads=1))
     (tmp_path / "model.onnx").unlink()
     with pytest.raises(DetectorError, match="no model at"):
-        load_bundle(tmp_path, name, threads=1)
+        load_bundle(tmp_path, name, LoadOptions(threads=1))
 
 
 def test_a_model_of_another_size_than_the_manifest_says_is_refused(tmp_path: Path) -> None:
     name, _ = write_bundle(tmp_path, model_data=model_bytes(1, 32))
     with pytest.raises(BundleError, match="export it again"):
-        load_bundle(tmp_path, name, threads=1)
+        load_bundle(tmp_path, name, LoadOptions(threads=1))
 
 
 def test_a_runtime_that_this_agent_does_not_know_is_refused(tmp_path: Path) -> None:
     name, _ = write_bundle(tmp_path, runtime="abacus")
     with pytest.raises(BundleError, match="abacus; this agent runs"):
-        load_bundle(tmp_path, name, threads=1)
+        load_bundle(tmp_path, name, LoadOptions(threads=1))
 
 
 def test_a_runtime_that_is_not_installed_is_named_with_its_extra(

@@ -11,6 +11,7 @@ import pytest
 
 from edge_agent.detect.detector import Detector, detect
 from edge_agent.detect.openvino import HINTS, properties
+from edge_agent.detect.options import LoadOptions
 from edge_agent.detect.runtimes import openvino_precisions
 from edge_agent.errors import BundleError, DetectorError
 from edge_agent.observe.hardware import capabilities
@@ -109,11 +110,12 @@ def test_an_answer_outlives_the_next_one(tmp_path: Path, shared_data: Path) -> N
 
 def test_the_precision_is_always_pinned() -> None:
     for precision in Precision:
-        pinned = properties(precision, 3, Path("compiled"))
+        pinned = properties(precision, LoadOptions(threads=3, streams=2), Path("compiled"))
         assert pinned["INFERENCE_PRECISION_HINT"] == HINTS[precision]
-        assert (pinned["NUM_STREAMS"], pinned["INFERENCE_NUM_THREADS"]) == (1, 3)
+        assert (pinned["NUM_STREAMS"], pinned["INFERENCE_NUM_THREADS"]) == (2, 3)
         assert pinned["CACHE_DIR"] == "compiled"
-    assert not {"INFERENCE_NUM_THREADS", "CACHE_DIR"} & properties(Precision.FP32, 0, None).keys()
+    bare = properties(Precision.FP32, LoadOptions(), None)
+    assert not {"INFERENCE_NUM_THREADS", "CACHE_DIR"} & bare.keys()
 
 
 def test_what_was_compiled_is_kept_and_never_trusted(

@@ -53,6 +53,10 @@ def run(
     from random import Random
 
     with _refusals():
+        from edge_agent.allocator import keep_few_arenas
+
+        keep_few_arenas()
+
         from edge_agent.agent import Agent
         from edge_agent.clock import Clock
         from edge_agent.config import load_config

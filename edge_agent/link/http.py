@@ -1,19 +1,24 @@
-"""The device's HTTP side: images to the hub, blobs from it. One client, one thread's use.
+"""The device's HTTP side: images to the hub, blobs from it.
 
 Reading is bounded: a body is streamed and counted against what was asked for, and whatever
-httpx raises, around the iteration too, becomes one error.
+httpx raises, around the iteration too, becomes one error. httpx and its client come with the
+first request: the first frame does not wait for them.
 """
 
 from __future__ import annotations
 
 import ssl
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
-
-import httpx
+from typing import TYPE_CHECKING
 
 from edge_agent.errors import EdgeError
+
+if TYPE_CHECKING:
+    import httpx
 
 STREAM_BYTES = 64 * 1024
 
@@ -27,7 +32,7 @@ class HttpError(EdgeError):
 
 
 class HubHttp:
-    """Requests of one device to its hub."""
+    """Requests of one device to its hub, by any thread."""
 
     def __init__(
         self,
@@ -39,16 +44,21 @@ class HubHttp:
         ca_file: Path | None = None,
     ) -> None:
         self._base = url.rstrip("/") + "/api/v1"
-        self._client = httpx.Client(
-            headers={"Authorization": f"Bearer {token}"},
-            timeout=timeout_s,
-            proxy=proxy,
-            verify=True if ca_file is None else trust(ca_file),
-            trust_env=False,
-        )
+        self._make = partial(_client, token, timeout_s, proxy, ca_file)
+        self._lock = threading.Lock()
+        self._made: httpx.Client | None = None
 
     def close(self) -> None:
-        self._client.close()
+        with self._lock:
+            if self._made is not None:
+                self._made.close()
+
+    @property
+    def _client(self) -> httpx.Client:
+        with self._lock:
+            if self._made is None:
+                self._made = self._make()
+            return self._made
 
     def put_sample(self, sha256: str, image: bytes) -> None:
         """Store a sample's image at the hub. Raises HttpError."""
@@ -83,8 +93,22 @@ class HubHttp:
         return bytes(received)
 
 
+def _client(token: str, timeout_s: float, proxy: str | None, ca_file: Path | None) -> httpx.Client:
+    import httpx
+
+    return httpx.Client(
+        headers={"Authorization": f"Bearer {token}"},
+        timeout=timeout_s,
+        proxy=proxy,
+        verify=True if ca_file is None else trust(ca_file),
+        trust_env=False,
+    )
+
+
 @contextmanager
 def _wrapped(thing: str) -> Iterator[None]:
+    import httpx
+
     try:
         yield
     except httpx.HTTPError as error:

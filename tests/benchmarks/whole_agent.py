@@ -91,7 +91,7 @@ class WholeAgent:
             self.process = subprocess.Popen(
                 [sys.executable, "-m", "edge_agent", "run", "--config", str(self._config)],
                 cwd=self.folder,
-                env={**os.environ, "PYTHONPATH": str(ROOT)},
+                env=environment(),
                 stdout=log,
                 stderr=log,
             )
@@ -121,6 +121,12 @@ class WholeAgent:
 
     def log(self) -> str:
         return (self.folder / "agent.log").read_text()
+
+
+def environment() -> dict[str, str]:
+    """As an installed agent's: its modules' bytecode is kept, as that of every package is."""
+    kept = {k: v for k, v in os.environ.items() if k != "PYTHONDONTWRITEBYTECODE"}
+    return {**kept, "PYTHONPATH": str(ROOT)}
 
 
 def rss_bytes(pid: int) -> int:

@@ -47,14 +47,18 @@ class Gpu:
 
 
 def probe() -> Gpu:
-    """What can be learnt, from CUDA where cuda-bindings are installed, else from NVML."""
-    name, capability, offered = _known(_from_cuda, NOTHING)
+    """What can be learnt, from CUDA where TensorRT is installed, else from NVML.
+
+    Without TensorRT nobody needs CUDA's word, and its bindings take megabytes.
+    """
+    tensorrt = _known(_installed, None)
+    name, capability, offered = _known(_from_cuda, NOTHING) if tensorrt else NOTHING
     nvml_name, nvml_capability, driver = _known(_from_nvml, NOTHING)
     return Gpu(
         name=name or nvml_name,
         compute_capability=capability or nvml_capability,
         driver_version=driver or offered,
-        tensorrt_version=_known(_installed, None),
+        tensorrt_version=tensorrt,
     )
 
 

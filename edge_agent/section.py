@@ -20,7 +20,8 @@ Count = Annotated[int, Field(ge=1)]
 class Section(BaseModel):
     """A table of agent.toml: frozen, finite numbers, no unknown keys."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+    # Built once, as a part of the whole file's model, and not each for itself at the start.
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False, defer_build=True)
 
 
 AnySection = TypeVar("AnySection", bound=Section)

@@ -27,10 +27,15 @@ def running_demo(folder: Path) -> Iterator[subprocess.Popen[bytes]]:
     """A fast demo with its folders under `folder`, in a session of its own."""
     command = [sys.executable, "-m", "simulators", "demo", "--fast", "--plain"]
     command += ["--work", str(folder / "work"), "--out", str(folder / "out")]
-    with (folder / "demo.log").open("wb") as log:
-        demo = subprocess.Popen(
-            command, cwd=ROOT, stdout=log, stderr=subprocess.STDOUT, start_new_session=True
-        )
+    # A shell's background job ignores SIGINT, and so would what is started from there.
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        with (folder / "demo.log").open("wb") as log:
+            demo = subprocess.Popen(
+                command, cwd=ROOT, stdout=log, stderr=subprocess.STDOUT, start_new_session=True
+            )
+    finally:
+        signal.signal(signal.SIGINT, before)
     try:
         yield demo
     finally:

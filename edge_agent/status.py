@@ -23,21 +23,28 @@ MIB = 1024 * 1024
 
 def read_status(config: AgentConfig) -> dict[str, Any]:
     """Slots with what they serve and their last attempt, cameras, counters, whether an agent
-    runs now, and as `live` what that one says of itself. Unknown is None."""
+    runs now, and as `live` what that one says of itself. Unknown is None.
+
+    What is served only the running agent knows: the folder says what was committed, which a
+    device that lacks the runtime for it does not serve."""
     store = Store(config.device.data_dir)
     last = store.load("reported", ReportedState)
     session = store.load("session", SessionState)
     reported = None if last is None else last.reported.model_dump(mode="json")
+    runs = _held(config.device.data_dir / "lock")
+    live = live_status(config.device.data_dir)
+    if live is not None and live.get("device") != config.device.id:
+        live = None
     return {
         "device": config.device.id,
         "data_dir": str(config.device.data_dir),
-        "agent_running": _held(config.device.data_dir / "lock"),
+        "agent_running": runs,
         "session_epoch": None if session is None else session.epoch,
-        "slots": {name: _slot(store, name) for name in config.slots},
-        "cameras": None if reported is None else reported["cameras"],
+        "slots": {name: _slot(store, name, live) for name in config.slots},
+        "cameras": None if reported is None else _cameras(reported, runs),
         "counters": None if reported is None else reported["counters"],
         "reported_at": None if reported is None else reported["reported_at"],
-        "live": live_status(config.device.data_dir),
+        "live": live,
     }
 
 
@@ -74,8 +81,14 @@ def _slot_table(slots: dict[str, Any]) -> Table:
             why = f": {attempt['reason']}" if attempt["reason"] else ""
             digest = attempt["bundle_digest"][:12]
             told = f"{attempt['attempt']} of {digest}: {attempt['state']}{why}"
-        table.add_row(name, (slot["serves"] or "nothing")[:12], told)
+        table.add_row(name, _served(slot), told)
     return table
+
+
+def _served(slot: dict[str, Any]) -> str:
+    serves, committed = slot["serves"], slot["committed"]
+    told = serves[:12] if serves else f"committed {committed[:12]}" if committed else "nothing"
+    return f"{told}: {slot['error']}" if slot["error"] else told
 
 
 def _camera_table(cameras: dict[str, Any]) -> Table:
@@ -84,7 +97,7 @@ def _camera_table(cameras: dict[str, Any]) -> Table:
         dropped = (camera.get("dropped") or {}).items()
         table.add_row(
             name,
-            camera["state"],
+            camera["state"] or "unknown",
             _figure(camera.get("results_per_s")),
             _figure(camera.get("latency_ms"), " ms"),
             ", ".join(f"{frames} {cause}" for cause, frames in dropped),
@@ -110,13 +123,29 @@ def _figure(value: float | None, unit: str = "") -> str:
     return "unknown" if value is None else f"{value:.1f}{unit}"
 
 
-def _slot(store: Store, name: str) -> dict[str, Any]:
+def _slot(store: Store, name: str, live: dict[str, Any] | None) -> dict[str, Any]:
     committed = store.load(committed_name(name), Committed)
     record = store.load(record_name(name), UpdateRecord)
+    seen = {} if live is None else live["slots"].get(name, {})
     return {
-        "serves": None if committed is None else committed.digest,
+        "serves": seen.get("digest"),
+        "committed": None if committed is None else committed.digest,
         "served_before": None if committed is None else committed.previous_digest,
+        "error": seen.get("error"),
         "attempt": None if record is None else record.report().model_dump(mode="json"),
+    }
+
+
+def _cameras(reported: dict[str, Any], runs: bool) -> dict[str, Any]:
+    """The cameras of the last report; how they were then says nothing of a stopped agent's."""
+    if runs:
+        return dict(reported["cameras"])
+    at = reported["reported_at"]
+    return {
+        name: camera
+        | {"state": None, "fps": None, "detail": ""}
+        | {"last_known": {k: camera[k] for k in ("state", "fps", "detail")} | {"reported_at": at}}
+        for name, camera in reported["cameras"].items()
     }
 
 

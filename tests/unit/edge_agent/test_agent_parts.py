@@ -112,10 +112,13 @@ def test_an_agent_without_anything_starts_tells_its_status_and_stops(tmp_path: A
         time.sleep(0.05)
     found = read_status(settings)
     assert found["agent_running"] is True
-    assert found["slots"]["s"] == {"serves": None, "served_before": None, "attempt": None}
+    assert set(found["slots"]["s"].values()) == {None}
     stopping = time.monotonic()
     agent.stop()
     thread.join(30)
     assert not thread.is_alive()
     assert time.monotonic() - stopping < 10
-    assert read_status(settings)["agent_running"] is False
+    left = read_status(settings)
+    assert left["agent_running"] is False
+    assert (left["cameras"]["cam"]["state"], left["cameras"]["cam"]["fps"]) == (None, None)
+    assert left["cameras"]["cam"]["last_known"]["reported_at"] == left["reported_at"]

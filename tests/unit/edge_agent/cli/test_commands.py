@@ -115,6 +115,27 @@ def test_status_of_a_device_that_is_off(config: Path) -> None:
     shown = invoke("status", "-c", config)
     assert "does not run" in shown
     assert "nothing" in shown
+    digest = commit(config)
+    slot = json.loads(invoke("status", "-c", config, "--json"))["slots"]["tiny"]
+    assert (slot["serves"], slot["committed"]) == (None, digest)
+    assert f"committed {digest[:12]}" in invoke("status", "-c", config)
+
+
+def test_status_of_a_slot_that_does_not_serve_what_was_committed(
+    config: Path, tmp_path: Path
+) -> None:
+    digest = commit(config)
+    told = Told(bundle=None)
+    with serving(told, tmp_path / "data"):
+        slot = json.loads(invoke("status", "-c", config, "--json"))["slots"]["tiny"]
+        assert (slot["serves"], slot["committed"]) == (None, digest)
+        assert slot["error"] == "fails <on> purpose"
+        shown = " ".join(invoke("status", "-c", config).split())
+        assert f"committed {digest[:12]}" in shown
+        assert "fails <on>" in shown
+    with serving(Told(), tmp_path / "data"):
+        slot = json.loads(invoke("status", "-c", config, "--json"))["slots"]["tiny"]
+        assert slot["serves"] == "a" * 64
 
 
 def test_status_and_preview_of_a_device_that_runs(config: Path, tmp_path: Path) -> None:

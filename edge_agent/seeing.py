@@ -137,9 +137,9 @@ def build_seeing(
         machine.read,
     )
     harvest = HarvestSink(HarvestPolicy(), rng, hearers.sample)
-    ways_out = channels(config.channels, Site(config.device.id, store, clock), rng)
-    line = LineSink(config.rules, config.shelves, ways_out.values(), clock)
     figures = Figures()
+    ways_out = channels(config.channels, _site(config, store, clock, figures), rng)
+    line = LineSink(config.rules, config.shelves, ways_out.values(), clock)
     # The line first: a reject gate must not wait for what only counts.
     sinks: list[Sink] = [line, windows, harvest, figures]
     if config.outputs.jsonl is not None:
@@ -159,6 +159,18 @@ def build_seeing(
     return Seeing(
         config, slots, pipeline, ledger, windows, harvest, line, figures, ways_out, cameras
     )
+
+
+def _site(config: AgentConfig, store: Store, clock: Clock, figures: Figures) -> Site:
+    cameras = {
+        rule.id: tuple(c.id for c in config.cameras if rule.watches(c.id)) for rule in config.rules
+    }
+
+    def silent(rule: str, after_s: float) -> bool:
+        now_s = clock.monotonic()
+        return any(figures.silent_s(c, now_s) >= after_s for c in cameras.get(rule, ()))
+
+    return Site(config.device.id, store, clock, silent)
 
 
 def _limits(config: AgentConfig) -> PipelineLimits:

@@ -87,6 +87,12 @@ class Figures:
     def close(self) -> None:
         """The figures stay readable."""
 
+    def silent_s(self, camera: str, now_s: float) -> float:
+        """How long a camera has given no result at `now_s` (monotonic); inf before the first."""
+        with self._lock:
+            found = self._cameras.get(camera)
+            return now_s - found.times_s[-1] if found is not None else float("inf")
+
     def of(self, camera: str, now_s: float) -> CameraFigures:
         """The figures of a camera at `now_s` (monotonic)."""
         with self._lock:

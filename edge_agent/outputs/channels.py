@@ -17,11 +17,17 @@ from edge_agent.store import Store
 
 @dataclass(frozen=True)
 class Site:
-    """What writers need to know of the device."""
+    """What writers need to know of the device.
+
+    Attributes:
+        silent: whether a camera that the rule watches has given no result for so many
+            seconds, or none at all yet. Called by the channels' threads.
+    """
 
     device_id: str
     store: Store
     clock: Clock
+    silent: Callable[[str, float], bool] = lambda _rule, _after_s: False
 
 
 def channels(sections: Sequence[AnyChannel], site: Site, rng: Dice) -> dict[str, Channel]:
@@ -67,7 +73,7 @@ def _csv(section: Any, _site: Site) -> Writer:
 def _modbus(section: Any, site: Site) -> Writer:
     from edge_agent.outputs.modbus import ModbusWriter
 
-    return ModbusWriter(section, site.clock)
+    return ModbusWriter(section, site.clock, site.silent)
 
 
 def _opcua(section: Any, _site: Site) -> Writer:

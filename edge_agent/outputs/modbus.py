@@ -3,6 +3,8 @@
 A coil shows whether its rule holds. One with a pulse is set when the rule begins to hold
 and cleared `pulse_ms` later; a pulse that an outage delayed is not made up for, because it
 would reject another piece than the one that was seen.
+
+The heartbeat speaks for the cameras too: it stands still while a coil's rule is blind.
 """
 
 from __future__ import annotations
@@ -10,6 +12,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Sequence
 
+import structlog
 from pymodbus.client import ModbusTcpClient
 from pymodbus.exceptions import ModbusException
 from pymodbus.pdu import ModbusPDU
@@ -23,6 +26,8 @@ from edge_agent.outputs.writer import LineDownError, Writer, attempt_all
 
 REGISTER_VALUES = 65_536
 
+log = structlog.get_logger(__name__)
+
 
 class ModbusWriter(Writer):
     """Writer `modbus`."""
@@ -30,8 +35,11 @@ class ModbusWriter(Writer):
     takes = frozenset({SignalKind.RULE})
     holds = frozenset({SignalKind.RULE})
 
-    def __init__(self, section: ModbusSection, clock: Clock) -> None:
-        self._section, self._clock = section, clock
+    def __init__(
+        self, section: ModbusSection, clock: Clock, silent: Callable[[str, float], bool]
+    ) -> None:
+        self._section, self._clock, self._silent = section, clock, silent
+        self._blind: tuple[str, ...] = ()
         self._coils = {coil.rule: coil for coil in section.coils}
         self._levels = Levels()
         self._pulse_ends: dict[int, float] = {}
@@ -82,7 +90,10 @@ class ModbusWriter(Writer):
                 del self._pulse_ends[address]
         if now_s >= self._check_at:
             self._check_at = now_s + self._section.check_every_s
-            self._beat()
+            if self._sees() and self._has_heartbeat:
+                self._beat()
+            else:
+                self._look()
         return max(0.0, min([self._check_at, *self._pulse_ends.values()]) - now_s)
 
     def leave(self) -> None:
@@ -110,7 +121,7 @@ class ModbusWriter(Writer):
         )
 
     def _beat(self) -> None:
-        """Show that the agent lives; where nobody asked for it, see that the device does."""
+        """Show that the agent lives and sees."""
         section = self._section
         self._beats = (self._beats + 1) % REGISTER_VALUES
         if section.heartbeat_coil is not None:
@@ -121,12 +132,31 @@ class ModbusWriter(Writer):
                 f"register {address}",
                 lambda client: client.write_register(address, self._beats, device_id=section.unit),
             )
-        if section.heartbeat_coil is None and section.heartbeat_register is None:
-            address = section.coils[0].address
-            self._request(
-                f"coil {address}",
-                lambda client: client.read_coils(address, count=1, device_id=section.unit),
-            )
+
+    def _look(self) -> None:
+        """See that the device lives, where there is nothing to show it."""
+        section, address = self._section, self._section.coils[0].address
+        self._request(
+            f"coil {address}",
+            lambda client: client.read_coils(address, count=1, device_id=section.unit),
+        )
+
+    @property
+    def _has_heartbeat(self) -> bool:
+        section = self._section
+        return section.heartbeat_coil is not None or section.heartbeat_register is not None
+
+    def _sees(self) -> bool:
+        """Whether every camera of every coil's rule gives results; says so when it changes."""
+        after_s = self._section.silent_after_s
+        blind = tuple(rule for rule in self._coils if self._silent(rule, after_s))
+        changed, self._blind = blind != self._blind, blind
+        if changed and self._has_heartbeat:
+            if blind:
+                log.warning("heartbeat_stopped", channel=self._section.id, blind_rules=blind)
+            else:
+                log.info("heartbeat_goes_on", channel=self._section.id)
+        return not blind
 
     def _request(self, what: str, send: Callable[[ModbusTcpClient], ModbusPDU]) -> None:
         client = self._client

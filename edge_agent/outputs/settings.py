@@ -132,7 +132,10 @@ class ModbusSection(ChannelSection):
     """Sets coils of a Modbus TCP device.
 
     The heartbeat is toggled (coil) or counted up (holding register) every `check_every_s`,
-    so that the other end can tell a silent camera from a good product.
+    so that the other end can tell a blind rule from a good product. It stands still while a
+    camera that a rule of `coils` watches has given no result for `silent_after_s`, and until
+    each of them has given its first. A camera of less than one result in that time needs a
+    longer one.
     """
 
     type: Literal["modbus"]
@@ -143,6 +146,7 @@ class ModbusSection(ChannelSection):
     heartbeat_coil: int | None = Field(default=None, ge=0, le=65_535)
     heartbeat_register: int | None = Field(default=None, ge=0, le=65_535)
     check_every_s: PositiveS = 1.0
+    silent_after_s: PositiveS = 5.0
     timeout_s: PositiveS = 1.0
     reconnect_cap_s: PositiveS = 5.0
     clear_on_stop: bool = True

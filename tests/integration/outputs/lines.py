@@ -5,7 +5,7 @@ from __future__ import annotations
 import signal
 import subprocess
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from random import Random
@@ -36,12 +36,18 @@ def section(**keys: Any) -> AnyChannel:
 
 
 @contextmanager
-def line(folder: Path, close_s: float = 5.0, **keys: Any) -> Iterator[Channel]:
-    """A started channel; afterwards it is closed and no thread of its own is left."""
+def line(
+    folder: Path, close_s: float = 5.0, site: Mapping[str, Any] | None = None, **keys: Any
+) -> Iterator[Channel]:
+    """A started channel; afterwards it is closed and no thread of its own is left.
+
+    Args:
+        site: what the writer is told of the device beyond its name, store and clock.
+    """
     before = own_threads()
     store = Store(folder / "data")
     store.open()
-    made = channels([section(**keys)], Site(DEVICE, store, Clock()), Random(5))
+    made = channels([section(**keys)], Site(DEVICE, store, Clock(), **(site or {})), Random(5))
     channel = made["line"]
     channel.start()
     try:

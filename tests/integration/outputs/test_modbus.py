@@ -123,6 +123,32 @@ def test_the_heartbeat_goes_on(device: Device, tmp_path: Path) -> None:
         wait_until(lambda: device.coils(9) == [False], "the next")
 
 
+def test_the_heartbeat_stands_still_while_a_rule_is_blind(device: Device, tmp_path: Path) -> None:
+    blind: set[str] = set()
+    asked: list[tuple[str, float]] = []
+
+    def silent(rule: str, after_s: float) -> bool:
+        asked.append((rule, after_s))
+        return rule in blind
+
+    def looks(count: int) -> None:
+        asked.clear()
+        wait_until(lambda: len(asked) > len(COILS) * count, f"{count} looks")
+
+    keys = {**settings(device.port), "heartbeat_register": 7, "check_every_s": 0.02}
+    with line(tmp_path, site={"silent": silent}, silent_after_s=0.5, **keys) as channel:
+        wait_until(lambda: device.register(7) > 3, "the count")
+        blind.add("blue")
+        looks(2)
+        stopped_at = device.register(7)
+        looks(5)
+        assert device.register(7) == stopped_at
+        assert channel.counters()["connections"] == 1
+        blind.clear()
+        wait_until(lambda: device.register(7) != stopped_at, "it goes on")
+    assert {after_s for _, after_s in asked} == {0.5}
+
+
 def test_a_refused_coil_is_counted_and_the_other_works(device: Device, tmp_path: Path) -> None:
     coils = [{"rule": "red", "address": 5000}, COILS[1]]
     with line(tmp_path, **{**settings(device.port), "coils": coils}) as channel:

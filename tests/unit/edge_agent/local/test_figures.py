@@ -26,3 +26,12 @@ def test_durations_are_counted_in_bins() -> None:
     assert found.latency.mean_ms() == pytest.approx(5)
     assert (found.age.counts[0], found.age.counts[-1], found.age.sum_s) == (1, 1, 10)
     assert found.served == 2
+
+
+def test_a_camera_is_silent_since_its_last_result_and_for_ever_before_the_first() -> None:
+    figures = Figures()
+    assert figures.silent_s("cam", 1000.0) == float("inf")
+    figures.take(result(at_s=1000.0))
+    figures.take(result(at_s=1002.0))
+    assert figures.silent_s("cam", 1005.0) == pytest.approx(3)
+    assert figures.silent_s("other", 1005.0) == float("inf")

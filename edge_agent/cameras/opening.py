@@ -6,7 +6,7 @@ import stat
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
-from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
+from urllib.parse import urlsplit
 
 from edge_agent.cameras.folder import FolderSource
 from edge_agent.cameras.gstreamer import csi_pipeline, given_pipeline, nvdec_pipeline
@@ -64,12 +64,15 @@ class Opener:
 
 
 def with_connection(url: str, connection: str) -> str:
-    """`url` with the query parameter `connection`, for http and https; others unchanged."""
-    parts = urlsplit(url)
-    if parts.scheme not in {"http", "https"}:
+    """`url` with the query parameter `connection`, for http and https; others unchanged.
+
+    What is there already stays as it is written: `?user`, `%2F` and `+` mean to a camera
+    what its maker says.
+    """
+    if urlsplit(url).scheme not in {"http", "https"}:
         return url
-    query = [*parse_qsl(parts.query, keep_blank_values=True), ("connection", connection)]
-    return urlunsplit(parts._replace(query=urlencode(query)))
+    address, mark, fragment = url.partition("#")
+    return f"{address}{'&' if '?' in address else '?'}connection={connection}{mark}{fragment}"
 
 
 def with_transport(url: str, transport: Transport) -> str:
@@ -116,7 +119,8 @@ def _stream(spec: CameraSpec, limits: CaptureLimits, connection: str) -> Any:
     import cv2
 
     check_answers(spec.source, limits.open_timeout_s)
-    url = with_transport(with_connection(spec.source, connection), spec.transport)
+    url = with_connection(spec.source, connection) if spec.connection_token else spec.source
+    url = with_transport(url, spec.transport)
     # A decoder with several threads holds back as many frames; a live view must not.
     options = [cv2.CAP_PROP_N_THREADS, 1]
     options += [cv2.CAP_PROP_OPEN_TIMEOUT_MSEC, int(limits.open_timeout_s * 1000)]

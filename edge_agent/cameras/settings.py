@@ -49,6 +49,7 @@ class CameraSection(Section):
     """A video source and the slot (= model name) whose detector watches it.
 
     `live` says whether the newest frame wins; absent, the kind of source decides.
+    `connection_token` false sends an HTTP source's URL exactly as it is written.
     """
 
     id: Identifier
@@ -62,6 +63,7 @@ class CameraSection(Section):
     decoder: Decoder = Decoder.CPU
     codec: Codec = Codec.H264
     transport: Transport = Transport.TCP
+    connection_token: bool = True
     stale_after_s: PositiveS = 10.0
     reopen_after_s: PositiveS = 120.0
     track: bool = False
@@ -98,6 +100,7 @@ class CameraSection(Section):
             decoder=self.decoder,
             codec=self.codec,
             transport=self.transport,
+            connection_token=self.connection_token,
             stale_after_s=self.stale_after_s,
             reopen_after_s=self.reopen_after_s,
             track=self.track,

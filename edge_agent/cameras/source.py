@@ -87,6 +87,7 @@ class CameraSpec:
         rotate: degrees clockwise: 0, 90, 180 or 270.
         region: the part of the rotated picture that is seen; None sees all of it.
         decoder, codec, transport: for RTSP.
+        connection_token: whether `connection=TOKEN` is appended to an HTTP source's query.
         stale_after_s: a live picture that stands still for so long is reported as stale.
         reopen_after_s: and after so long its source is opened again.
         track: whether its objects are followed from frame to frame.
@@ -103,6 +104,7 @@ class CameraSpec:
     decoder: Decoder = Decoder.CPU
     codec: Codec = Codec.H264
     transport: Transport = Transport.TCP
+    connection_token: bool = True
     stale_after_s: float = 10.0
     reopen_after_s: float = 120.0
     track: bool = False

@@ -51,6 +51,7 @@ class MjpegCamera:
         self.per_connection, self.period_s, self.frozen = per_connection, 1 / fps, frozen
         self.hangs, self.broken_index = hangs, broken_index
         self.tokens: list[str] = []
+        self.paths: list[str] = []
         self.stopping = threading.Event()
 
 
@@ -61,6 +62,7 @@ def serving(camera: MjpegCamera) -> Iterator[str]:
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
             query = parse_qs(urlsplit(self.path).query)
+            camera.paths.append(self.path)
             camera.tokens.append(query.get("connection", [""])[0])
             self.send_response(200)
             self.send_header("Content-Type", "multipart/x-mixed-replace; boundary=edge")

@@ -127,6 +127,16 @@ def test_each_frame_of_a_stream_is_known_by_connection_and_index() -> None:
         assert {f.connection for f in frames} == {camera.tokens[0]}
 
 
+@pytest.mark.parametrize(("token", "appended"), [(True, "&connection={}"), (False, "")])
+def test_what_is_written_in_a_url_reaches_the_camera_as_it_is(token: bool, appended: str) -> None:
+    camera, query = MjpegCamera(per_connection=40), "?user&path=a%2Fb+c;sig=%e9=="
+    with serving(camera) as url:
+        spec = CameraSpec("a", url + query, "tiny", live=False, connection_token=token)
+        with capturing(spec) as watched:
+            connection = watched.frames(1)[0].connection
+    assert f"/stream{query}{appended.format(connection)}" in camera.paths
+
+
 def test_a_lost_stream_is_opened_again() -> None:
     camera = MjpegCamera(per_connection=5)
     with serving(camera) as url, capturing(CameraSpec("a", url, "tiny", live=False)) as watched:

@@ -16,6 +16,8 @@ from edge_agent.errors import CameraError
     [
         ("http://h:1/s", "http://h:1/s?connection=t"),
         ("https://u:p@h/s?a=1&b=", "https://u:p@h/s?a=1&b=&connection=t"),
+        ("http://h/s?user&p=a%2Fb+c;d=%e9", "http://h/s?user&p=a%2Fb+c;d=%e9&connection=t"),
+        ("HTTP://h/s?x#part?", "HTTP://h/s?x&connection=t#part?"),
         ("rtsp://u:p@h/s", "rtsp://u:p@h/s"),
         ("/a/file.mp4", "/a/file.mp4"),
     ],

@@ -22,6 +22,7 @@ def test_every_setting_reaches_the_camera() -> None:
         "decoder": "nvdec",
         "codec": "h265",
         "transport": "udp",
+        "connection_token": False,
         "stale_after_s": 3.0,
         "reopen_after_s": 30.0,
     }
@@ -40,6 +41,7 @@ def test_every_setting_reaches_the_camera() -> None:
         decoder=Decoder.NVDEC,
         codec=Codec.H265,
         transport=Transport.UDP,
+        connection_token=False,
         stale_after_s=3.0,
         reopen_after_s=30.0,
     )

@@ -7,6 +7,7 @@ that is misspelt and silently ignored is worse than none.
 
 from __future__ import annotations
 
+import json
 import ssl
 import sys
 from pathlib import Path
@@ -27,6 +28,7 @@ from edge_agent.section import (
     Bytes,
     Count,
     Identifier,
+    MisplacedError,
     Port,
     PositiveS,
     Section,
@@ -188,9 +190,11 @@ class AgentConfig(Section):
     def _distinct(self) -> AgentConfig:
         cameras, channels = [c.id for c in self.cameras], [c.id for c in self.channels]
         for what, names in (("cameras", cameras), ("channels", channels)):
-            twice = sorted({n for n in names if names.count(n) > 1})
-            if twice:
-                raise ValueError(f"two {what} are called {twice[0]!r}; give each its own id")
+            for index, name in enumerate(names):
+                if name in names[:index]:
+                    raise MisplacedError(
+                        (what, index, "id"), f"two {what} are called {name!r}; give each its own id"
+                    )
         check_line(self.rules, self.shelves, cameras, channels)
         return self
 
@@ -219,7 +223,7 @@ def load_config(path: Path) -> AgentConfig:
     if len(raw) > CONFIG_BYTES_MAX:
         raise ConfigError(f"{path} is over {CONFIG_BYTES_MAX} bytes; it is no agent.toml")
     try:
-        text = raw.decode()
+        text = raw.decode("utf-8-sig")  # an editor may have put a mark before the text
         tables = tomllib.loads(text)
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise ConfigError(f"{path} is no TOML: {error}; correct that line") from error
@@ -250,10 +254,17 @@ def parse_config(tables: dict[str, Any], name: str = "agent.toml", text: str = "
     """The configuration that `tables` say. Raises ConfigError naming every bad key, with its
     line in `text` where that was given."""
     try:
-        return AgentConfig.model_validate(tables)
+        # As JSON, because only so pydantic can be strict (no true for 1, no "5" for 5) and
+        # still take a list for a tuple and a string for a path.
+        return AgentConfig.model_validate_json(json.dumps(tables, default=_no_json), strict=True)
     except ValidationError as error:
         found = problems(error, AgentConfig, name, text)
         raise ConfigError("\n".join(found)) from error
+
+
+def _no_json(value: object) -> dict[str, str]:
+    """A date or time; no key takes one, and so none may take it for a string."""
+    return {"time": str(value)}
 
 
 def _resolve(config: AgentConfig, base: Path) -> AgentConfig:

@@ -24,6 +24,14 @@ class Section(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False, defer_build=True)
 
 
+class MisplacedError(ValueError):
+    """What a table's validator found in a part of it; `loc` leads there from that table."""
+
+    def __init__(self, loc: tuple[int | str, ...], text: str) -> None:
+        super().__init__(text)
+        self.loc = loc
+
+
 AnySection = TypeVar("AnySection", bound=Section)
 
 

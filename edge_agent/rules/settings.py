@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from typing import Annotated, Literal
 
 from pydantic import Field, field_validator, model_validator
 
 from edge_agent.rules import zones
-from edge_agent.section import Identifier, PositiveS, Section
+from edge_agent.section import Identifier, MisplacedError, PositiveS, Section
 
 ZONE_CORNERS_MAX = 64
 NAMES_MAX = 4096
@@ -136,23 +136,32 @@ def check_line(
     cameras: Collection[str],
     channels: Collection[str],
 ) -> None:
-    """Raise ValueError where an id is given twice, or one that is named is not there."""
-    ids = [section.id for section in (*rules, *shelves)]
-    twice = sorted({i for i in ids if ids.count(i) > 1})
-    if twice:
-        raise ValueError(f"two rules or shelves are called {twice[0]!r}; give each its own id")
-    for rule in rules:
-        _check_named(f"rule {rule.id!r}", "camera", rule.cameras or (), cameras)
-        _check_named(f"rule {rule.id!r}", "channel", rule.channels, channels)
-    for shelf in shelves:
-        _check_named(f"shelf {shelf.id!r}", "camera", (shelf.camera,), cameras)
-        _check_named(f"shelf {shelf.id!r}", "channel", shelf.channels, channels)
+    """Raise MisplacedError where an id is given twice, or one that is named is not there."""
+    ids: set[str] = set()
+    for table, owner, sections in (("rules", "rule", rules), ("shelves", "shelf", shelves)):
+        for index, section in enumerate(sections):
+            if section.id in ids:
+                raise MisplacedError(
+                    (table, index, "id"),
+                    f"two rules or shelves are called {section.id!r}; give each its own id",
+                )
+            ids.add(section.id)
+            for what, key, name in _named(section):
+                there = cameras if what == "camera" else channels
+                if name not in there:
+                    raise MisplacedError(
+                        (table, index, *key),
+                        f"{owner} {section.id!r} names the {what} {name!r}; "
+                        f"there are: {', '.join(sorted(there)) or 'none'}",
+                    )
 
 
-def _check_named(owner: str, what: str, names: Sequence[str], there: Collection[str]) -> None:
-    missing = [name for name in names if name not in there]
-    if missing:
-        raise ValueError(
-            f"{owner} names the {what} {missing[0]!r}; "
-            f"there are: {', '.join(sorted(there)) or 'none'}"
-        )
+def _named(section: WatchSection) -> Iterator[tuple[str, tuple[int | str, ...], str]]:
+    """What a rule or shelf names: a camera or channel, the key within its table, the id."""
+    if isinstance(section, ShelfSection):
+        yield "camera", ("camera",), section.camera
+    elif isinstance(section, RuleSection):
+        for index, camera in enumerate(section.cameras or ()):
+            yield "camera", ("cameras", index), camera
+    for index, channel in enumerate(section.channels):
+        yield "channel", ("channels", index), channel

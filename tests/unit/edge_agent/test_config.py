@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import date
 from pathlib import Path
 from typing import Any
 
@@ -71,6 +72,12 @@ def test_paths_are_relative_to_the_file_and_slots_are_each_named_once(tmp_path: 
         ({k: v for k, v in GOOD.items() if k != "mqtt"}, ["mqtt: is missing; add it"]),
         (changed("hub", token_file="t"), ["hub", "exactly one of token"]),
         ({**GOOD, "outptus": {}}, ["outptus", "did you mean outputs?"]),
+        (changed("limits", http_timeout_s=True), ["limits.http_timeout_s", "True"]),
+        (changed("limits", http_timeout_s="5"), ["limits.http_timeout_s", "'5'", "number"]),
+        (changed("limits", gather_ms=float("nan")), ["limits.gather_ms", "finite"]),
+        (changed("mqtt", tls="yes"), ["mqtt.tls", "boolean"]),
+        (changed("mqtt", host=date(2026, 1, 1)), ["mqtt.host", "string"]),
+        (changed("cameras", rotate="90"), ["cameras.0.rotate", "0, 90"]),
     ],
 )
 def test_refusals_name_the_key_and_the_remedy(tables: dict[str, Any], words: list[str]) -> None:
@@ -130,6 +137,45 @@ fps_max = -1
     assert "agent.toml:16: cameras.1.fps_max:" in lines[1]
 
 
+def test_a_mark_before_the_text_and_whole_numbers_for_lengths_are_taken(tmp_path: Path) -> None:
+    text = TOML + "[limits]\nhttp_timeout_s = 5\n"
+    (tmp_path / "agent.toml").write_bytes(b"\xef\xbb\xbf" + text.encode())
+    assert load_config(tmp_path / "agent.toml").limits.http_timeout_s == 5
+
+
+CHANNEL = """[[channels]]
+id = "gate"
+type = "webhook"
+url = "http://127.0.0.1:1"
+"""
+RULE = """[[rules]]
+id = "r"
+channels = [
+  "gate",
+"""
+
+
+@pytest.mark.parametrize(
+    ("added", "at", "text"),
+    [
+        ('[[cameras]]\nid = "a"\nsource = "x"\nslot = "x"\n', 2, "cameras.2.id: .*two cameras"),
+        (CHANNEL + CHANNEL, 6, "channels.1.id: .*two channels"),
+        (CHANNEL + RULE + "]\n" + RULE + "]\n", 11, "rules.1.id: .*two rules"),
+        (CHANNEL + RULE + '  "gaet",\n]\n', 9, "rules.0.channels.1: .*'gaet'"),
+        (CHANNEL + RULE + ']\ncameras = ["c"]\n', 10, "rules.0.cameras.0: .*'c'"),
+        ('[[channels]]\nid = "x"\n', 1, "channels.0.type: is missing"),
+        ('[[channels]]\nid = "x"\ntype = "fax"\n', 3, "channels.0.type: there is no type"),
+    ],
+)
+def test_what_is_wrong_between_tables_has_its_line(
+    added: str, at: int, text: str, tmp_path: Path
+) -> None:
+    (tmp_path / "agent.toml").write_text(TOML + added)
+    line = TOML.count("\n") + at
+    with pytest.raises(ConfigError, match=rf"agent.toml:{line}: {text}"):
+        load_config(tmp_path / "agent.toml")
+
+
 def test_relative_files_of_cameras_and_channels_are_beside_the_file(tmp_path: Path) -> None:
     (tmp_path / "agent.toml").write_text(
         """
@@ -175,7 +221,11 @@ LINE: dict[str, Any] = {
         ({**LINE, "channels": []}, ["rule 'r' names the channel 'gate'", "none"]),
         ({**LINE, "channels": LINE["channels"] * 2}, ["two channels", "'gate'"]),
         ({**LINE, "rules": LINE["rules"] * 2}, ["two rules or shelves", "'r'"]),
-        ({"channels": [{"id": "x", "type": "fax"}]}, ["channels.0", "fax"]),
+        ({"channels": [{"id": "x"}]}, ["channels.0.type: is missing", "csv, modbus, mqtt"]),
+        (
+            {"channels": [{"id": "x", "type": "fax"}]},
+            ["channels.0.type", "no type 'fax'", "csv, modbus, mqtt, opcua, sparkplug, webhook"],
+        ),
         (
             {"channels": [{"id": "x", "type": "webhook", "ulr": "http://x"}]},
             ["channels.0.webhook.ulr", "did you mean url?"],

@@ -344,6 +344,7 @@ class Agent:
                 counters=self._counters,
                 link_up=lambda: self._link.connected,
                 channels=seeing.channel_counters,
+                problems=seeing.channel_problems,
                 lost_classes=seeing.lost_classes,
                 zones=seeing.zones,
             ),

@@ -96,6 +96,11 @@ class Seeing:
         """Signals by what became of them, by channel."""
         return {name: channel.counters() for name, channel in self.channels.items()}
 
+    def channel_problems(self) -> dict[str, str]:
+        """Why a channel's other end is not reached, of those where it is not."""
+        problems = ((name, channel.problem()) for name, channel in self.channels.items())
+        return {name: problem for name, problem in problems if problem is not None}
+
     def lost_classes(self) -> dict[str, tuple[str, ...]]:
         """Classes that a rule or shelf names and its cameras' models lack, by its id."""
         lost: dict[str, tuple[str, ...]] = {}

@@ -46,12 +46,13 @@ class Seen:
 class Told:
     """What the rest of the agent tells of itself, as `View` has it.
 
-    `link_up` and `zones` are called by any thread, the others by the agent's alone.
+    `link_up`, `problems` and `zones` are called by any thread, the others by the agent's alone.
     """
 
     counters: Callable[[], Counters]
     link_up: Callable[[], bool]
     channels: Callable[[], Mapping[str, Counters]] = dict
+    problems: Callable[[], Mapping[str, str]] = dict
     lost_classes: Callable[[], Mapping[str, tuple[str, ...]]] = dict
     zones: Callable[[str], tuple[Zone, ...]] = lambda _camera: ()
 
@@ -102,6 +103,7 @@ class Life:
                 stuck=self._unwell,
                 link_up=told.link_up,
                 channels=lambda: self._channels,
+                problems=told.problems,
                 lost_classes=lambda: self._lost,
                 zones=told.zones,
             ),

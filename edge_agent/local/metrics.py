@@ -122,13 +122,16 @@ class ViewCollector(Collector):
                 acked = counters.get(f"outbox_{stream}_acked", 0)
                 waiting.add_metric([stream], max(0, count - acked))
         channels = _counter("channel_events", "Counters of outputs.", "channel", "name")
+        up = _gauge("channel_up", "Whether an output's other end is reached.", "channel")
+        problems = self._view.problems()
         for channel, found in self._view.channels().items():
+            up.add_metric([channel], channel not in problems)
             for name, count in found.items():
                 channels.add_metric([channel, name], count)
         lost = _gauge("lost_classes", "Classes that a rule names and no model has.", "rule")
         for rule, classes in self._view.lost_classes().items():
             lost.add_metric([rule], len(classes))
-        yield from (events, outbox, waiting, channels, lost)
+        yield from (events, outbox, waiting, channels, up, lost)
 
 
 def exposition(view: View) -> bytes:

@@ -36,6 +36,7 @@ class View:
         errors: the last error of each slot's detector, where there was one.
         counters: of link, outbox, updates and sinks, by name.
         channels: the counters of each output to the line, by its id.
+        problems: why an output's other end is not reached, by its id; absent where it is.
         lost_classes: classes that a rule or shelf names and no model has, by its id.
         stuck: slots whose inference has not moved for too long.
         link_up: whether the hub's broker is connected.
@@ -55,6 +56,7 @@ class View:
     stuck: Callable[[], tuple[str, ...]]
     link_up: Callable[[], bool]
     channels: Callable[[], Mapping[str, Counters]] = field(default=dict)
+    problems: Callable[[], Mapping[str, str]] = field(default=dict)
     lost_classes: Callable[[], Mapping[str, tuple[str, ...]]] = field(default=dict)
     zones: Callable[[str], tuple[Zone, ...]] = field(default=lambda _camera: ())
 
@@ -73,6 +75,7 @@ def document(view: View) -> dict[str, Any]:
         "health": view.health().model_dump(mode="json"),
         "counters": dict(view.counters()),
         "channels": {name: dict(c) for name, c in view.channels().items()},
+        "channel_problems": dict(view.problems()),
         "lost_classes": {name: list(c) for name, c in view.lost_classes().items()},
     }
 

@@ -55,6 +55,7 @@ class Channel:
         self._end_at = 0.0
         self._counters: Counter[str] = Counter(dict.fromkeys(CAUSES, 0))
         self._last_problem = ""
+        self._down: str | None = None
         self._thread = threading.Thread(target=self._run, name=f"channel-{self.id}", daemon=True)
 
     def start(self) -> None:
@@ -83,6 +84,11 @@ class Channel:
         with self._changed:
             waiting = len(self._queue) + len(self._owed) + (self._in_hand is not None)
             return dict(self._counters) | {"waiting": waiting}
+
+    def problem(self) -> str | None:
+        """Why the other end is not reached; None while it is, and before the first try."""
+        with self._changed:
+            return self._down
 
     def stop(self, timeout_s: float) -> None:
         """Take no more, and end within `timeout_s`; does not wait, so that several can end
@@ -120,8 +126,8 @@ class Channel:
                 break
             stable = self._clock.monotonic() - opened_at >= self._section.stable_after_s
             failures = 1 if stable else failures + 1
-            if stable:
-                self._last_problem = ""
+            with self._changed:
+                self._down = problem
             self._report("channel_down", problem)
             self._pause(
                 backoff_s(
@@ -162,6 +168,8 @@ class Channel:
         while True:
             self._restore()
             due_s = self._tick()
+            if self._writer.holds:
+                self._up()
             with self._changed:
                 signal = self._take(due_s)
                 if signal is None and self._finished():
@@ -240,6 +248,15 @@ class Channel:
             raise
         else:
             self._settle("sent")
+            self._up()
+
+    def _up(self) -> None:
+        """The other end is there: it has its states, or has taken a signal."""
+        with self._changed:
+            was_down, self._down = self._down is not None, None
+        if was_down:
+            self._last_problem = ""
+            log.info("channel_up", channel=self.id)
 
     def _settle(self, cause: str) -> None:
         with self._changed:

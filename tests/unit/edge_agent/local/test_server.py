@@ -59,6 +59,7 @@ def test_metrics_are_what_prometheus_reads(tmp_path: Path) -> None:
     assert found["argosy_slot_info", "a" * 64, "tiny", "tiny", "1"] == 1
     assert found["argosy_outbox_waiting", "events"] == 2
     assert found["argosy_channel_events_total", "plc", "sent"] == 4
+    assert [found["argosy_channel_up", name] for name in ("plc", "mes")] == [1, 0]
     assert found["argosy_lost_classes", "reject"] == 1
     assert found["argosy_gpu_percent",] == 0
     assert ("argosy_cpu_percent",) not in found

@@ -55,7 +55,8 @@ class Told:
             health=lambda: self.health,
             stuck=lambda: self.stuck,
             link_up=lambda: False,
-            channels=lambda: {"plc": {"sent": 4, "dropped": 0}},
+            channels=lambda: {"plc": {"sent": 4, "dropped": 0}, "mes": {"sent": 1}},
+            problems=lambda: {"mes": "the broker is away"},
             lost_classes=lambda: {"reject": ("scratch",)},
             zones=lambda _camera: self.zones,
         )

@@ -6,6 +6,8 @@ from contextlib import contextmanager
 from random import Random
 from typing import Any
 
+import pytest
+import structlog
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -113,6 +115,33 @@ def test_events_wait_for_the_peer_and_none_is_told_twice() -> None:
         peer.down = False
         wait_until(lambda: channel.counters()["sent"] == 5, "all told")
     assert [s.source for s in peer.told] == [f"r{n}" for n in range(5)]
+
+
+@pytest.mark.parametrize("holds", [RULES, frozenset()])
+def test_an_outage_is_told_with_its_end(holds: frozenset[SignalKind]) -> None:
+    peer = LinePeer(holds)
+    with structlog.testing.capture_logs() as logs, running(peer) as channel:
+        channel.offer(rule("a", True))
+        wait_until(lambda: channel.counters()["sent"] == 1, "the connection")
+        assert channel.problem() is None
+        peer.lose()
+        wait_until(lambda: channel.problem() == "the peer is away", "the outage")
+        peer.down = False
+        channel.offer(rule("a", False))
+        wait_until(lambda: channel.problem() is None, "its end")
+    events = [(e["event"], e["log_level"]) for e in logs if e["event"].startswith("channel_")]
+    assert events == [("channel_down", "warning"), ("channel_up", "info")]
+
+
+def test_a_connection_that_took_nothing_is_not_yet_taken_for_the_end_of_an_outage() -> None:
+    peer = LinePeer()
+    peer.timing_out.add("lost")
+    with running(peer) as channel:
+        channel.offer(rule("lost", True))
+        wait_until(lambda: peer.tries["lost"] >= 2, "a second try")
+        assert channel.problem() == "no answer to lost"
+        peer.timing_out.clear()
+        wait_until(lambda: channel.problem() is None, "the end")
 
 
 def test_a_signal_is_given_up_after_its_retries_and_the_next_is_told() -> None:

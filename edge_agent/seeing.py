@@ -175,7 +175,11 @@ def _site(config: AgentConfig, store: Store, clock: Clock, figures: Figures) -> 
         now_s = clock.monotonic()
         return any(figures.silent_s(c, now_s) >= after_s for c in cameras.get(rule, ()))
 
-    return Site(config.device.id, store, clock, silent)
+    def watched(channel: str) -> tuple[tuple[str, str], ...]:
+        rules = [rule for rule in config.rules if channel in rule.channels]
+        return tuple((rule.id, camera) for rule in rules for camera in cameras[rule.id])
+
+    return Site(config.device.id, store, clock, silent, watched)
 
 
 def _limits(config: AgentConfig) -> PipelineLimits:

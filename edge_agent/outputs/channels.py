@@ -22,12 +22,14 @@ class Site:
     Attributes:
         silent: whether a camera that the rule watches has given no result for so many
             seconds, or none at all yet. Called by the channels' threads.
+        watched: of a channel, the rules that name it, each with each of its cameras.
     """
 
     device_id: str
     store: Store
     clock: Clock
     silent: Callable[[str, float], bool] = lambda _rule, _after_s: False
+    watched: Callable[[str], tuple[tuple[str, str], ...]] = lambda _channel: ()
 
 
 def channels(sections: Sequence[AnyChannel], site: Site, rng: Dice) -> dict[str, Channel]:
@@ -61,7 +63,7 @@ def _webhook(section: Any, site: Site) -> Writer:
 def _mqtt(section: Any, site: Site) -> Writer:
     from edge_agent.outputs.mqtt import MqttWriter
 
-    return MqttWriter(section, site.device_id)
+    return MqttWriter(section, site.device_id, site.clock, site.watched(section.id))
 
 
 def _csv(section: Any, _site: Site) -> Writer:

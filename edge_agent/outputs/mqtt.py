@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import queue
 import ssl
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import paho.mqtt.client as paho
@@ -17,10 +17,11 @@ from paho.mqtt.enums import CallbackAPIVersion
 from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
 
+from edge_agent.clock import Clock
 from edge_agent.errors import OutputError
 from edge_agent.outputs.settings import BrokerSection, MqttSection
 from edge_agent.outputs.signals import Signal, SignalKind
-from edge_agent.outputs.writer import LineDownError, Writer, body_json
+from edge_agent.outputs.writer import LineDownError, Writer, attempt_all, body_json
 
 PACKET_BYTES_MAX = 64 * 1024
 CHECK_EVERY_S = 1.0
@@ -167,20 +168,37 @@ class MqttWriter(Writer):
     """Writer `mqtt`: {topic_root}/{device}/{kind}/{source}, and .../status with a will.
 
     Of a rule the camera follows, because each camera that a rule watches has a state of its
-    own, and a retained topic holds one.
+    own, and a retained topic holds one. A retained state outlives the agent, so one that the
+    agent does not vouch for is replaced by one whose `active` is null: before the camera's
+    first frame, and at an orderly stop.
+
+    Args:
+        watched: the rules that name this channel, each with each of its cameras.
     """
 
     takes = frozenset(SignalKind)
     holds = frozenset({SignalKind.RULE, SignalKind.STOCK})
 
-    def __init__(self, section: MqttSection, device_id: str) -> None:
-        self._section = section
+    def __init__(
+        self,
+        section: MqttSection,
+        device_id: str,
+        clock: Clock,
+        watched: Sequence[tuple[str, str]] = (),
+    ) -> None:
+        self._section, self._clock, self._watched = section, clock, tuple(watched)
         self._base = f"{section.topic_root}/{device_id}"
         self._session = BrokerSession(section, f"{device_id}-{section.id}")
 
     def open(self, wake: Callable[[], None]) -> None:
         self._session.connect((self._status, _status("offline"), True), wake)
         self._session.publish(self._status, _status("online"), 1, retain=True)
+
+    def restore(self, states: Sequence[Signal]) -> None:
+        """The states, and of each rule without one that nothing is known."""
+        known = {(s.source, s.camera) for s in states if s.kind is SignalKind.RULE}
+        unknown = [pair for pair in self._watched if pair not in known]
+        super().restore((*states, *self._unknown(unknown, "no_frame_yet")))
 
     def write(self, signal: Signal) -> None:
         topic = f"{self._base}/{signal.kind.value}/{signal.source}"
@@ -198,10 +216,25 @@ class MqttWriter(Writer):
         return CHECK_EVERY_S
 
     def leave(self) -> None:
+        attempt_all(
+            lambda signal=signal: self.write(signal)  # type: ignore[misc]
+            for signal in self._unknown(self._watched, "stopped")
+        )
         self._session.publish(self._status, _status("offline"), 1, retain=True)
 
     def close(self) -> None:
         self._session.close()
+
+    def _unknown(self, pairs: Sequence[tuple[str, str]], reason: str) -> list[Signal]:
+        """Nothing, where no topic is retained: there is nothing to be replaced."""
+        if not self._section.retain:
+            return []
+        at, kind = self._clock.wall(), SignalKind.RULE
+        body = {"kind": kind.value, "at": at, "active": None, "reason": reason}
+        return [
+            Signal(kind, rule, camera, at, None, body | {"source": rule, "camera": camera})
+            for rule, camera in pairs
+        ]
 
     @property
     def _status(self) -> str:

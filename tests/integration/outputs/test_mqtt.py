@@ -54,6 +54,39 @@ def test_each_kind_has_its_topic_and_states_are_retained(
         assert json.loads(after.heard[0].payload) == {"status": "offline"}
 
 
+def test_a_state_of_an_earlier_life_does_not_outlive_it(
+    broker: RunningBroker, tmp_path: Path
+) -> None:
+    site = {"watched": lambda _channel: (("red", "cam"), ("red", "dead"), ("blue", "cam"))}
+    topics = {f"{BASE}/rule/{name}" for name in ("red/cam", "red/dead", "blue/cam")}
+    with listening(broker, "#") as earlier:
+        for topic in topics:
+            publish(broker, topic, '{"active": true}')
+        wait_until(lambda: len(earlier.heard) == 3, "what was retained")
+    with line(tmp_path, site=site, **settings(broker)) as channel:
+        channel.offer(rule("red", True))
+        wait_until(lambda: channel.counters()["sent"] == 1, "the state")
+        with listening(broker, f"{BASE}/rule/#") as late:
+            wait_until(lambda: len(late.heard) == 3, "what is retained")
+            told = {h.topic: json.loads(h.payload) for h in late.heard}
+    assert told.keys() == topics
+    assert told[f"{BASE}/rule/red/cam"]["active"] is True
+    dead = told[f"{BASE}/rule/red/dead"]
+    assert (dead["kind"], dead["source"], dead["camera"]) == ("rule", "red", "dead")
+    assert (dead["active"], dead["reason"]) == (None, "no_frame_yet")
+    with listening(broker, f"{BASE}/#") as after:
+        wait_until(lambda: len(after.heard) == 4, "what is left")
+        left = {h.topic: json.loads(h.payload) for h in after.heard}
+    assert left.pop(f"{BASE}/status") == {"status": "offline"}
+    assert {(b["active"], b["reason"]) for b in left.values()} == {(None, "stopped")}
+
+
+def publish(broker: RunningBroker, topic: str, text: str) -> None:
+    """Retained, by another client."""
+    where = ["-h", broker.host, "-p", str(broker.port)]
+    subprocess.run(["mosquitto_pub", *where, "-q", "1", "-r", "-t", topic, "-m", text], check=True)
+
+
 def test_a_broker_that_comes_back_empty_gets_the_states_again(
     broker: RunningBroker, tmp_path: Path
 ) -> None:

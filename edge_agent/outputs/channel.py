@@ -56,6 +56,7 @@ class Channel:
         self._counters: Counter[str] = Counter(dict.fromkeys(CAUSES, 0))
         self._last_problem = ""
         self._down: str | None = None
+        self._left = False
         self._thread = threading.Thread(target=self._run, name=f"channel-{self.id}", daemon=True)
 
     def start(self) -> None:
@@ -114,6 +115,19 @@ class Channel:
             self._counters["dropped_stopped"] += len(self._queue) + len(self._owed)
             self._queue.clear()
             self._owed.clear()
+        if self._thread.ident is not None:
+            self._say_what_was_left()
+
+    def _say_what_was_left(self) -> None:
+        with self._changed:
+            unsent = self._counters["dropped_stopped"] + (self._in_hand is not None)
+            left, reason = self._left, self._down or "it did not end in time"
+        if not left:
+            log.warning("channel_stopped_without_goodbye", channel=self.id, reason=reason)
+            if self._writer.clears:
+                log.warning("levels_not_cleared", channel=self.id, reason=reason)
+        if unsent:
+            log.warning("signals_left_unsent", channel=self.id, unsent=unsent)
 
     # ---- the channel's thread --------------------------------------------------------
 
@@ -149,6 +163,8 @@ class Channel:
                 self._restoring = True
             self._serve()
             self._writer.leave()
+            with self._changed:
+                self._left = True
         except OutputError as error:
             return str(error)
         except Exception as error:  # noqa: BLE001 - a library's fault must not end the channel

@@ -39,6 +39,7 @@ class ModbusWriter(Writer):
         self, section: ModbusSection, clock: Clock, silent: Callable[[str, float], bool]
     ) -> None:
         self._section, self._clock, self._silent = section, clock, silent
+        self.clears = section.clear_on_stop
         self._blind: tuple[str, ...] = ()
         self._coils = {coil.rule: coil for coil in section.coils}
         self._levels = Levels()
@@ -97,7 +98,7 @@ class ModbusWriter(Writer):
         return max(0.0, min([self._check_at, *self._pulse_ends.values()]) - now_s)
 
     def leave(self) -> None:
-        if self._section.clear_on_stop:
+        if self.clears:
             attempt_all(
                 lambda coil=coil: self._set(coil, False)  # type: ignore[misc]
                 for coil in self._coils.values()

@@ -55,6 +55,7 @@ class OpcUaWriter(Writer):
 
     def __init__(self, section: OpcUaSection) -> None:
         self._section = section
+        self.clears = section.clear_on_stop
         self._levels = Levels()
         self._loop = _LoopThread(f"opcua-{section.id}", section.timeout_s)
         self._client: Client | None = None
@@ -111,7 +112,7 @@ class OpcUaWriter(Writer):
         return self._section.check_every_s
 
     def leave(self) -> None:
-        if self._section.clear_on_stop:
+        if self.clears:
             attempt_all(
                 lambda node=node: self._write(node, False)  # type: ignore[misc]
                 for node in self._section.nodes

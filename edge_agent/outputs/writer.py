@@ -25,10 +25,12 @@ class Writer(Protocol):
         takes: kinds of signals that the other end is told.
         holds: of those, the kinds whose latest signal is a state at the other end. After an
             outage the latest of each source is written, not what happened in between.
+        clears: whether `leave` takes the states back.
     """
 
     takes: frozenset[SignalKind]
     holds: frozenset[SignalKind]
+    clears: bool = False
 
     def open(self, wake: Callable[[], None]) -> None:
         """Connect. `wake` may be called from any thread to have `tick` called soon."""

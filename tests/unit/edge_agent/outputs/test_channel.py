@@ -188,6 +188,30 @@ def test_closing_flushes_within_its_time_and_counts_the_rest() -> None:
     assert counters["waiting"] == 0
 
 
+@pytest.mark.parametrize("clears", [False, True])
+def test_a_stop_while_the_line_is_down_says_what_is_left(clears: bool) -> None:
+    peer = LinePeer(RULES)
+    peer.clears, peer.down = clears, True
+    with structlog.testing.capture_logs() as logs, running(peer) as channel:
+        channel.offer(rule("a", True))
+        channel.offer(rule("b", True))
+        wait_until(channel.problem, "the outage")
+        channel.close(0.05)
+        ended = [e for e in logs if e["event"] != "channel_down"]
+    assert {e["channel"] for e in ended} == {"line"}
+    assert {e["log_level"] for e in ended} == {"warning"}
+    events = {e["event"]: e for e in ended}
+    assert events["signals_left_unsent"]["unsent"] == 2
+    assert events["channel_stopped_without_goodbye"]["reason"] == "the peer is away"
+    assert ("levels_not_cleared" in events) is clears
+
+
+def test_an_orderly_stop_has_nothing_to_say() -> None:
+    with structlog.testing.capture_logs() as logs, running(LinePeer(RULES)) as channel:
+        channel.offer(rule("a", True))
+    assert logs == []
+
+
 def test_a_channel_that_was_stopped_ends_by_itself_and_takes_nothing_more() -> None:
     peer = LinePeer()
     peer.passing.clear()

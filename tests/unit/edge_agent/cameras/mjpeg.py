@@ -63,7 +63,7 @@ def serving(camera: MjpegCamera) -> Iterator[str]:
         def do_GET(self) -> None:
             query = parse_qs(urlsplit(self.path).query)
             camera.paths.append(self.path)
-            camera.tokens.append(query.get("connection", [""])[0])
+            camera.tokens += query.get("connection", [])
             self.send_response(200)
             self.send_header("Content-Type", "multipart/x-mixed-replace; boundary=edge")
             self.end_headers()

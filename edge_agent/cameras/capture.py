@@ -127,7 +127,8 @@ class Capture:
             return False
         if self.spec.loop:
             if not frames:
-                raise CameraError(f"{self.spec.name} holds no frame that can be read")
+                why = f": {self._detail}" if self._detail else ""
+                raise CameraError(f"{self.spec.name} holds no frame that can be read{why}")
             return True
         self._move(CameraEvent.SOURCE_ENDED, self._detail)
         return False

@@ -48,6 +48,15 @@ def read_image(path: Path, limits: ImageLimits = DEFAULT_LIMITS) -> Image:
         raise BadImageError(f"{path.name}: {error}") from error
 
 
+def check_image(path: Path, limits: ImageLimits = DEFAULT_LIMITS) -> None:
+    """Raise BadImageError where `read_image` would refuse the file by its header."""
+    data = _read(path, limits.file_bytes_max)
+    try:
+        check_size(*_stated_size(data), limits.pixels_max)
+    except BadImageError as error:
+        raise BadImageError(f"{path.name}: {error}") from error
+
+
 def decode_image(data: bytes, pixels_max: int) -> Image:
     """An encoded image as uint8 (H, W, 3), BGR, contiguous.
 

@@ -8,8 +8,9 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-from edge_agent.cameras.folder import FolderSource
+from edge_agent.cameras.folder import IMAGE_SUFFIXES, FolderSource
 from edge_agent.cameras.gstreamer import csi_pipeline, given_pipeline, nvdec_pipeline
+from edge_agent.cameras.images import ImageLimits, check_image
 from edge_agent.cameras.limits import CaptureLimits
 from edge_agent.cameras.reach import check_answers
 from edge_agent.cameras.source import (
@@ -22,7 +23,7 @@ from edge_agent.cameras.source import (
 )
 from edge_agent.cameras.timed import TimedSource
 from edge_agent.cameras.video import VideoSource
-from edge_agent.errors import CameraError
+from edge_agent.errors import BadImageError, CameraError
 
 OpenSource = Callable[[CameraSpec, str, CaptureLimits], Source]
 """Opens a camera's source under a connection token. Raises CameraError."""
@@ -44,7 +45,7 @@ class Opener:
         if spec.kind is SourceKind.FOLDER:
             return FolderSource(Path(spec.source), limits.images)
         if spec.kind is SourceKind.FILE:
-            _check_file(spec)
+            _check_file(spec, limits.images)
             return _video(spec, limits, _file)
         if spec.kind is SourceKind.STREAM and spec.decoder is Decoder.CPU:
             return _video(spec, limits, lambda s, li: _stream(s, li, connection))
@@ -97,8 +98,8 @@ def _video(
     return VideoSource(opened(spec, limits), spec, limits.images.pixels_max)
 
 
-def _check_file(spec: CameraSpec) -> None:
-    """FFmpeg would wait for ever for a writer of a named pipe."""
+def _check_file(spec: CameraSpec, limits: ImageLimits) -> None:
+    """FFmpeg would wait for ever for a writer of a named pipe, and hides why it takes no image."""
     try:
         mode = Path(spec.source).stat().st_mode
     except (OSError, ValueError) as error:
@@ -107,6 +108,11 @@ def _check_file(spec: CameraSpec) -> None:
         ) from error
     if not stat.S_ISREG(mode):
         raise CameraError(f"{spec.source} is neither a file nor a folder; name one")
+    if Path(spec.source).suffix.lower() in IMAGE_SUFFIXES:
+        try:
+            check_image(Path(spec.source), limits)
+        except BadImageError as error:
+            raise CameraError(str(error)) from error
 
 
 def _file(spec: CameraSpec, _limits: CaptureLimits) -> Any:

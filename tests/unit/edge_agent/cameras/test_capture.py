@@ -107,6 +107,7 @@ def test_a_folder_without_a_readable_image_does_not_spin(tmp_path: Path) -> None
     (tmp_path / "a.jpg").write_bytes(b"no image")
     with capturing(CameraSpec("a", str(tmp_path), "tiny", loop=True)) as watched:
         eventually(lambda: watched.seen(CameraState.BACKING_OFF), "it backs off")
+        assert any("no frame that can be read: a.jpg: is no" in why for _, why in watched.states)
 
 
 def test_a_file_is_no_faster_than_asked(folder: Path) -> None:

@@ -3,12 +3,15 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+import cv2
 import pytest
 
 from edge_agent.cameras.limits import CaptureLimits
 from edge_agent.cameras.opening import Opener, with_connection, with_transport
 from edge_agent.cameras.source import CameraSpec, Transport
 from edge_agent.errors import CameraError
+from tests.unit.edge_agent.cameras import hostile
+from tests.unit.edge_agent.cameras.mjpeg import number_of, numbered
 
 
 @pytest.mark.parametrize(
@@ -55,6 +58,30 @@ def test_passwords_do_not_reach_messages() -> None:
 
 def test_a_usb_device_that_is_not_there(tmp_path: Path) -> None:
     assert "usb:/dev/video-none does not open" in refusal("usb:/dev/video-none")
+
+
+@pytest.mark.parametrize(
+    ("name", "data", "says"),
+    [
+        ("a.png", hostile.png_claiming(50_000, 50_000), "50000x50000 has over 64000000 pixels"),
+        ("a.JPG", hostile.jpeg_claiming(65_000, 65_000), "raise image_pixels_max"),
+        ("a.bmp", b"nothing", "a.bmp: is no image; replace or remove it"),
+    ],
+)
+def test_one_image_that_is_refused_says_why(
+    tmp_path: Path, name: str, data: bytes, says: str
+) -> None:
+    (tmp_path / name).write_bytes(data)
+    assert says in refusal(tmp_path / name)
+
+
+def test_one_image_is_a_source(tmp_path: Path) -> None:
+    cv2.imwrite(str(tmp_path / "a.png"), numbered(5))
+    source = Opener()(CameraSpec("a", str(tmp_path / "a.png"), "tiny"), "t", CaptureLimits())
+    grab = source.read()
+    assert grab is not None
+    assert number_of(grab.image) == 5
+    source.close()
 
 
 def test_what_is_no_file(tmp_path: Path) -> None:

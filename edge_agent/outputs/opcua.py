@@ -13,6 +13,7 @@ from typing import Any, TypeVar
 from asyncua import ua
 from asyncua.client.client import Client
 
+from edge_agent.cameras.source import without_credentials
 from edge_agent.errors import OutputError
 from edge_agent.outputs.levels import Levels
 from edge_agent.outputs.settings import NodeSection, OpcUaSection
@@ -128,7 +129,7 @@ class OpcUaWriter(Writer):
             self._loop.stop()
 
     def __str__(self) -> str:
-        return f"the OPC UA server {self._section.url}"
+        return f"the OPC UA server {without_credentials(self._section.url)}"
 
     def _write_item(self, node: NodeSection, signal: Signal) -> None:
         found = next((i for i in stock_items(signal) if i.name == node.item), None)

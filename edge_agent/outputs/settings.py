@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 from typing import Annotated, Any, Literal
+from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, Field, model_validator
 
@@ -19,6 +20,15 @@ def _no_wildcard(topic: str) -> str:
     return topic
 
 
+def _readable(url: str) -> str:
+    try:
+        _ = urlsplit(url).port
+    except ValueError as error:
+        raise ValueError("its host or port cannot be read; write https://host:port/path") from error
+    return url
+
+
+WebhookUrl = Annotated[str, Field(pattern=r"^https?://[^\s/]+"), AfterValidator(_readable)]
 TopicRoot = Annotated[str, Field(min_length=1, max_length=200), AfterValidator(_no_wildcard)]
 Secret = Annotated[str | None, Field(pattern=PRINTABLE, repr=False)]
 
@@ -44,7 +54,7 @@ class WebhookSection(ChannelSection):
     """POSTs every signal as JSON."""
 
     type: Literal["webhook"]
-    url: str = Field(pattern=r"^https?://[^\s/]+")
+    url: WebhookUrl
     token: Secret = None
     token_file: Path | None = None
     ca_file: Path | None = None

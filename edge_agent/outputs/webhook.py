@@ -15,6 +15,7 @@ from typing import Any
 
 import httpx
 
+from edge_agent.cameras.source import without_credentials
 from edge_agent.errors import OutputError
 from edge_agent.outputs.settings import WebhookSection
 from edge_agent.outputs.signals import Signal, SignalKind
@@ -56,10 +57,10 @@ class WebhookWriter(Writer):
         ).hexdigest()[:32]
         status = self._run(self._post(body, key))
         if status in TRY_AGAIN or status >= 500:
-            raise LineDownError(f"{self._section.url} answered {status}; it is tried again")
+            raise LineDownError(f"{self} answered {status}; it is tried again")
         if status >= 300:
             raise OutputError(
-                f"{self._section.url} refused a {signal.kind.value} signal with {status}; "
+                f"{self} refused a {signal.kind.value} signal with {status}; "
                 "correct the channel's url or token"
             )
 
@@ -70,19 +71,22 @@ class WebhookWriter(Writer):
             loop.run_until_complete(client.aclose())
             loop.close()
 
+    def __str__(self) -> str:
+        return f"the webhook {without_credentials(self._section.url)}"
+
     def _run(self, post: Coroutine[Any, Any, int]) -> int:
         if self._loop is None:
             post.close()
-            raise LineDownError(f"{self._section.url}: the channel is not open")
+            raise LineDownError(f"{self}: the channel is not open")
         try:
             return self._loop.run_until_complete(asyncio.wait_for(post, self._section.timeout_s))
         except (httpx.HTTPError, TimeoutError, asyncio.TimeoutError) as error:
             reason = str(error) or type(error).__name__
-            raise LineDownError(f"{self._section.url} cannot be reached: {reason}") from error
+            raise LineDownError(f"{self} cannot be reached: {reason}") from error
 
     async def _post(self, body: bytes, key: str) -> int:
         if self._client is None:
-            raise LineDownError(f"{self._section.url}: the channel is not open")
+            raise LineDownError(f"{self}: the channel is not open")
         async with self._client.stream(
             "POST", self._section.url, content=body, headers={"Idempotency-Key": key}
         ) as answer:

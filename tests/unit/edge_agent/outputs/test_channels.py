@@ -11,7 +11,8 @@ from pydantic import TypeAdapter
 from edge_agent.clock import Clock
 from edge_agent.errors import OutputError
 from edge_agent.outputs.channels import EXTRAS, WRITERS, Site, channels
-from edge_agent.outputs.settings import AnyChannel
+from edge_agent.outputs.settings import AnyChannel, OpcUaSection, WebhookSection
+from edge_agent.outputs.webhook import WebhookWriter
 from edge_agent.store import Store
 from tests.unit.edge_agent.outputs.test_settings import GOOD
 
@@ -43,6 +44,22 @@ def test_a_channel_of_each_type_is_made(kind: str, tmp_path: Path) -> None:
     assert list(made) == [kind]
     assert made[kind].detections is (kind == "sparkplug")
     made[kind].close(0.1)
+
+
+def test_a_message_of_a_url_has_no_credentials() -> None:
+    url = "://user:s3cret@mes:4840/hook"
+    webhook = READER.validate_python(
+        {"id": "w", "type": "webhook", "url": f"https{url}?token=s3cret#s3cret"}
+    )
+    assert isinstance(webhook, WebhookSection)
+    assert str(WebhookWriter(webhook, "device-1")) == "the webhook https://mes:4840/hook"
+    pytest.importorskip("asyncua", reason="argosy[edge-opcua] is not installed")
+    from edge_agent.outputs.opcua import OpcUaWriter
+
+    keys = {**GOOD["opcua"], "id": "o", "type": "opcua", "url": f"opc.tcp{url}"}
+    opcua = READER.validate_python(keys)
+    assert isinstance(opcua, OpcUaSection)
+    assert str(OpcUaWriter(opcua)) == "the OPC UA server opc.tcp://mes:4840/hook"
 
 
 @pytest.mark.parametrize("kind", ["modbus", "opcua", "sparkplug"])

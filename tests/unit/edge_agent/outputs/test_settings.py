@@ -49,6 +49,8 @@ NODE = {"source": "red", "node": "ns=2;s=A"}
     [
         ("webhook", {"url": "ftp://mes/hook"}),
         ("webhook", {"url": "mes.local"}),
+        ("webhook", {"url": "http://[mes/hook"}),
+        ("webhook", {"url": "http://mes:port/hook"}),
         ("webhook", {"token": "a", "token_file": "b"}),
         ("webhook", {"token": "two\nlines"}),
         ("webhook", {"queue_max": 0}),

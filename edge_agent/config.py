@@ -20,6 +20,7 @@ from edge_agent.cameras.settings import CameraSection, CaptureSection
 from edge_agent.config_errors import problems
 from edge_agent.errors import EdgeError
 from edge_agent.local.settings import LocalSection
+from edge_agent.outputs.fit import check_fit
 from edge_agent.outputs.settings import AnyChannel
 from edge_agent.rules.settings import RuleSection, ShelfSection, check_line
 from edge_agent.section import (
@@ -196,6 +197,7 @@ class AgentConfig(Section):
                         (what, index, "id"), f"two {what} are called {name!r}; give each its own id"
                     )
         check_line(self.rules, self.shelves, cameras, channels)
+        check_fit(self.rules, self.shelves, self.channels)
         return self
 
     @property

@@ -1,4 +1,8 @@
-"""The local pages' socket: one thread that listens, a bounded number that answer."""
+"""The local pages' socket: one thread that listens, a bounded number that answer.
+
+Whoever asks for nothing is the first to go when places run out, and /healthz needs no place
+of those that pages have, so that no client can make a healthy agent look dead.
+"""
 
 from __future__ import annotations
 
@@ -7,6 +11,7 @@ import socket
 import socketserver
 import sys
 import threading
+from contextlib import suppress
 from http.server import ThreadingHTTPServer
 from typing import Any
 
@@ -21,9 +26,12 @@ POLL_S = 0.25
 
 
 class Listener(ThreadingHTTPServer):
-    """Serves from `desk`; a client above `clients_max` is turned away at once.
+    """Serves from `desk`; one thread more than `clients_max` reads what is asked for.
 
     Raises OSError where the port cannot be had.
+
+    Attributes:
+        places: for pages and pictures, `clients_max` of them.
     """
 
     daemon_threads = True
@@ -36,7 +44,11 @@ class Listener(ThreadingHTTPServer):
         address = desk.settings.address
         is_v6 = ipaddress.ip_address(address).version == 6
         self.address_family = socket.AF_INET6 if is_v6 else socket.AF_INET
-        self._free = threading.BoundedSemaphore(desk.settings.clients_max)
+        clients_max = desk.settings.clients_max
+        self.places = threading.BoundedSemaphore(clients_max)
+        self._readers = threading.BoundedSemaphore(clients_max + 1)
+        self._silent: dict[socket.socket, None] = {}
+        self._silent_lock = threading.Lock()
         super().__init__((address, desk.settings.port), PagesHandler)
 
     @property
@@ -50,7 +62,9 @@ class Listener(ThreadingHTTPServer):
         self.server_name, self.server_port = self.desk.settings.address, self.server_address[1]
 
     def process_request(self, request: Any, client_address: Any) -> None:
-        if self._free.acquire(blocking=False):
+        if self._readers.acquire(blocking=False) or self._make_room():
+            with self._silent_lock:
+                self._silent[request] = None
             super().process_request(request, client_address)
             return
         request.setblocking(False)
@@ -60,11 +74,28 @@ class Listener(ThreadingHTTPServer):
             log.debug("local_client_left")
         self.shutdown_request(request)
 
+    def has_asked(self, request: socket.socket) -> bool:
+        """Note that a client's request is here; False where it was hung up on before."""
+        with self._silent_lock:
+            return self._silent.pop(request, self) is None
+
     def process_request_thread(self, request: Any, client_address: Any) -> None:
         try:
             super().process_request_thread(request, client_address)
         finally:
-            self._free.release()
+            self.has_asked(request)
+            self._readers.release()
+
+    def _make_room(self) -> bool:
+        """Hang up on the client that has been here longest without a request."""
+        with self._silent_lock:
+            oldest = next(iter(self._silent), None)
+            if oldest is None:
+                return False
+            del self._silent[oldest]
+            with suppress(OSError):
+                oldest.shutdown(socket.SHUT_RDWR)
+        return self._readers.acquire(timeout=POLL_S)
 
     def handle_error(self, request: Any, client_address: Any) -> None:  # noqa: ARG002
         """A client that is gone, slow or talks nonsense is its own affair."""

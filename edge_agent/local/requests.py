@@ -33,6 +33,7 @@ if TYPE_CHECKING:
 
 log = structlog.get_logger(__name__)
 
+HEALTH = "/healthz"
 BOUNDARY = "frame"
 KEEPALIVE_S = 2.0
 PICTURE = re.compile(r"/preview/([A-Za-z0-9][A-Za-z0-9._-]{0,63})\.(jpg|mjpg)")
@@ -78,14 +79,32 @@ class PagesHandler(BaseHTTPRequestHandler):
         self.rfile = io.BytesIO(
             read_head(self.connection, settings.request_bytes_max, settings.request_timeout_s)
         )
+        if not self.server.has_asked(self.connection):
+            raise ConnectionError("the request came too late")
 
     def do_GET(self) -> None:
-        if not is_expected_host(self.headers.get("Host"), self._desk.settings.hostnames):
+        hosts = self.headers.get_all("Host", [])
+        if len(hosts) > 1:
+            self._refuse(HTTPStatus.BAD_REQUEST, "give one Host")
+        elif not is_expected_host(next(iter(hosts), None), self._desk.settings.hostnames):
             self._refuse(
                 HTTPStatus.MISDIRECTED_REQUEST, "ask by IP address, or see local.hostnames"
             )
-            return
-        path = self.path.partition("?")[0]
+        else:
+            self._asked(self.path.partition("?")[0])
+
+    def _asked(self, path: str) -> None:
+        if path == HEALTH:
+            self.healthz()
+        elif not self.server.places.acquire(blocking=False):
+            self._refuse(HTTPStatus.SERVICE_UNAVAILABLE, "local.clients_max clients are served")
+        else:
+            try:
+                self._show(path)
+            finally:
+                self.server.places.release()
+
+    def _show(self, path: str) -> None:
         page = PAGES.get(path)
         picture = PICTURE.fullmatch(path)
         if page is not None:
@@ -196,7 +215,6 @@ class PagesHandler(BaseHTTPRequestHandler):
 
 PAGES: dict[str, Callable[[PagesHandler], None]] = {
     "/": PagesHandler.index,
-    "/healthz": PagesHandler.healthz,
     "/status.json": PagesHandler.status,
     "/metrics": PagesHandler.metrics,
 }

@@ -8,7 +8,7 @@ from typing import Annotated
 
 from pydantic import Field, model_validator
 
-from edge_agent.section import Bytes, Count, PositiveS, Section
+from edge_agent.section import Bytes, Count, MisplacedError, PositiveS, Section
 
 PORT_DEFAULT = 9464
 LOCALHOST = "localhost"
@@ -27,7 +27,8 @@ class LocalSection(Section):
         port: 0 takes a free one; `argosy-agent preview` tells which.
         preview: whether pictures are served.
         frames_per_s_max: pictures of one camera that are drawn in a second.
-        clients_max: requests that are served at once; `streams_max` of them may be streams.
+        clients_max: requests that are served at once, /healthz not counted; `streams_max` of
+            them may be streams, and one at least must be left for other pages.
         request_timeout_s: for a request to arrive, and for a client to take an answer or
             one picture of a stream.
     """
@@ -49,13 +50,24 @@ class LocalSection(Section):
     request_timeout_s: PositiveS = 5.0
 
     @model_validator(mode="after")
+    def _places(self) -> LocalSection:
+        if self.clients_max <= self.streams_max:
+            raise MisplacedError(
+                ("clients_max",),
+                f"{self.clients_max} places leave none beside streams_max = {self.streams_max}; "
+                f"write {self.streams_max + 1} or more, or lower streams_max",
+            )
+        return self
+
+    @model_validator(mode="after")
     def _loopback(self) -> LocalSection:
         if not is_address(self.address):
-            raise ValueError('host: write an IP address or "localhost"')
+            raise MisplacedError(("host",), 'write an IP address or "localhost"')
         if not ipaddress.ip_address(self.address).is_loopback and not self.beyond_loopback:
-            raise ValueError(
-                f"host: {self.host} shows pictures and figures to the network without a "
-                "password; keep 127.0.0.1, or set beyond_loopback = true as well"
+            raise MisplacedError(
+                ("host",),
+                f"{self.host} shows pictures and figures to the network without a "
+                "password; keep 127.0.0.1, or set beyond_loopback = true as well",
             )
         return self
 

@@ -2,6 +2,9 @@ from __future__ import annotations
 
 import json
 import socket
+import threading
+from contextlib import ExitStack
+from dataclasses import replace
 from pathlib import Path
 
 import cv2
@@ -13,6 +16,7 @@ from hypothesis import strategies as st
 from prometheus_client.parser import text_string_to_metric_families
 
 from edge_agent.cameras.source import Image
+from edge_agent.ledger import Account
 from edge_agent.local.address import read_address
 from edge_agent.local.requests import read_head
 from edge_agent.local.server import LocalServer
@@ -79,6 +83,7 @@ def test_metrics_are_what_prometheus_reads(tmp_path: Path) -> None:
         ("GET /healthz HTTP/1.1\r\nHost: [::1].evil.example\r\n\r\n", 421),
         ("GET /healthz HTTP/1.1\r\nHost: localhost:80:80\r\n\r\n", 421),
         ("GET /healthz HTTP/1.1\r\n\r\n", 421),
+        ("GET /healthz HTTP/1.1\r\nHost: localhost\r\nhost: localhost\r\n\r\n", 400),
         ("GET /healthz HTTP/1.1\r\nHost: [::1]:1\r\n\r\n", 200),
         ("GET /healthz HTTP/1.1\r\nHost: LocalHost:1\r\n\r\n", 200),
         ("GET /healthz?x=1 HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n", 200),
@@ -124,13 +129,57 @@ def test_a_request_is_read_up_to_its_empty_line_and_never_over_its_bound(
 
 
 def test_a_request_that_never_ends_is_dropped(tmp_path: Path) -> None:
-    settings = LocalSection(port=0, request_timeout_s=0.2, clients_max=1)
-    with serving(Told(), tmp_path, settings) as port:
-        with socket.create_connection(("127.0.0.1", port), timeout=30) as slow:
-            slow.sendall(b"GET / HTTP/1.1\r\n")
+    settings = LocalSection(port=0, request_timeout_s=0.2)
+    with (
+        serving(Told(), tmp_path, settings) as port,
+        socket.create_connection(("127.0.0.1", port), timeout=30) as slow,
+    ):
+        slow.sendall(b"GET / HTTP/1.1\r\n")
+        assert slow.recv(1) == b""
+
+
+def test_clients_that_ask_for_nothing_make_room(tmp_path: Path) -> None:
+    settings = LocalSection(port=0, request_timeout_s=600, clients_max=2, streams_max=1)
+    with serving(Told(), tmp_path, settings) as port, ExitStack() as idle:
+        clients = [
+            idle.enter_context(socket.create_connection(("127.0.0.1", port), timeout=30))
+            for _ in range(8)
+        ]
+        assert get(port, "/healthz") == (200, b"ok\n")
+        assert get(port, "/metrics")[0] == 200
+        assert clients[0].recv(1) == b""
+
+
+def test_pages_that_are_all_being_watched_leave_health(tmp_path: Path) -> None:
+    told, entered, go_on = Told(), threading.Event(), threading.Event()
+
+    def wait(_camera: str) -> Account:
+        entered.set()
+        go_on.wait(60)
+        return Account()
+
+    server = LocalServer(
+        LocalSection(port=0, clients_max=2, streams_max=1),
+        tmp_path,
+        replace(told.view(), account=wait),
+    )
+    server.start()
+    eventually(lambda: read_address(tmp_path), "the pages are open")
+    port = int((read_address(tmp_path) or "").rpartition(":")[2])
+    try:
+        with ExitStack() as waiting:
+            for _ in range(2):
+                entered.clear()
+                client = waiting.enter_context(socket.create_connection(("127.0.0.1", port)))
+                client.sendall(b"GET /status.json HTTP/1.1\r\nHost: localhost\r\n\r\n")
+                assert entered.wait(30)
+            assert get(port, "/")[0] == 503
+            assert get(port, "/healthz") == (200, b"ok\n")
+            told.stuck = ("tiny",)
             assert get(port, "/healthz")[0] == 503
-            assert slow.recv(1) == b""
-        eventually(lambda: get(port, "/healthz")[0] == 200, "the place is free again")
+    finally:
+        go_on.set()
+        server.stop(10)
 
 
 def test_a_taken_port_is_tried_again_and_stops_nothing(tmp_path: Path) -> None:
@@ -216,6 +265,7 @@ def test_a_client_that_does_not_read_loses_its_stream(tmp_path: Path) -> None:
         ({"host": "0.0.0.0"}, "beyond_loopback"),  # noqa: S104
         ({"host": "example.org"}, "IP address"),
         ({"port": 70_000}, "65535"),
+        ({"clients_max": 4, "streams_max": 4}, "write 5 or more"),
     ],
 )
 def test_pages_stay_on_loopback_unless_told(table: dict[str, object], problem: str) -> None:

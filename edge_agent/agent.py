@@ -41,9 +41,12 @@ from edge_agent.version import agent_version
 from edge_agent.worker import Worker
 from protocol.builds import Capabilities
 from protocol.messages import BlobWant, Desired, ExecutionReport, Reported, Wants, encode
+from protocol.states import CameraState
 from protocol.topics import Kind, Topic
 
 TICK_S = 0.1
+
+_AWAY = (CameraState.CONNECTING, CameraState.BACKING_OFF)
 
 log = structlog.get_logger(__name__)
 
@@ -109,6 +112,7 @@ class Agent:
         self._handlers = self._build_handlers()
         self._generation = 0
         self._lost_classes: tuple[ClassNotice, ...] = ()
+        self._cameras_logged: dict[str, tuple[CameraState | None, str]] = {}
 
     def run(self) -> None:
         """Serve, see, and follow the hub until `stop`."""
@@ -226,9 +230,12 @@ class Agent:
         self._journal.sample(harvested)
 
     def _on_camera(self, changed: CameraChanged) -> None:
-        log.info(
-            "camera_changed", camera=changed.camera, state=changed.state.value, why=changed.detail
-        )
+        camera, state, why = changed.camera, changed.state, changed.detail
+        # A camera that is away is tried for ever; each try that ends alike is no news.
+        news = (None if state in _AWAY else state, why)
+        if self._cameras_logged.get(camera) != news:
+            self._cameras_logged[camera] = news
+            log.info("camera_changed", camera=camera, state=state.value, why=why)
         self._journal.camera(changed)
         self._timer.request(self._now())
 

@@ -9,16 +9,19 @@ from random import Random
 from typing import Any
 
 import pytest
+from structlog.testing import capture_logs
 
 from edge_agent.agent import Agent
 from edge_agent.clock import Clock
 from edge_agent.config import parse_config
 from edge_agent.inbox import Inbox
+from edge_agent.journal import CameraChanged, Journal
 from edge_agent.link.mqtt import proxy_arguments
 from edge_agent.report import COUNTERS_MAX, ReportTimer, merge_counters, slot_reported
 from edge_agent.status import read_status
 from edge_agent.store import StoreError
 from edge_agent.worker import Worker
+from tests.fixtures.seeing import eventually
 
 
 def test_the_inbox_bounds_what_is_offered_and_never_what_is_put() -> None:
@@ -88,7 +91,7 @@ def test_proxies_are_told_to_paho(url: str, kind: int, host: str, port: int) -> 
     assert arguments["proxy_rdns"] is True
 
 
-def config(folder: Any) -> Any:
+def config(folder: Any, **sections: Any) -> Any:
     (folder / "images").mkdir()
     return parse_config(
         {
@@ -96,6 +99,8 @@ def config(folder: Any) -> Any:
             "hub": {"url": "http://127.0.0.1:9", "token": "t"},
             "mqtt": {"host": "127.0.0.1", "port": 9},
             "cameras": [{"id": "cam", "source": str(folder / "images"), "slot": "s"}],
+            "local": {"port": 0},
+            **sections,
         }
     )
 
@@ -122,3 +127,21 @@ def test_an_agent_without_anything_starts_tells_its_status_and_stops(tmp_path: A
     assert left["agent_running"] is False
     assert (left["cameras"]["cam"]["state"], left["cameras"]["cam"]["fps"]) == (None, None)
     assert left["cameras"]["cam"]["last_known"]["reported_at"] == left["reported_at"]
+
+
+def test_a_camera_that_stays_away_is_logged_once(
+    tmp_path: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    often = {"reconnect_first_s": 0.01, "reconnect_cap_s": 0.02}
+    agent = Agent(config(tmp_path, capture=often), Clock(), Random(1))
+    told: list[CameraChanged] = []
+    monkeypatch.setattr(Journal, "camera", lambda _journal, changed: told.append(changed))
+    thread = threading.Thread(target=agent.run)
+    with capture_logs() as logs:
+        thread.start()
+        eventually(lambda: len(told) >= 6, "three tries")
+        agent.stop()
+        thread.join(30)
+    logged = [entry for entry in logs if entry["event"] == "camera_changed"]
+    assert [entry["state"] for entry in logged] == ["BACKING_OFF"]
+    assert "holds no image" in logged[0]["why"]

@@ -11,6 +11,7 @@ from typing import TypeVar
 import structlog
 
 from edge_agent.clock import Clock
+from edge_agent.errors import EdgeError
 from edge_agent.results import FrameResult, Sink
 
 _log = structlog.get_logger(__name__)
@@ -37,7 +38,8 @@ class Delivery:
         self._sinks, self._clock, self._stage = tuple(sinks), clock, stage
         self._results: queue.Queue[FrameResult | None] = queue.Queue(QUEUE_RESULTS_MAX)
         self._errors = {sink.name: 0 for sink in sinks} | ({STAGE: 0} if stage else {})
-        self._last_errors: dict[str, str] = {}
+        self._refused: dict[tuple[str, str], str] = {}
+        self._faults: dict[tuple[str, str], str] = {}
         self._latest: dict[str, FrameResult] = {}
         self._thread = threading.Thread(target=self._run, name="delivery", daemon=True)
 
@@ -76,33 +78,48 @@ class Delivery:
                 next_tick_s = now_s + TICK_S
                 self._tick()
         for sink in self._sinks:
-            self._guard(sink.name, sink.close)
+            self._guard(sink.name, "close", sink.close)
 
     def _take(self, result: FrameResult) -> None:
         result = self._staged(result)
         self._latest[result.camera] = result
         for sink in self._sinks:
-            self._guard(sink.name, partial(sink.take, result))
+            self._guard(sink.name, "take", partial(sink.take, result))
 
     def _staged(self, result: FrameResult) -> FrameResult:
         if self._stage is None:
             return result
-        return self._guard(STAGE, partial(self._stage, result)) or result
+        return self._guard(STAGE, "take", partial(self._stage, result)) or result
 
     def _tick(self) -> None:
         wall_s = self._clock.wall()
         for sink in self._sinks:
-            self._guard(sink.name, partial(sink.tick, wall_s))
+            self._guard(sink.name, "tick", partial(sink.tick, wall_s))
 
-    def _guard(self, name: str, call: Callable[[], Answer]) -> Answer | None:
+    def _guard(self, name: str, step: str, call: Callable[[], Answer]) -> Answer | None:
         """What `call` answers; None where it raised, which is counted against `name`."""
         try:
-            return call()
+            answer = call()
         except Exception as error:  # noqa: BLE001 - counted; no sink is worth a frame
             self._errors[name] += 1
-            text = f"{type(error).__name__}: {error}"
-            # A disk that stays full fails once a frame; the log is told once.
-            if self._last_errors.get(name) != text:
-                self._last_errors[name] = text
-                _log.exception("sink failed", sink=name)
+            self._tell(name, step, error)
             return None
+        if self._refused.pop((name, step), None):
+            _log.info("sink_recovered", sink=name)
+        return answer
+
+    def _tell(self, name: str, step: str, error: Exception) -> None:
+        """Log an error once: a disk that stays full fails once a frame.
+
+        What the sink refused by name is told again when it had worked in between; a fault of
+        the program is not, for it may come with every other frame.
+        """
+        told = self._refused if isinstance(error, EdgeError) else self._faults
+        text = f"{type(error).__name__}: {error}"
+        if told.get((name, step)) == text:
+            return
+        told[name, step] = text
+        if isinstance(error, EdgeError):
+            _log.warning("sink_failed", sink=name, error=str(error))
+        else:
+            _log.error("sink_failed", sink=name, exc_info=error)

@@ -113,20 +113,25 @@ def preview(
 ) -> None:
     """Where the running agent shows its cameras; or save one annotated picture.
 
-    Without options it prints the addresses; `--camera` and `--out` go together.
+    Without options it prints the addresses; `--camera` and `--out` go together. Ends with 1
+    where there is no picture of the camera yet.
     """
     if (camera is None) != (out is None):
         raise typer.BadParameter("give --camera and --out together")
     with _refusals():
-        from edge_agent.cli.preview import save, table, urls
+        from edge_agent.cli.preview import NoPictureError, save, table, urls
         from edge_agent.config import load_config
 
         data_dir = load_config(config).device.data_dir
         if camera is None or out is None:
             _show(urls(data_dir), table, as_json)
-        else:
+            return
+        try:
             saved = {"camera": camera, "out": str(out), "bytes": save(data_dir, camera, out)}
-            typer.echo(json.dumps(saved) if as_json else f"{out}: {saved['bytes']} bytes")
+        except NoPictureError as error:
+            typer.echo(f"argosy-agent: {error}", err=True)
+            raise typer.Exit(1) from error
+        typer.echo(json.dumps(saved) if as_json else f"{out}: {saved['bytes']} bytes")
 
 
 @app.command()

@@ -13,6 +13,10 @@ from edge_agent.local.client import fetch, running_url
 from edge_agent.store import write_atomically
 
 
+class NoPictureError(EdgeError):
+    """A camera of which nothing was seen yet; the text says in which state it is."""
+
+
 def urls(data_dir: Path) -> dict[str, Any]:
     """The pages' address, and each camera's stream. Raises EdgeError where no agent answers."""
     base = running_url(data_dir)
@@ -36,9 +40,16 @@ def table(found: dict[str, Any]) -> Table:
 def save(data_dir: Path, camera: str, out: Path) -> int:
     """Write a camera's latest annotated picture to `out`, whole or not at all; its bytes.
 
-    Raises EdgeError: no agent answers, it has no such camera, or `out` cannot be written.
+    Raises:
+        NoPictureError: nothing of the camera was seen yet.
+        EdgeError: no agent answers, it has no such camera, or `out` cannot be written.
     """
-    jpeg = fetch(running_url(data_dir), f"/preview/{camera}.jpg")
+    base = running_url(data_dir)
+    told = json.loads(fetch(base, "/status.json"))["cameras"].get(camera)
+    if told is not None and told["inferred"] == 0:
+        why = f": {told['detail']}" if told["detail"] else ""
+        raise NoPictureError(f"there is no picture of {camera} yet; it is {told['state']}{why}")
+    jpeg = fetch(base, f"/preview/{camera}.jpg")
     try:
         write_atomically(out, jpeg)
     except OSError as error:

@@ -15,7 +15,7 @@ from typer.testing import CliRunner
 from edge_agent.__main__ import app
 from edge_agent.cli.synthetic import picture
 from edge_agent.cli.trial import Trial, run_trial
-from edge_agent.ledger import ERROR
+from edge_agent.ledger import ERROR, Account
 from edge_agent.store import Store
 from edge_agent.update.bundle_store import BundleStore
 from edge_agent.update.states import Committed, committed_name
@@ -157,6 +157,18 @@ def test_status_and_preview_of_a_device_that_runs(config: Path, tmp_path: Path) 
         assert "no such camera" in invoke_error(*wrong)
         assert not (tmp_path / "no.jpg").exists()
     assert "start it with" in invoke_error("preview", "-c", config)
+
+
+def test_there_is_nothing_to_save_of_a_camera_that_saw_nothing(
+    config: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "data").mkdir()
+    out = tmp_path / "dark.jpg"
+    with serving(Told(account=Account()), tmp_path / "data"):
+        arguments = ("preview", "-c", config, "--camera", "dark", "--out", out)
+        result = CliRunner().invoke(app, [str(a) for a in arguments])
+    assert (result.exit_code, out.exists()) == (1, False)
+    assert "no picture of dark yet; it is BACKING_OFF" in result.output
 
 
 def test_a_picture_needs_a_camera_and_a_file(config: Path) -> None:

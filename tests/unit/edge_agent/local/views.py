@@ -32,6 +32,7 @@ class Told:
     stuck: tuple[str, ...] = ()
     bundle: LoadedBundle | None = field(default_factory=fake_bundle)
     health: Health = field(default_factory=lambda: Health(gpu_percent=0.0))
+    account: Account = ACCOUNT
     counters: dict[str, int] = field(default_factory=dict)
     zones: tuple[Zone, ...] = ()
     figures: Figures = field(default_factory=Figures)
@@ -46,7 +47,7 @@ class Told:
             device="box-1",
             version="1.2.3",
             cameras=lambda: {n: CameraReported(state=s, slot="tiny") for n, s in states.items()},
-            account=lambda _camera: ACCOUNT,
+            account=lambda _camera: self.account,
             figures=lambda camera: self.figures.of(camera, 1001.0),
             slots=lambda: {"tiny": self.bundle},
             latest=self.latest,

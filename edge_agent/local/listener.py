@@ -23,6 +23,7 @@ log = structlog.get_logger(__name__)
 
 BUSY = b"HTTP/1.1 503 Service Unavailable\r\nConnection: close\r\nContent-Length: 0\r\n\r\n"
 POLL_S = 0.25
+ROOM_S = 2.0
 
 
 class Listener(ThreadingHTTPServer):
@@ -87,15 +88,15 @@ class Listener(ThreadingHTTPServer):
             self._readers.release()
 
     def _make_room(self) -> bool:
-        """Hang up on the client that has been here longest without a request."""
+        """Hang up on the client that has been here longest without a request, and wait for a
+        thread: what reads beyond the pages' places has an answer of a line, and soon ends."""
         with self._silent_lock:
             oldest = next(iter(self._silent), None)
-            if oldest is None:
-                return False
-            del self._silent[oldest]
-            with suppress(OSError):
-                oldest.shutdown(socket.SHUT_RDWR)
-        return self._readers.acquire(timeout=POLL_S)
+            if oldest is not None:
+                del self._silent[oldest]
+                with suppress(OSError):
+                    oldest.shutdown(socket.SHUT_RDWR)
+        return self._readers.acquire(timeout=ROOM_S)
 
     def handle_error(self, request: Any, client_address: Any) -> None:  # noqa: ARG002
         """A client that is gone, slow or talks nonsense is its own affair."""

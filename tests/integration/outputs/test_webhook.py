@@ -153,7 +153,7 @@ def test_a_server_that_drips_is_cut_off_as_a_whole(dripping: bytes, tmp_path: Pa
         thread = threading.Thread(target=serve)
         thread.start()
         url = f"http://127.0.0.1:{listener.getsockname()[1]}/"
-        keys = {"timeout_s": 0.3, "retries_max": 1, "queue_max": 4}
+        keys: dict[str, Any] = {"timeout_s": 0.3, "retries_max": 1, "queue_max": 4}
         try:
             with line(tmp_path, type="webhook", url=url, close_s=0.5, **keys) as out:
                 for number in range(500):

@@ -61,8 +61,9 @@ def tables(status: dict[str, Any]) -> Group:
         parts.append(_camera_table(cameras))
     if live is not None:
         parts.append(_load(live["health"]))
+        problems = live["channel_problems"]
         parts += [
-            f"output {name}: " + ", ".join(f"{count} {what}" for what, count in counters.items())
+            _output(name, counters, problems.get(name))
             for name, counters in live["channels"].items()
         ]
         parts += [
@@ -70,6 +71,11 @@ def tables(status: dict[str, Any]) -> Group:
             for name, classes in live["lost_classes"].items()
         ]
     return Group(*parts)
+
+
+def _output(name: str, counters: dict[str, int], problem: str | None) -> str:
+    counts = ", ".join(f"{count} {what}" for what, count in counters.items())
+    return f"output {name}: {counts}" + (f"; DOWN: {problem}" if problem else "")
 
 
 def _slot_table(slots: dict[str, Any]) -> Table:

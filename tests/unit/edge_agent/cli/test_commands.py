@@ -144,6 +144,7 @@ def test_status_and_preview_of_a_device_that_runs(config: Path, tmp_path: Path) 
     with serving(Told(), data) as port:
         shown = invoke("status", "-c", config)
         assert "output plc: 4 sent, 0 dropped" in shown
+        assert "output mes: 1 sent; DOWN: the broker is away" in " ".join(shown.split())
         assert "reject lacks scratch" in shown
         assert "GPU 0.0 %" in shown
         assert "processor unknown" in shown

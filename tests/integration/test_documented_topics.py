@@ -83,7 +83,7 @@ def traffic(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[list[Hea
                     session,
                     ADMIN,
                     DEVICE_ID,
-                    harvest=HarvestPolicy(random_share=1.0, uncertainty_min=0.0),
+                    harvest=HarvestPolicy(random_share=1.0, images_per_hour=36_000),
                     telemetry_window_s=0.5,
                 )
             device.start()

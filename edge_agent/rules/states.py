@@ -2,7 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping
 from enum import Enum
+from typing import TypeVar
+
+S = TypeVar("S", bound=Enum)
+E = TypeVar("E", bound=Enum)
+
+
+def _each_leads_to(targets: Mapping[E, S], states: Iterable[S]) -> dict[tuple[S, E], S]:
+    """The table in which an event leads to its one target from every other state."""
+    return {
+        (state, event): target
+        for state in states
+        for event, target in targets.items()
+        if state is not target
+    }
 
 
 class RuleState(str, Enum):
@@ -49,17 +64,15 @@ class StockEvent(str, Enum):
     SIGHT_LOST = "sight_lost"
 
 
-STOCK_TABLE: dict[tuple[StockState, StockEvent], StockState] = {
-    (state, event): target
-    for state in StockState
-    for event, target in (
-        (StockEvent.ENOUGH_SEEN, StockState.IN_STOCK),
-        (StockEvent.FEW_SEEN, StockState.LOW_STOCK),
-        (StockEvent.NONE_SEEN, StockState.OUT_OF_STOCK),
-        (StockEvent.SIGHT_LOST, StockState.UNKNOWN),
-    )
-    if state is not target
-}
+STOCK_TABLE = _each_leads_to(
+    {
+        StockEvent.ENOUGH_SEEN: StockState.IN_STOCK,
+        StockEvent.FEW_SEEN: StockState.LOW_STOCK,
+        StockEvent.NONE_SEEN: StockState.OUT_OF_STOCK,
+        StockEvent.SIGHT_LOST: StockState.UNKNOWN,
+    },
+    StockState,
+)
 
 
 class PlaceState(str, Enum):
@@ -76,13 +89,11 @@ class PlaceEvent(str, Enum):
     SIGHT_LOST = "sight_lost"
 
 
-PLACE_TABLE: dict[tuple[PlaceState, PlaceEvent], PlaceState] = {
-    (state, event): target
-    for state in PlaceState
-    for event, target in (
-        (PlaceEvent.SEEN, PlaceState.WRONG_PLACE),
-        (PlaceEvent.NOT_SEEN, PlaceState.CLEAR),
-        (PlaceEvent.SIGHT_LOST, PlaceState.UNKNOWN),
-    )
-    if state is not target
-}
+PLACE_TABLE = _each_leads_to(
+    {
+        PlaceEvent.SEEN: PlaceState.WRONG_PLACE,
+        PlaceEvent.NOT_SEEN: PlaceState.CLEAR,
+        PlaceEvent.SIGHT_LOST: PlaceState.UNKNOWN,
+    },
+    PlaceState,
+)

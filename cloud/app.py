@@ -16,6 +16,7 @@ from cloud.datasets.router import router as datasets_router
 from cloud.fleet.router import router as fleet_router
 from cloud.health import router as health_router
 from cloud.hub import Hub
+from cloud.jobs.router import router as jobs_router
 from cloud.registry.router import router as registry_router
 from cloud.rollouts.router import router as rollouts_router
 from cloud.settings import Settings
@@ -27,6 +28,7 @@ API_PREFIX = "/api/v1"
 ROUTERS: tuple[APIRouter, ...] = (
     access_router,
     blobs_router,
+    jobs_router,
     fleet_router,
     annotation_router,
     datasets_router,
@@ -62,7 +64,7 @@ def application(hub: Hub) -> FastAPI:
     state = app.state
     state.hub, state.settings, state.database = hub, hub.settings, hub.database
     state.blobs, state.counters, state.samples = hub.blobs, hub.counters, hub.samples
-    state.importer, state.training = hub.importer, hub.training
+    state.importer, state.training, state.jobs = hub.importer, hub.training, hub.jobs
     state.link = LinkView(
         mqtt_host=hub.address.host,
         mqtt_port=hub.address.port,

@@ -25,3 +25,13 @@ def sync_directory(folder: Path) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
+
+
+def tail(path: Path, bytes_max: int) -> str:
+    """The end of a text file; empty where there is none."""
+    try:
+        with path.open("rb") as file:
+            file.seek(max(0, path.stat().st_size - bytes_max))
+            return file.read().decode(errors="replace")
+    except FileNotFoundError:
+        return ""

@@ -24,6 +24,7 @@ from cloud.fleet import service as fleet
 from cloud.inbound import Counters, Handler
 from cloud.ingest import IngestWriter
 from cloud.ingress import Ingress, client_name
+from cloud.jobs.runner import JobRunner
 from cloud.loops import Loop
 from cloud.ports import remembered_port
 from cloud.registry import service as registry
@@ -32,7 +33,7 @@ from cloud.settings import EMBEDDED, Settings
 from cloud.telemetry import service as telemetry
 from cloud.telemetry.samples import SampleStore
 from cloud.telemetry.spool import SampleSpool
-from cloud.training.runner import TrainingRunner
+from cloud.training.runner import TrainingRunner, child_limits
 from protocol.topics import Kind, Topic, TopicSpace
 
 TRUST_CHECK_S = 600.0
@@ -77,6 +78,14 @@ class Hub:
             settings.data_dir / "training",
             settings.training,
             hooks=(self.trust.register_build,),
+        )
+        self.jobs = JobRunner(
+            self.database,
+            self.blobs,
+            settings.data_dir / "jobs",
+            {},
+            limits=child_limits(settings.training),
+            log_bytes_max=settings.training.log_bytes_max,
         )
         self.rollouts = Engine(self.database, limits.engine_tick_s)
         self._link()
@@ -131,7 +140,7 @@ class Hub:
             renew = partial(self.trust.renew, self.ingress)
             parts += [self.writer, self.ingress, self.chunks, Loop("trust", TRUST_CHECK_S, renew)]
             self.database.publisher = self.ingress
-            for part in (*parts, self.importer, self.training, self.rollouts):
+            for part in (*parts, self.importer, self.training, self.jobs, self.rollouts):
                 part.start()
                 started.callback(part.stop)
             # Before all else at the end: a link that waits for the writer could not be stopped.

@@ -24,11 +24,25 @@ class Precision(str, Enum):
     INT8 = "int8"
 
 
+_RUNTIME_NAMES = {
+    "onnxruntime": "onnx",
+    "onnxruntime-cuda": "onnx-cuda",
+    "onnxruntime-tensorrt": "onnx-tensorrt",
+}
+VNNI_FLAGS = ("avx512_vnni", "avx_vnni", "asimddp")
+"""Flags of CPUs that multiply int8 without saturating in between; others give other answers."""
+
+
 class BuildIdentity(BaseModel):
     """The target that a build was made for.
 
     The runtime's precision belongs to it: the same file computed in another precision
     gives other confidences, so it is another build.
+
+    Attributes:
+        precision: of the file's weights.
+        runtime_precision: what the runtime computes in.
+        cpu_flags_any: the device's CPU needs one of these; none: any CPU will do.
     """
 
     model_config = ConfigDict(frozen=True, extra="allow")
@@ -43,10 +57,17 @@ class BuildIdentity(BaseModel):
     opset: int | None = Field(default=None, ge=1)
     compute_capability: ShortText | None = None
     tensorrt_version: ShortText | None = None
+    cpu_flags_any: tuple[ShortText, ...] = Field(default=(), max_length=16)
 
     def label(self) -> str:
-        """A short name, for people: `onnx-fp32-320x320`."""
-        return f"{self.format.value}-{self.precision.value}-{self.input_width}x{self.input_height}"
+        """A short name, for people: `onnx-fp32-320x320`, `openvino-bf16-640x640`.
+
+        Where file and runtime differ, the one that is not fp32 tells the build apart.
+        """
+        precision = self.runtime_precision if self.precision is Precision.FP32 else self.precision
+        runtime = _RUNTIME_NAMES.get(self.runtime, self.runtime)
+        batch = "" if self.batch == 1 else f"-b{self.batch}"
+        return f"{runtime}-{precision.value}-{self.input_width}x{self.input_height}{batch}"
 
 
 class RuntimeCapability(BaseModel):
@@ -92,6 +113,8 @@ def match(build: BuildIdentity, device: Capabilities) -> Fit:
         known = ", ".join(sorted(r.runtime for r in device.runtimes)) or "none"
         return Fit(False, (f"needs the runtime {build.runtime}; the device has {known}",))
     reasons = _runtime_reasons(build, runtimes[0])
+    if build.cpu_flags_any and not set(build.cpu_flags_any) & set(device.cpu_flags):
+        reasons.append(f"needs a CPU with one of {', '.join(build.cpu_flags_any)}")
     if build.format is Format.TENSORRT:
         reasons += _engine_reasons(build, device)
     return Fit(not reasons, tuple(reasons))

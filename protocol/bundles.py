@@ -17,6 +17,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 from protocol.builds import BuildIdentity, Format
 from protocol.chunks import BlobRef, Sha256, sha256_hex
 from protocol.errors import DigestError, ManifestError
+from protocol.windows import WindowStats
 
 MANIFEST_BYTES_MAX = 4 * 1024 * 1024
 FILES_MAX = 256
@@ -33,6 +34,7 @@ MODEL_FILES: dict[Format, tuple[str, ...]] = {
 """The files of a bundle that hold its weights, by format; the first is the one to load."""
 
 GOLDEN_PATH = "golden.json"
+DRIFT_PATH = "drift.json"
 MANIFEST_PATH = "manifest.json"
 
 RelativePath = Annotated[
@@ -164,6 +166,20 @@ class GoldenSet(_Part):
     confidence_floor: Score = 0.25
     confidence_tolerance: float = Field(default=0.02, ge=0)
     box_tolerance_px: float = Field(default=1.5, ge=0)
+
+
+class DriftReference(_Part):
+    """The content of `drift.json`: what the build counts while nothing drifts.
+
+    Attributes:
+        images_sha256: over the digests of the images, sorted, one a line.
+        stats: of the build as shipped on those images, in the very shape that devices report,
+            so that the two compare bin by bin.
+    """
+
+    images: int = Field(ge=1)
+    images_sha256: Sha256
+    stats: WindowStats
 
 
 class GoldenOutcome(_Part):

@@ -12,6 +12,8 @@ from enum import Enum
 from pathlib import Path
 from typing import Any
 
+from cloud.jobs.states import JOB_TABLE as LONG_JOB_TABLE
+from cloud.jobs.states import JobState as LongJobState
 from cloud.rollouts.states import ROLLOUT_TABLE, RolloutState
 from cloud.training.states import JOB_TABLE, JobState
 from edge_agent.rules.states import (
@@ -68,6 +70,12 @@ MACHINES: tuple[tuple[str, str, Any, Enum], ...] = (
         "From queue to registered version (cloud/training/states.py).",
         JOB_TABLE,
         JobState.QUEUED,
+    ),
+    (
+        "Job",
+        "Builds, imports, gates, rebuilds, archives (cloud/jobs/states.py).",
+        LONG_JOB_TABLE,
+        LongJobState.QUEUED,
     ),
 )
 

@@ -17,6 +17,7 @@ from cloud.database import Database
 from cloud.datasets import service as datasets
 from cloud.datasets.service import DatasetManifest
 from cloud.errors import HubError
+from cloud.files import tail
 from cloud.registry import service as registry
 from cloud.registry.service import OnBuildRegistered
 from cloud.settings import TrainingSettings
@@ -36,6 +37,11 @@ IDLE_POLL_S = 0.5
 CANCEL_POLL_S = 0.25
 ERROR_CHARACTERS_MAX = 4000
 _EVENTS = {"exporting": JobEvent.TRAINED, "exported": JobEvent.EXPORTED}
+
+
+def child_limits(settings: TrainingSettings) -> ChildLimits:
+    """How the hub's long children run."""
+    return ChildLimits(nice=settings.child_nice, terminate_grace_s=settings.terminate_grace_s)
 
 
 class TrainingRunner:
@@ -88,7 +94,7 @@ class TrainingRunner:
     def read_log(self, job: TrainingJob) -> str:
         """The end of what the job's child wrote, while it runs and afterwards."""
         path = Workspace(self._folder / job.id).log
-        return job.log or _tail(path, self._settings.log_bytes_max)
+        return job.log or tail(path, self._settings.log_bytes_max)
 
     def _loop(self) -> None:
         while not self._stopping.is_set():
@@ -130,10 +136,7 @@ class TrainingRunner:
             environment=place.environment(),
             canceled=watch,
             on_poll=follower,
-            limits=ChildLimits(
-                nice=self._settings.child_nice,
-                terminate_grace_s=self._settings.terminate_grace_s,
-            ),
+            limits=child_limits(self._settings),
         )
         follower.settle()
         self._save_log(job, place)
@@ -155,7 +158,7 @@ class TrainingRunner:
     def _save_log(self, job: TrainingJob, place: Workspace) -> None:
         with self._database.transaction() as session:
             row = service.get_job(session, PRINCIPAL, job.id)
-            row.log = _tail(place.log, self._settings.log_bytes_max)
+            row.log = tail(place.log, self._settings.log_bytes_max)
             session.add(row)
 
     def _end(self, job: TrainingJob, place: Workspace, event: JobEvent, why: str | None) -> None:
@@ -163,7 +166,7 @@ class TrainingRunner:
             row = service.get_job(session, PRINCIPAL, job.id)
             service.move(row, event)
             row.error = why and why[:ERROR_CHARACTERS_MAX]
-            row.log = _tail(place.log, self._settings.log_bytes_max)
+            row.log = tail(place.log, self._settings.log_bytes_max)
             session.add(row)
 
 
@@ -229,12 +232,3 @@ class _Follower:
             row.progress = self._pending.model_dump(mode="json")
             session.add(row)
         self._pending, self._written_at = None, time.monotonic()
-
-
-def _tail(path: Path, bytes_max: int) -> str:
-    try:
-        with path.open("rb") as file:
-            file.seek(max(0, path.stat().st_size - bytes_max))
-            return file.read().decode(errors="replace")
-    except FileNotFoundError:
-        return ""

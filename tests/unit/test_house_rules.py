@@ -39,7 +39,7 @@ FORBIDDEN_NAMES = {"utils.py", "helpers.py", "common.py", "misc.py", "util.py"}
 LIGHT_MODULES = ("protocol/**/*.py", "edge_agent/**/*.py", "cloud/cli/**/*.py")
 HEAVY_LIBRARIES = {"torch", "torchvision", "ultralytics"}
 SLICE_FILES = {"__init__.py", "models.py", "schemas.py", "queries.py", "service.py", "router.py"}
-SLICES = ("access", "blobs", "fleet", "annotation", "datasets", "registry", "training")
+SLICES = ("access", "blobs", "jobs", "fleet", "annotation", "datasets", "registry", "training")
 SLICES_ABOVE = ("telemetry", "rollouts")
 
 TOPIC_TEXT = re.compile(

@@ -6,22 +6,33 @@ the preprocessing and the runtime that ship.
 
 from __future__ import annotations
 
+import json
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from cloud.children import ChildFailed, run_child
 from protocol.messages import DetectedBox
+from protocol.windows import WindowStats
 
 EVALUATE = (sys.executable, "-m", "edge_agent", "evaluate")
 CONFIDENCE_FLOOR = 0.001
 
+OnProgress = Callable[[int, int], None]
+"""Told the images that are done and how many there are."""
+
 
 class ShippedResult(BaseModel):
-    """What the bundle saw in one image: boxes in pixels of that image."""
+    """What the bundle saw in one image: boxes in pixels of that image.
+
+    Attributes:
+        luminance: mean grey level, 0..255.
+        sharpness: variance of the Laplacian.
+    """
 
     model_config = ConfigDict(frozen=True)
 
@@ -30,6 +41,22 @@ class ShippedResult(BaseModel):
     height: int
     detections: tuple[DetectedBox, ...]
     latency_ms: float = Field(ge=0)
+    luminance: float | None = None
+    sharpness: float | None = None
+
+
+@dataclass(frozen=True)
+class ShippedRun:
+    """A bundle's answers to some images.
+
+    Attributes:
+        summary: speed, memory, runtime and machine, as the agent says them.
+        stats: what a device would have counted over these images.
+    """
+
+    results: list[ShippedResult]
+    summary: dict[str, Any]
+    stats: WindowStats
 
 
 @dataclass(frozen=True)
@@ -40,27 +67,51 @@ class ShippedRunner:
     canceled: Callable[[], bool] = lambda: False
 
     def run(
-        self, bundle: Path, images: Sequence[Path], work: Path, floor: float = CONFIDENCE_FLOOR
-    ) -> list[ShippedResult]:
-        """The results of `images`, in their order.
+        self,
+        bundle: Path,
+        images: Sequence[Path],
+        work: Path,
+        floor: float = CONFIDENCE_FLOOR,
+        *,
+        latency_frames: int = 0,
+        on_progress: OnProgress = lambda done, total: None,  # noqa: ARG005
+    ) -> ShippedRun:
+        """The answers to `images`, in their order.
 
         Args:
             work: a folder for the list, the results and the child's log.
             floor: confidence from which a detection is told.
+            latency_frames: so many are timed one at a time, apart from the rest.
 
         Raises:
             ChildFailed: the agent failed, or answered something else than was asked.
             ChildCanceled: `canceled()` came true.
         """
         work.mkdir(parents=True, exist_ok=True)
-        listing, out = work / "images.txt", work / "predictions.jsonl"
-        listing.write_text("".join(f"{image}\n" for image in images))
-        out.unlink(missing_ok=True)
-        arguments = ["--bundle", bundle, "--images", listing, "--out", out, "--floor", floor]
+        place = {name: work / name for name in ("images.txt", "summary.json", "stats.json")}
+        out, progress = work / "predictions.jsonl", work / "progress.jsonl"
+        place["images.txt"].write_text("".join(f"{image}\n" for image in images))
+        for stale in (out, progress, place["summary.json"], place["stats.json"]):
+            stale.unlink(missing_ok=True)
+        arguments = {
+            "--bundle": bundle,
+            "--images": place["images.txt"],
+            "--out": out,
+            "--floor": floor,
+            "--summary": place["summary.json"],
+            "--stats": place["stats.json"],
+            "--progress": progress,
+            "--latency-frames": latency_frames,
+        }
         run_child(
-            [*self.command, *map(str, arguments)], work / "evaluate.log", canceled=self.canceled
+            [*self.command, *(str(part) for pair in arguments.items() for part in pair)],
+            work / "evaluate.log",
+            canceled=self.canceled,
+            on_poll=lambda: _tell(progress, on_progress),
         )
-        return _read(out, images)
+        return ShippedRun(
+            _read(out, images), _summary(place["summary.json"]), _stats(place["stats.json"])
+        )
 
 
 def _read(out: Path, images: Sequence[Path]) -> list[ShippedResult]:
@@ -74,3 +125,30 @@ def _read(out: Path, images: Sequence[Path]) -> list[ShippedResult]:
             f"the agent answered {len(results)} images, not the {len(images)} asked for"
         )
     return results
+
+
+def _summary(path: Path) -> dict[str, Any]:
+    try:
+        found = json.loads(path.read_text())
+    except (OSError, ValueError) as error:
+        raise ChildFailed(f"the agent's summary cannot be read: {error}") from error
+    if not isinstance(found, dict):
+        raise ChildFailed("the agent's summary is no object")
+    return found
+
+
+def _stats(path: Path) -> WindowStats:
+    try:
+        return WindowStats.model_validate_json(path.read_bytes())
+    except (OSError, ValidationError) as error:
+        raise ChildFailed(f"the agent's statistics cannot be read: {error}") from error
+
+
+def _tell(progress: Path, on_progress: OnProgress) -> None:
+    """Pass the last whole line on."""
+    try:
+        lines = progress.read_text().splitlines()
+        last = json.loads(lines[-1])
+        on_progress(int(last["done"]), int(last["total"]))
+    except (OSError, ValueError, LookupError, TypeError):
+        return  # not begun yet, or a line half written

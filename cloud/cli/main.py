@@ -18,6 +18,7 @@ from cloud.cli import (
     score,
     serve,
     train,
+    version,
 )
 from cloud.cli.client import CommandError, show_error
 
@@ -33,6 +34,7 @@ for _name, _group in (
     ("token", access.tokens),
     ("dataset", dataset.datasets),
     ("model", model.models),
+    ("version", version.versions),
     ("train", train.training),
     ("job", job.jobs),
     ("annotate", annotate.annotation),

@@ -106,13 +106,23 @@ class Fit:
     reasons: tuple[str, ...] = ()
 
 
-def match(build: BuildIdentity, device: Capabilities) -> Fit:
-    """Whether `device` can run `build` exactly as it was evaluated."""
+def match(build: BuildIdentity, device: Capabilities, *, bundle_format: int = 1) -> Fit:
+    """Whether `device` can run `build` exactly as it was evaluated.
+
+    Args:
+        bundle_format: version of the bundle format that the build comes in.
+    """
     runtimes = [r for r in device.runtimes if r.runtime == build.runtime]
     if not runtimes:
-        known = ", ".join(sorted(r.runtime for r in device.runtimes)) or "none"
+        known = ", ".join(sorted({r.runtime for r in device.runtimes})) or "none"
         return Fit(False, (f"needs the runtime {build.runtime}; the device has {known}",))
-    reasons = _runtime_reasons(build, runtimes[0])
+    # A device that names a runtime twice can do what either entry says.
+    reasons = min((_runtime_reasons(build, runtime) for runtime in runtimes), key=len)
+    if bundle_format > device.bundle_format_max:
+        reasons.append(
+            f"comes in bundle format {bundle_format}; the device reads up to "
+            f"{device.bundle_format_max}"
+        )
     if build.cpu_flags_any and not set(build.cpu_flags_any) & set(device.cpu_flags):
         reasons.append(f"needs a CPU with one of {', '.join(build.cpu_flags_any)}")
     if build.format is Format.TENSORRT:

@@ -82,7 +82,7 @@ def archive(
     as_json: JsonOption = False,
 ) -> None:
     """Hide a version from lists and rollouts."""
-    found = client.post(f"models/{model}/versions/{number}/archive", {"on": not undo})
+    found = client.post(f"models/{model}/versions/{number}/archived", {"on": not undo})
     show_version(found, as_json=as_json)
 
 

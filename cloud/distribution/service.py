@@ -24,21 +24,44 @@ class TrustService:
         self._handed_out: set[str] = set()
 
     def reconcile(self, session: Session) -> None:
-        """Make the repository where there is none, and name every build of the registry."""
+        """Make the repository where there is none, name every build of the registry that is
+        admitted, and bring the models' floors up to date. What was named stays named."""
         now = time.time()
         self._repository.ensure(now)
-        self._repository.add_builds([_target(b) for b in registry.all_builds(session)], now)
+        floors = registry.floors(session)
+        named = [
+            _target(build, floors[build.model])
+            for build in registry.all_builds(session)
+            if registry.admitted(build)
+        ]
+        self._repository.add_builds(named, now)
+        self._repository.set_floors(floors, now)
 
     def register_build(self, session: Session, build: Build, manifest: Manifest) -> None:
-        """Name a build that is being registered; the registry's hook.
+        """Name a build that is being registered; the registry's hook for admitted ones.
 
         The metadata is on the disk before the registration is committed. Where that fails
         it names a build that nobody will be told to run.
         """
-        if self._repository.add_builds([_target(build, manifest.build)], time.time()):
-            publisher = publisher_of(session)
-            if publisher is not None:
-                after_commit(session, lambda: self.publish(publisher))
+        floor = registry.floor(session, build.model)
+        target = _target(build, floor, manifest.build)
+        if self._repository.add_builds([target], time.time()):
+            self._publish_after_commit(session)
+
+    def reinstate_build(self, session: Session, build: Build) -> None:
+        """Name a build that a person reinstates; the registry's hook."""
+        target = _target(build, registry.floor(session, build.model))
+        if self._repository.add_builds([target], time.time()):
+            self._publish_after_commit(session)
+
+    def set_floor(self, session: Session, model: str, floor: int) -> None:
+        """Let every target of the model carry a floor that is being set; the registry's hook.
+
+        The metadata is on the disk before the floor is committed. Where that fails, the next
+        `reconcile` takes it back.
+        """
+        if self._repository.set_floors({model: floor}, time.time()):
+            self._publish_after_commit(session)
 
     def renew(self, publisher: Publisher) -> None:
         """Sign anew what would expire, and publish it."""
@@ -53,6 +76,11 @@ class TrustService:
         for gone in sorted(before - self._handed_out):
             publisher.publish(Topic(Kind.TRUST, filename=gone), b"")
 
+    def _publish_after_commit(self, session: Session) -> None:
+        publisher = publisher_of(session)
+        if publisher is not None:
+            after_commit(session, lambda: self.publish(publisher))
+
     def standing_messages(self) -> list[tuple[Topic, bytes]]:
         """What a broker must hold: the files of the repository and their index."""
         files = self._repository.files()
@@ -62,7 +90,7 @@ class TrustService:
         return [*messages, (index, encode(index_of(files)))]
 
 
-def _target(build: Build, identity: BuildIdentity | None = None) -> BuildTarget:
+def _target(build: Build, floor: int, identity: BuildIdentity | None = None) -> BuildTarget:
     identity = identity or BuildIdentity.model_validate(build.identity)
     return BuildTarget(
         digest=build.digest,
@@ -70,4 +98,5 @@ def _target(build: Build, identity: BuildIdentity | None = None) -> BuildTarget:
         model=build.model,
         version=build.number,
         target=identity.label(),
+        floor=floor,
     )

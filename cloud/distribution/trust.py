@@ -8,7 +8,7 @@ the rest current, so a crash in between leaves the state before.
 from __future__ import annotations
 
 import threading
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
@@ -43,13 +43,18 @@ RENEW_SHARE = 0.5
 
 @dataclass(frozen=True)
 class BuildTarget:
-    """A build as the metadata names it: manifest digest and bytes, and what it is for."""
+    """A build as the metadata names it: manifest digest and bytes, and what it is for.
+
+    Attributes:
+        floor: of the model when the build is named: versions below it are revoked.
+    """
 
     digest: str
     manifest_bytes: int
     model: str
     version: int
     target: str
+    floor: int = 1
 
 
 class TrustRepository:
@@ -97,6 +102,22 @@ class TrustRepository:
             if fresh:
                 self._publish(targets, snapshot, timestamp, now)
             return bool(fresh)
+
+    def set_floors(self, floors: Mapping[str, int], now: float) -> bool:
+        """Let every target of a model carry its floor; False where all of them do already.
+
+        Args:
+            floors: model → lowest version that is not revoked; other models stay as they are.
+        """
+        with self._lock:
+            _, targets, snapshot, timestamp = self._load()
+            stale = [t for t in targets.targets.values() if _floor_is_stale(t, floors)]
+            for target in stale:
+                custom = {**target.custom, "floor": floors[target.custom["model"]]}
+                target.unrecognized_fields["custom"] = custom
+            if stale:
+                self._publish(targets, snapshot, timestamp, now)
+            return bool(stale)
 
     def renew(self, now: float) -> bool:
         """Sign anew what has passed half of its time; False where nothing has."""
@@ -179,8 +200,19 @@ def index_of(files: dict[str, bytes]) -> TrustIndex:
     )
 
 
+def _floor_is_stale(target: TargetFile, floors: Mapping[str, int]) -> bool:
+    custom = target.custom or {}
+    floor = floors.get(custom.get("model", ""))
+    return floor is not None and custom.get("floor") != floor
+
+
 def _target_file(build: BuildTarget) -> TargetFile:
-    custom = {"model": build.model, "version": build.version, "target": build.target}
+    custom = {
+        "model": build.model,
+        "version": build.version,
+        "target": build.target,
+        "floor": build.floor,
+    }
     return TargetFile(
         length=build.manifest_bytes,
         hashes={"sha256": build.digest},

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import datetime, timezone
 from pathlib import Path
 
@@ -50,7 +51,22 @@ def test_a_build_is_a_target_with_what_it_is_for(repository: TrustRepository) ->
     assert repository.add_builds([BUILD], NOW) is True
     target = trusted(repository.files()).targets.targets[BUILD.digest]
     assert (target.length, target.hashes) == (900, {"sha256": BUILD.digest})
-    assert target.custom == {"model": "factory", "version": 3, "target": "onnx-fp32-320x320"}
+    assert target.custom == {
+        "model": "factory",
+        "version": 3,
+        "target": "onnx-fp32-320x320",
+        "floor": 1,
+    }
+
+
+def test_a_floor_is_carried_by_every_target_of_its_model(repository: TrustRepository) -> None:
+    repository.add_builds([BUILD, OTHER, replace(BUILD, digest="ef" * 32, model="shop")], NOW)
+    assert repository.set_floors({"factory": 4}, NOW) is True
+    named = trusted(repository.files()).targets.targets
+    assert {d[:2]: t.custom["floor"] for d, t in named.items()} == {"ab": 4, "cd": 4, "ef": 1}
+    assert repository.set_floors({"factory": 4, "shop": 1, "none": 3}, NOW) is False
+    assert repository.set_floors({"factory": 3}, NOW) is True
+    assert trusted(repository.files()).targets.targets[BUILD.digest].custom["floor"] == 3
 
 
 def test_the_same_build_again_changes_nothing(repository: TrustRepository) -> None:

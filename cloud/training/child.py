@@ -7,7 +7,6 @@ that the exported model has the end-to-end head and the dataset's class names.
 
 from __future__ import annotations
 
-import ast
 import json
 import math
 import os
@@ -17,16 +16,11 @@ import time
 from pathlib import Path
 from typing import Any
 
+from cloud.building.export import check_export, export
 from cloud.training import progress
 from cloud.training.parameters import TrainingParameters
 
-DETECTIONS_MAX = 300
-STRIDES = (8, 16, 32)
 PROGRESS_EVERY_S = 0.5
-
-
-class ExportError(Exception):
-    """The exported file is not the model that was trained."""
 
 
 class Reporter:
@@ -118,46 +112,6 @@ def train(folder: Path, job: dict[str, Any], reporter: Reporter) -> Path:
     return best if parameters.val and best.exists() else last
 
 
-def export(weights: Path, side_px: int) -> Path:
-    """Export the checkpoint to ONNX, static, batch 1, with the end-to-end head."""
-    from ultralytics import YOLO
-
-    model = YOLO(str(weights), task="detect")
-    # nms=False is the end-to-end head; the default leaves the raw one.
-    return Path(model.export(format="onnx", imgsz=side_px, batch=1, nms=False, simplify=True))
-
-
-def detections(side_px: int) -> int:
-    """Rows of the end-to-end head: the best 300, or all places where the input has fewer."""
-    return min(DETECTIONS_MAX, sum((side_px // stride) ** 2 for stride in STRIDES))
-
-
-def check_export(path: Path, side_px: int, class_names: list[str]) -> dict[str, Any]:
-    """What the file says of itself, once it is what it should be.
-
-    Raises:
-        ExportError: shapes or class names are others.
-    """
-    import onnx
-    import onnxruntime
-
-    session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
-    inputs = [list(i.shape) for i in session.get_inputs()]
-    outputs = [list(o.shape) for o in session.get_outputs()]
-    expected = [[1, 3, side_px, side_px]], [[1, detections(side_px), 6]]
-    if (inputs, outputs) != expected:
-        raise ExportError(
-            f"the exported model takes {inputs} and gives {outputs}; an end-to-end detector of "
-            f"{side_px} px takes {expected[0]} and gives {expected[1]}: start from weights of a "
-            "YOLO26 detector"
-        )
-    embedded = ast.literal_eval(session.get_modelmeta().custom_metadata_map.get("names", "{}"))
-    if [embedded.get(i) for i in range(len(class_names))] != class_names:
-        raise ExportError(f"the exported model names {embedded}, the dataset {class_names}")
-    opsets = [o.version for o in onnx.load(str(path)).opset_import if o.domain in ("", "ai.onnx")]
-    return {"opset": max(opsets)}
-
-
 def main(folder: Path) -> None:
     import torch
     import ultralytics
@@ -168,8 +122,8 @@ def main(folder: Path) -> None:
     reporter.write("preparing")
     shutil.copyfile(train(folder, job, reporter), folder / "weights.pt")
     reporter.write("exporting")
-    shutil.copyfile(export(folder / "weights.pt", side_px), folder / "exported.onnx")
-    facts = check_export(folder / "exported.onnx", side_px, job["class_names"])
+    shutil.copyfile(export(folder / "weights.pt", side_px, side_px), folder / "exported.onnx")
+    facts = check_export(folder / "exported.onnx", side_px, side_px, job["class_names"])
     (folder / "exported.onnx").replace(folder / "model.onnx")
     result = {
         **facts,

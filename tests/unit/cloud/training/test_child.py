@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from cloud.training.child import ExportError, check_export
+from cloud.building.export import ExportError, check_export
 from tests.fixtures.models import model_bytes
 
 NAMES = ["a", "b"]
@@ -27,17 +27,17 @@ def write(path: Path, side_px: int, names: dict[int, str] | None = None) -> Path
 
 def test_a_whole_export_tells_its_opset(tmp_path: Path) -> None:
     path = write(tmp_path / "m.onnx", 160, {0: "a", 1: "b"})
-    assert check_export(path, 160, NAMES)["opset"] >= 7
+    assert check_export(path, 160, 160, NAMES)["opset"] >= 7
 
 
 def test_other_shapes_are_refused(tmp_path: Path) -> None:
     with pytest.raises(ExportError, match=r"gives \[\[1, 300, 6\]\].*gives \[\[1, 84, 6\]\]"):
-        check_export(write(tmp_path / "m.onnx", 64, {0: "a", 1: "b"}), 64, NAMES)
+        check_export(write(tmp_path / "m.onnx", 64, {0: "a", 1: "b"}), 64, 64, NAMES)
     with pytest.raises(ExportError, match="takes"):
-        check_export(write(tmp_path / "n.onnx", 160, {0: "a", 1: "b"}), 320, NAMES)
+        check_export(write(tmp_path / "n.onnx", 160, {0: "a", 1: "b"}), 320, 320, NAMES)
 
 
 @pytest.mark.parametrize("names", [None, {0: "b", 1: "a"}, {0: "a"}])
 def test_other_class_names_are_refused(tmp_path: Path, names: dict[int, str] | None) -> None:
     with pytest.raises(ExportError, match="the exported model names"):
-        check_export(write(tmp_path / "m.onnx", 160, names), 160, NAMES)
+        check_export(write(tmp_path / "m.onnx", 160, names), 160, 160, NAMES)

@@ -9,8 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
+from cloud.building.export import detections
 from cloud.cli.train import figures
-from cloud.training.child import detections
 from cloud.training.parameters import TrainingParameters
 from cloud.training.progress import Tail, append
 
@@ -78,7 +78,7 @@ def test_parameters_become_ultralytics_arguments() -> None:
 
 
 def test_a_small_input_has_fewer_places_than_the_head_has_rows() -> None:
-    assert (detections(64), detections(96), detections(160), detections(640)) == (84, 189, 300, 300)
+    assert tuple(detections(s, s) for s in (64, 96, 160, 640)) == (84, 189, 300, 300)
 
 
 def test_figures_are_said_in_a_line() -> None:

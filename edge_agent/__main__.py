@@ -189,16 +189,40 @@ def bench(
 
 @app.command()
 def evaluate(
+    *,
     bundle: Annotated[Path, typer.Option(help="Folder of a bundle.")],
     images: Annotated[Path, typer.Option(help="Text file with one image path a line.")],
     out: Annotated[Path, typer.Option(help="Where the JSON lines go.")],
-    floor: Annotated[float, typer.Option(help="Lowest confidence to write.")] = 0.001,
+    floor: Annotated[float, typer.Option(min=0, max=1, help="Lowest confidence to write.")] = 0.001,
+    threads: Annotated[int, typer.Option(min=0, max=256, help="0: all cores.")] = 0,
+    summary: Annotated[Path | None, typer.Option(help="JSON: speed, memory, machine.")] = None,
+    stats: Annotated[
+        Path | None, typer.Option(help="JSON: the statistics that a device would report.")
+    ] = None,
+    progress: Annotated[Path | None, typer.Option(help="JSON lines: done, total.")] = None,
+    latency_frames: Annotated[
+        int, typer.Option(min=0, max=100_000, help="Time so many one at a time, for --summary.")
+    ] = 0,
 ) -> None:
-    """Run a bundle over images, as the device would, and write what it sees."""
+    """Run a bundle over images, as the device would, and write what it sees.
+
+    Ends with 3 where an image could not be read; it is named and left out. Ended early, by
+    Ctrl-C or SIGTERM, it leaves no file of answers.
+    """
+    import signal
+
     with _refusals():
+        from edge_agent.evaluate import Beside
         from edge_agent.evaluate import evaluate as run_bundle
 
-        unreadable = run_bundle(bundle, images, out, floor)
+        # The hub cancels with SIGTERM; unwound as Ctrl-C is, nothing half written stays.
+        signal.signal(signal.SIGTERM, signal.default_int_handler)
+        beside = Beside(summary, stats, progress, latency_frames)
+        try:
+            unreadable = run_bundle(bundle, images, out, floor, threads, beside=beside)
+        except KeyboardInterrupt:
+            typer.echo("argosy-agent: interrupted; nothing was written", err=True)
+            raise typer.Exit(130) from None
         if unreadable:
             raise typer.Exit(3)
 

@@ -157,6 +157,18 @@ class WindowCounts:
         self.gpu_percent = Tally(empty.gpu_percent)
         self.temperature_c = Tally(empty.temperature_c)
 
+    def add(self, result: FrameResult) -> None:
+        """Count a result, but for what only a stream of them or its pixels tell."""
+        self.inferred += 1
+        self.empty += not result.served.any()
+        self.classes.add(result)
+        self.latency_ms.add(result.latency_ms)
+
+    def add_quality(self, luminance: float, sharpness: float) -> None:
+        """Count how bright and how sharp a picture is."""
+        self.luminance.add(luminance)
+        self.sharpness.add(sharpness)
+
     def add_machine(self, reading: MachineReading) -> None:
         """Count what the meters say; what they do not say is not counted."""
         for tally, value in (

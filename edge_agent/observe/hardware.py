@@ -21,12 +21,14 @@ CPU_FLAGS_OF_NOTE = (
     "amx_int8",
     "asimd",
     "asimdhp",
+    "asimddp",
 )
+CPUINFO = Path("/proc/cpuinfo")
 
 
 def capabilities() -> Capabilities:
     """What this device can run. Runtimes that are not installed are not listed."""
-    cpu_flags, gpu = _cpu_flags(Path("/proc/cpuinfo")), probe()
+    cpu_flags, gpu = cpu_flags_of_note(), probe()
     return Capabilities(
         architecture=platform.machine(),
         runtimes=runtimes(cpu_flags, gpu),
@@ -38,15 +40,26 @@ def capabilities() -> Capabilities:
     )
 
 
-def _cpu_flags(cpuinfo: Path) -> tuple[str, ...]:
+def cpu_name(cpuinfo: Path = CPUINFO) -> str:
+    """What the processor is called; its architecture where the system does not say (Arm)."""
+    return _lines(cpuinfo).get("model name") or platform.machine()
+
+
+def cpu_flags_of_note(cpuinfo: Path = CPUINFO) -> tuple[str, ...]:
     """The flags of note, from the line "flags" (x86) or "Features" (Arm)."""
+    lines = _lines(cpuinfo)
+    found = set((lines.get("flags") or lines.get("features") or "").split())
+    return tuple(flag for flag in CPU_FLAGS_OF_NOTE if flag in found)
+
+
+def _lines(cpuinfo: Path) -> dict[str, str]:
+    """The first processor's lines by their names, in small letters; none where there are none."""
+    found: dict[str, str] = {}
     try:
-        lines = cpuinfo.read_text().splitlines()
+        text = cpuinfo.read_text()
     except OSError:
-        return ()
-    for line in lines:
-        key, _, text = line.partition(":")
-        if key.strip().lower() in {"flags", "features"}:
-            found = set(text.split())
-            return tuple(flag for flag in CPU_FLAGS_OF_NOTE if flag in found)
-    return ()
+        return found
+    for line in text.splitlines():
+        key, _, value = line.partition(":")
+        found.setdefault(key.strip().lower(), value.strip())
+    return found

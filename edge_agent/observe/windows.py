@@ -69,18 +69,13 @@ class WindowSink:
     def take(self, result: FrameResult) -> None:
         self._now_s = result.result_at
         counts = self._window(result).counts
-        counts.inferred += 1
-        counts.empty += not result.served.any()
-        counts.classes.add(result)
-        counts.latency_ms.add(result.latency_ms)
+        counts.add(result)
         last_s = self._last_s.get(result.camera)
         if last_s is not None:
             counts.gap_ms.add((result.result_monotonic - last_s) * 1000)
         self._last_s[result.camera] = result.result_monotonic
         if counts.inferred % QUALITY_EVERY_FRAMES == 1:
-            luminance, sharpness = luminance_and_sharpness(result.inner)
-            counts.luminance.add(luminance)
-            counts.sharpness.add(sharpness)
+            counts.add_quality(*luminance_and_sharpness(result.inner))
 
     def tick(self, now_s: float) -> None:
         self._now_s = now_s

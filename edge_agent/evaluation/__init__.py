@@ -1,0 +1,1 @@
+"""The parts of `argosy-agent evaluate`: images in, answers, statistics and speed out."""

@@ -18,6 +18,7 @@ from cloud.cli.output import print_fields, print_table
 
 POLL_S = 0.5
 BAR_CELLS = 40
+WARNED_MAX = 10
 EXIT_NOT_ON_ALL = 3
 MOVING = frozenset({"CREATING", "READY", "RUNNING", "STOPPING"})
 BAD_WORDS = frozenset({"FAILED", "ROLLED_BACK", "TIMED_OUT", "REJECTED"})
@@ -72,14 +73,8 @@ def start(
 ) -> None:
     """Bring a version to the model's devices, in waves; without waves to all at once."""
     asked = {
-        "model": model,
-        "version": version,
-        "bundle_digest": build,
+        **_meant(model, version, build, wave=wave, device=device, site=site, label=label),
         "name": name,
-        "waves": [parse_wave(text) for text in wave or ()],
-        "selector": _given(
-            devices=device, sites=site, labels=dict(_label(text) for text in label or ())
-        ),
         "soak_s": soak_s,
         "success_percent": success_percent,
         "failed_max": failed_max,
@@ -89,10 +84,82 @@ def start(
         "needs_approval": needs_approval,
     }
     rollout = client.post("rollouts", _given(**asked))
+    if not as_json:
+        _warn(rollout["plan"])
     if follow:
         _watch(client, rollout["id"], as_json=as_json)
     else:
         _print(rollout, as_json=as_json)
+
+
+@rollouts.command("preview")
+@connected
+def preview(
+    client: HubClient,
+    *,
+    model: Annotated[str, typer.Argument(help="The model whose devices are meant.")],
+    version: Annotated[int | None, typer.Argument(help="The version to bring.")] = None,
+    build: Annotated[str | None, typer.Option(help="One build by digest, not a version.")] = None,
+    wave: Annotated[list[str] | None, typer.Option(help="10%, 5 or line=a; repeat.")] = None,
+    device: Annotated[list[str] | None, typer.Option(help="Only these; repeat.")] = None,
+    site: Annotated[list[str] | None, typer.Option(help="Only there; repeat.")] = None,
+    label: Annotated[list[str] | None, typer.Option(help="Only with key=value; repeat.")] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Show which build each device would get, or why none. Exit status 3: not every device."""
+    meant = _meant(model, version, build, wave=wave, device=device, site=site, label=label)
+    plan = client.post("rollouts/preview", _given(**meant))
+    if as_json:
+        print_fields(plan, as_json=True)
+    else:
+        columns = ("device", "wave", "target", "digest", "fallbacks", "reason")
+        print_table(map(_plan_row, plan["devices"]), columns)
+        _warn(plan)
+    if plan["no_artifact"]:
+        raise typer.Exit(EXIT_NOT_ON_ALL)
+
+
+def _plan_row(device: dict[str, Any]) -> dict[str, Any]:
+    heard = "" if device["heard"] else " (it never said what it can run)"
+    return {
+        **device,
+        "target": device["target"] or "NO_ARTIFACT",
+        "fallbacks": len(device["fallbacks"]),
+        "reason": device["reason"] + heard,
+    }
+
+
+def _warn(plan: dict[str, Any]) -> None:
+    """Say on standard error which devices will get nothing."""
+    without = [device for device in plan["devices"] if device["digest"] is None]
+    console = Console(stderr=True)
+    for device in without[:WARNED_MAX]:
+        text = f"NO_ARTIFACT for {device['device']}: {device['reason']}"
+        console.print(text, style="yellow", markup=False, highlight=False, soft_wrap=True)
+    if len(without) > WARNED_MAX:
+        console.print(f"… and for {len(without) - WARNED_MAX} more", style="yellow")
+
+
+def _meant(
+    model: str,
+    version: int | None,
+    build: str | None,
+    *,
+    wave: list[str] | None,
+    device: list[str] | None,
+    site: list[str] | None,
+    label: list[str] | None,
+) -> dict[str, Any]:
+    """What is to go where, as the hub wants it said."""
+    return {
+        "model": model,
+        "version": version,
+        "bundle_digest": build,
+        "waves": [parse_wave(text) for text in wave or ()],
+        "selector": _given(
+            devices=device, sites=site, labels=dict(_label(text) for text in label or ())
+        ),
+    }
 
 
 def _given(**values: Any) -> dict[str, Any]:

@@ -13,13 +13,15 @@ from sqlmodel import Session
 
 from cloud.access import service as access
 from cloud.access.principal import Principal, service_principal
+from cloud.errors import NotFoundError
 from cloud.fleet import service as fleet
 from cloud.fleet.models import Device
+from cloud.registry import service as registry
+from cloud.registry.resolution import BuildOffer
 from cloud.rollouts import queries
 from cloud.rollouts.models import Execution, Lease, Rollout
 from cloud.rollouts.planner import (
     Action,
-    BuildOption,
     DeviceView,
     EndExecution,
     Finish,
@@ -38,13 +40,22 @@ from cloud.rollouts.states import (
     RolloutEvent,
     RolloutState,
 )
-from protocol.builds import BuildIdentity
 from protocol.machine import advance
 from protocol.messages import SlotDesired
 from protocol.states import TERMINAL_EXECUTION_STATES, ExecutionState
 
 ENGINE = service_principal("rollouts")
 LEASE_NAME = "rollouts"
+
+DEPLOYMENT_WORDS: Mapping[RolloutEvent, str] = {
+    RolloutEvent.APPROVAL_ASKED: "waiting",
+    RolloutEvent.STARTED: "started",
+    RolloutEvent.PAUSED: "paused",
+    RolloutEvent.RESUMED: "resumed",
+    RolloutEvent.COMPLETED: "finished",
+    RolloutEvent.EMPTIED: "stopped",
+}
+"""What of a rollout goes into its model's history, and as which word."""
 
 
 def hold_lease(session: Session, owner: str, now: float, lease_s: float) -> bool:
@@ -94,10 +105,7 @@ def look(session: Session, rollout: Rollout) -> tuple[RolloutView, list[DeviceVi
         state=RolloutState(rollout.state),
         wave=rollout.wave,
         waves=len(rollout.waves),
-        builds=tuple(
-            BuildOption(build["digest"], BuildIdentity.model_validate(build["identity"]))
-            for build in rollout.builds
-        ),
+        builds=offers_of(session, rollout),
         policy=Policy(
             soak_s=rollout.soak_s,
             success_percent=rollout.success_percent,
@@ -111,6 +119,17 @@ def look(session: Session, rollout: Rollout) -> tuple[RolloutView, list[DeviceVi
         _device_view(rollout, row, fleet_devices[row.device_id], row.device_id in newer)
         for row in latest.values()
     ]
+
+
+def offers_of(session: Session, rollout: Rollout) -> tuple[BuildOffer, ...]:
+    """The rollout's builds with what stands against them now: one that was rejected or
+    revoked since the rollout began is given to no further device."""
+    digests = {build["digest"] for build in rollout.builds}
+    try:
+        version = registry.get_version(session, ENGINE, rollout.model, rollout.version)
+    except NotFoundError:  # deleted once nothing held it; there is nothing left to give out
+        return ()
+    return tuple(o for o in registry.offers(session, version) if o.digest in digests)
 
 
 def _device_view(rollout: Rollout, row: Execution, device: Device, newer: bool) -> DeviceView:
@@ -214,6 +233,15 @@ def move(
     access.audit(
         session, principal, f"rollout.{event.value}", f"rollout/{rollout.id}", reason=reason
     )
+    if event in DEPLOYMENT_WORDS:
+        registry.record_deployment(
+            session, principal, rollout.model, rollout.version,
+            rollout=rollout.id,
+            event=DEPLOYMENT_WORDS[event],
+            devices=queries.device_count(session, rollout.id),
+            detail={"outcome": rollout.outcome, "reason": reason},
+            at=now,
+        )  # fmt: skip
 
 
 def _start(session: Session, rollout: Rollout, action: StartExecution, now: float) -> None:

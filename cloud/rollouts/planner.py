@@ -11,8 +11,9 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+from cloud.registry.resolution import BuildOffer, resolve, resolve_unheard
 from cloud.rollouts.states import FAILURES, UNCOUNTED, Outcome, RolloutState
-from protocol.builds import BuildIdentity, Capabilities, match
+from protocol.builds import Capabilities
 from protocol.states import (
     BEFORE_EXCHANGE,
     TERMINAL_EXECUTION_STATES,
@@ -39,21 +40,14 @@ class Policy:
 
 
 @dataclass(frozen=True)
-class BuildOption:
-    """A build that the rollout may give to a device; earlier ones are preferred."""
-
-    digest: str
-    identity: BuildIdentity
-
-
-@dataclass(frozen=True)
 class RolloutView:
-    """The rollout as the planner sees it; `wave` counts from 0."""
+    """The rollout as the planner sees it; `wave` counts from 0, `builds` are the ones that it
+    may give out, in any order."""
 
     state: RolloutState
     wave: int
     waves: int
-    builds: tuple[BuildOption, ...]
+    builds: tuple[BuildOffer, ...]
     policy: Policy
 
 
@@ -247,19 +241,15 @@ def _starts(rollout: RolloutView, devices: Devices, _now: float) -> list[Action]
 
 
 def _start(rollout: RolloutView, device: DeviceView) -> Action:
-    """Start with the first build that fits. A device that never said what it can run
-    gets the first build and judges for itself."""
-    reasons: list[str] = []
-    for build in rollout.builds:
-        if device.capabilities is None:
-            return StartExecution(device.device_id, device.attempt, build.digest)
-        fit = match(build.identity, device.capabilities)
-        if fit.fits:
-            return StartExecution(device.device_id, device.attempt, build.digest)
-        reasons.append(f"{build.identity.label()} {'; '.join(fit.reasons)}")
-    return EndExecution(
-        device.device_id, device.attempt, ExecutionEvent.NOTHING_FITS, " | ".join(reasons)
-    )
+    """Start with the best build for the device. One that never said what it can run gets
+    the build that asks least, and judges for itself."""
+    if device.capabilities is None:
+        found = resolve_unheard(rollout.builds)
+    else:
+        found = resolve(rollout.builds, device.capabilities)
+    if found.best is not None:
+        return StartExecution(device.device_id, device.attempt, found.best)
+    return EndExecution(device.device_id, device.attempt, ExecutionEvent.NOTHING_FITS, found.reason)
 
 
 def _gate(rollout: RolloutView, devices: Devices, now: float) -> list[Action]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from sqlalchemy import func
 from sqlmodel import Session, col, select
 
 from cloud.rollouts.models import Execution, Rollout
@@ -39,6 +40,12 @@ def executions(session: Session, rollout_id: str) -> Sequence[Execution]:
         .where(Execution.rollout_id == rollout_id)
         .order_by(col(Execution.device_id), col(Execution.attempt))
     ).all()
+
+
+def device_count(session: Session, rollout_id: str) -> int:
+    """How many devices the rollout is meant for."""
+    query = select(func.count(func.distinct(col(Execution.device_id))))
+    return session.exec(query.where(Execution.rollout_id == rollout_id)).one()
 
 
 def devices_of_newer(session: Session, rollout: Rollout) -> set[str]:

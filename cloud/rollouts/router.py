@@ -14,6 +14,8 @@ from cloud.rollouts.models import Execution, Rollout
 from cloud.rollouts.schemas import (
     ExecutionView,
     RolloutCreate,
+    RolloutCreated,
+    RolloutPlan,
     RolloutSummary,
     RolloutView,
     WaveView,
@@ -23,8 +25,19 @@ router = APIRouter(tags=["rollouts"])
 
 
 @router.post("/rollouts", status_code=201)
-def create(body: RolloutCreate, session: SessionDep, principal: PrincipalDep) -> RolloutView:
-    return _view(session, service.create(session, principal, body))
+def create(body: RolloutCreate, session: SessionDep, principal: PrincipalDep) -> RolloutCreated:
+    """Begin a rollout. The answer names the devices for which there is no build."""
+    rollout = service.create(session, principal, body)
+    devices = service.plans(session, principal, rollout)
+    plan = RolloutPlan.of(rollout.model, rollout.version, devices)
+    return RolloutCreated(plan=plan, **_view(session, rollout).model_dump())
+
+
+@router.post("/rollouts/preview")
+def preview(body: RolloutCreate, session: SessionDep, principal: PrincipalDep) -> RolloutPlan:
+    """What the rollout would bring to whom; nothing is created."""
+    version, devices = service.preview(session, principal, body)
+    return RolloutPlan.of(body.model, version, devices)
 
 
 @router.get("/rollouts")

@@ -6,6 +6,7 @@ from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+from cloud.registry.schemas import ResolutionView
 from protocol.chunks import Sha256
 from protocol.messages import DeviceId, Word
 
@@ -143,3 +144,35 @@ class RolloutView(RolloutSummary):
     waves: list[WaveView]
     counts: dict[str, int]
     executions: list[ExecutionView]
+
+
+class DevicePlan(ResolutionView):
+    """What one device would get, and in which wave."""
+
+    wave: int
+
+
+class RolloutPlan(BaseModel):
+    """What a rollout would bring to whom; `no_artifact` counts devices that get nothing."""
+
+    model: str
+    version: int
+    no_artifact: int
+    unheard: int
+    devices: list[DevicePlan]
+
+    @classmethod
+    def of(cls, model: str, version: int, devices: list[DevicePlan]) -> RolloutPlan:
+        return cls(
+            model=model,
+            version=version,
+            no_artifact=sum(device.digest is None for device in devices),
+            unheard=sum(not device.heard for device in devices),
+            devices=devices,
+        )
+
+
+class RolloutCreated(RolloutView):
+    """A new rollout, with the build that each device gets or the reason why it gets none."""
+
+    plan: RolloutPlan

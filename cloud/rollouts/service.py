@@ -16,11 +16,13 @@ from cloud.fleet import service as fleet
 from cloud.fleet.models import Device
 from cloud.registry import service as registry
 from cloud.registry.models import Build
-from cloud.registry.states import BuildState
+from cloud.registry.offering import offer
+from cloud.registry.resolution import BuildOffer, resolve, resolve_unheard
+from cloud.registry.schemas import ResolutionView
 from cloud.rollouts import queries
-from cloud.rollouts.acting import move, withdraw
+from cloud.rollouts.acting import move, offers_of, withdraw
 from cloud.rollouts.models import Execution, Rollout
-from cloud.rollouts.schemas import RolloutCreate, Selector
+from cloud.rollouts.schemas import DevicePlan, RolloutCreate, Selector
 from cloud.rollouts.states import FAILURES, RolloutEvent, RolloutState, receive
 from cloud.rollouts.waves import Target, Wave, assign
 from protocol.errors import IllegalEvent
@@ -36,17 +38,13 @@ def create(session: Session, principal: Principal, asked: RolloutCreate) -> Roll
     Raises:
         NotFoundError: the version, the build or a named device does not exist.
         InvalidError: no device is meant, a wave would be empty, every build is barred.
+        ConflictError: the version is archived or revoked.
     """
     require(principal, Role.OPERATOR)
     builds = _builds(session, principal, asked)
-    targets = [
-        Target(device.id, device.labels)
-        for device in _selected(session, principal, asked.model, asked.selector)
-    ]
+    devices = _selected(session, principal, asked.model, asked.selector)
     rollout_id, now = uuid.uuid4().hex, time.time()
-    waves = [Wave(wave.percent, wave.count, wave.labels) for wave in asked.waves]
-    assigned = assign(waves, targets, rollout_id)
-    _check_labels(waves, assigned)
+    assigned = _assigned(asked, devices, rollout_id)
     given = [wave.model_dump(exclude_none=True) for wave in asked.waves]
     policy = asked.model_dump(
         include={
@@ -72,7 +70,7 @@ def create(session: Session, principal: Principal, asked: RolloutCreate) -> Roll
     _add_executions(session, rollout, assigned, now)
     access.audit(
         session, principal, "rollout.create", f"rollout/{rollout_id}",
-        model=asked.model, version=rollout.version, devices=len(targets),
+        model=asked.model, version=rollout.version, devices=len(devices),
     )  # fmt: skip
     if asked.needs_approval:
         waits = "waits for an approver"
@@ -81,6 +79,62 @@ def create(session: Session, principal: Principal, asked: RolloutCreate) -> Roll
         move(session, principal, rollout, RolloutEvent.PREPARED, now)
         move(session, principal, rollout, RolloutEvent.STARTED, now)
     return rollout
+
+
+def preview(
+    session: Session, principal: Principal, asked: RolloutCreate
+) -> tuple[int, list[DevicePlan]]:
+    """The version, and for every device the build that a rollout would bring to it now.
+
+    Raises as `create` does; nothing is created. Which devices a wave of a percentage takes is
+    drawn for each rollout, so the waves here show their sizes.
+    """
+    require(principal, Role.VIEWER)
+    builds = _builds(session, principal, asked)
+    devices = _selected(session, principal, asked.model, asked.selector)
+    assigned = _assigned(asked, devices, uuid.uuid4().hex)
+    return builds[0].number, _plans(session, builds, devices, assigned)
+
+
+def plans(session: Session, principal: Principal, rollout: Rollout) -> list[DevicePlan]:
+    """For every device of a rollout, the build that it would get now."""
+    require(principal, Role.VIEWER)
+    latest = {row.device_id: row for row in queries.executions(session, rollout.id)}
+    devices = [d for d in fleet.list_devices(session, principal) if d.id in latest]
+    offers = offers_of(session, rollout)
+    return [_plan(offers, device, latest[device.id].wave) for device in devices]
+
+
+def _plans(
+    session: Session,
+    builds: Sequence[Build],
+    devices: Sequence[Device],
+    assigned: Sequence[Sequence[str]],
+) -> list[DevicePlan]:
+    lowest = registry.floor(session, builds[0].model)
+    offers = [offer(build, lowest) for build in builds]
+    waves = {device_id: number for number, wave in enumerate(assigned) for device_id in wave}
+    return [_plan(offers, device, waves[device.id]) for device in devices]
+
+
+def _plan(offers: Sequence[BuildOffer], device: Device, wave: int) -> DevicePlan:
+    reported = fleet.reported(device)
+    heard = reported is not None
+    found = resolve(offers, reported.capabilities) if reported else resolve_unheard(offers)
+    return DevicePlan(
+        wave=wave, **ResolutionView.of(device.id, found, offers, heard=heard).model_dump()
+    )
+
+
+def _assigned(
+    asked: RolloutCreate, devices: Sequence[Device], rollout_id: str
+) -> Sequence[Sequence[str]]:
+    """Device ids of each wave. Raises InvalidError where one would be empty."""
+    waves = [Wave(wave.percent, wave.count, wave.labels) for wave in asked.waves]
+    targets = [Target(device.id, device.labels) for device in devices]
+    assigned = assign(waves, targets, rollout_id)
+    _check_labels(waves, assigned)
+    return assigned
 
 
 def list_rollouts(
@@ -189,7 +243,9 @@ def _builds(session: Session, principal: Principal, asked: RolloutCreate) -> lis
         number = asked.version or 0
         version = registry.get_version(session, principal, asked.model, number)
         found = registry.builds_of(session, version)
-    standing = [build for build in found if build.state != BuildState.REJECTED.value]
+    if found:
+        registry.check_standing(session, asked.model, found[0].number)
+    standing = [build for build in found if registry.admitted(build)]
     if not standing:
         raise InvalidError(
             f"{asked.model} has no build there that is not rejected",

@@ -10,9 +10,9 @@ from dataclasses import dataclass, field, replace
 from random import Random
 from typing import Any
 
+from cloud.registry.resolution import BuildOffer
 from cloud.rollouts.planner import (
     Action,
-    BuildOption,
     DeviceView,
     EndExecution,
     Finish,
@@ -252,6 +252,6 @@ def build_world(seed: int, kinds: tuple[str, ...] = KINDS) -> World:
             capabilities=UNABLE if kind == "unable" else rng.choice([ABLE, None]),
         )
         edges[device_id] = Edge(kind)
-    builds = (BuildOption(DIGEST, IDENTITY),)
+    builds = (BuildOffer(DIGEST, IDENTITY),)
     rollout = RolloutView(RolloutState.RUNNING, 0, waves, builds, policy)
     return World(rng, rollout, devices, edges)

@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
+from cloud.registry.resolution import BuildOffer
 from cloud.rollouts.planner import (
-    BuildOption,
     DeviceView,
     EndExecution,
     Finish,
@@ -27,7 +27,7 @@ from tests.simulation.rollouts.world import ABLE, DIGEST, IDENTITY, OTHER, UNABL
 
 NOW = 5000.0
 S = ExecutionState
-BUILDS = (BuildOption(DIGEST, IDENTITY),)
+BUILDS = (BuildOffer(DIGEST, IDENTITY),)
 ROLLOUT = RolloutView(RolloutState.RUNNING, 0, 2, BUILDS, Policy())
 
 
@@ -60,11 +60,35 @@ def test_nothing_is_sent_to_a_device_that_no_build_fits() -> None:
     assert "needs the runtime onnxruntime; the device has none" in str(actions[0])
 
 
-def test_the_first_build_that_fits_is_taken() -> None:
-    engine = BuildOption(OTHER, IDENTITY.model_copy(update={"runtime": "tensorrt"}))
+def test_the_best_build_that_fits_is_taken_in_whatever_order_they_come() -> None:
+    engine = BuildOffer(OTHER, IDENTITY.model_copy(update={"runtime": "tensorrt"}))
+    faster = BuildOffer("c" * 64, IDENTITY, latency_ms=3.0)
+    builds = (engine, BuildOffer(DIGEST, IDENTITY, latency_ms=5.0), faster)
+
+    for order in (builds, builds[::-1]):
+        (start,) = plan(replace(ROLLOUT, builds=order), [device(capabilities=ABLE)], NOW)
+        assert start == StartExecution("d", 1, faster.digest)
+
+
+def test_a_device_that_was_never_heard_gets_the_build_that_asks_least() -> None:
+    engine = BuildOffer(OTHER, IDENTITY.model_copy(update={"runtime": "tensorrt"}))
     rollout = replace(ROLLOUT, builds=(engine, *BUILDS))
 
-    assert plan(rollout, [device(capabilities=ABLE)], NOW) == [StartExecution("d", 1, DIGEST)]
+    assert plan(rollout, [device()], NOW) == [StartExecution("d", 1, DIGEST)]
+
+
+@pytest.mark.parametrize("values", [{"admitted": False}, {"revoked": True}])
+@pytest.mark.parametrize("capabilities", [ABLE, None])
+def test_a_build_that_was_rejected_or_revoked_meanwhile_is_given_to_nobody(
+    values: dict[str, Any], capabilities: Any
+) -> None:
+    rollout = replace(ROLLOUT, builds=(BuildOffer(DIGEST, IDENTITY, **values),))
+
+    (end,) = plan(rollout, [device(capabilities=capabilities)], NOW)
+
+    assert isinstance(end, EndExecution)
+    assert end.event is ExecutionEvent.NOTHING_FITS
+    assert "rejected" in end.reason or "revoked" in end.reason
 
 
 @pytest.mark.parametrize("state", [s for s in S if s in (S.DOWNLOADING, S.SWAPPING, S.PROBATION)])

@@ -8,9 +8,10 @@ from __future__ import annotations
 
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import tomllib
-from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, field_validator
 from pydantic_settings import (
     BaseSettings,
     InitSettingsSource,
@@ -104,6 +105,77 @@ class TrainingSettings(BaseModel):
     terminate_grace_s: float = Field(default=3.0, ge=0, description="then the child is killed")
 
 
+class TrackingSettings(BaseModel):
+    """The mirror of versions on an MLflow server; none where `tracking_uri` is not set.
+
+    What MLflow's client reads by itself (`MLFLOW_TRACKING_TOKEN`, `MLFLOW_TRACKING_USERNAME`,
+    `MLFLOW_TRACKING_SERVER_CERT_PATH`, …) holds too, from the hub's environment.
+    """
+
+    model_config = ConfigDict(extra="forbid")
+
+    tracking_uri: str | None = Field(default=None, description="http(s)://host… or sqlite:///file")
+    username: str | None = None
+    password: SecretStr | None = None
+    token: SecretStr | None = None
+    prefix: str = Field(
+        default="argosy",
+        pattern=r"^[A-Za-z0-9_-]{1,64}$",
+        description="of experiments and models; each hub on a server needs its own",
+    )
+    period_s: float = Field(default=30.0, gt=0)
+    timeout_s: int = Field(default=10, ge=1, description="of one request to the server")
+    push_timeout_s: float = Field(default=600.0, gt=0, description="of all requests of a step")
+    versions_per_push_max: int = Field(default=20, ge=1)
+    retry_delay_first_s: float = Field(default=5.0, gt=0)
+    retry_delay_max_s: float = Field(default=900.0, gt=0)
+    artifact_bytes_max: int = Field(default=16 * 1024 * 1024, ge=0, description="of one file")
+    version_artifact_bytes_max: int = Field(
+        default=128 * 1024 * 1024, ge=0, description="of a version's files together"
+    )
+    with_build_files: bool = Field(
+        default=False, description="the builds' model files too, not only their manifests"
+    )
+
+    @field_validator("tracking_uri")
+    @classmethod
+    def check_uri(cls, value: str | None) -> str | None:
+        """An address without a password in it: addresses are shown and logged."""
+        if value is None:
+            return None
+        try:
+            parts = urlsplit(value)
+        except ValueError as error:
+            raise ValueError("it is no address") from error
+        if "@" in parts.netloc:
+            raise ValueError("put name and password into tracking.username and tracking.password")
+        if parts.scheme in {"http", "https"} and parts.hostname:
+            return value.rstrip("/")
+        if parts.scheme == "sqlite" and not parts.netloc and len(parts.path) > 1:
+            return value
+        raise ValueError(
+            "http://host…, https://host… or sqlite:///file; MLflow keeps no `file:` store any more"
+        )
+
+
+class BuildingSettings(BaseModel):
+    """How builds are made and evaluated."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    latency_frames: int = Field(default=30, ge=0, description="timed one at a time, per build")
+    robustness_images_max: int = Field(
+        default=50, ge=0, description="golden images that are spoiled in 30 ways; 0: none"
+    )
+    quantisation_images_max: int = Field(
+        default=64, ge=8, description="whose activations give an int8 build its ranges"
+    )
+    probe_images_max: int = Field(
+        default=64, ge=1, description="of the selection split, that choose what stays in float"
+    )
+    robustness_seed: int = 0
+
+
 class Settings(BaseSettings):
     """All settings of one hub."""
 
@@ -124,6 +196,8 @@ class Settings(BaseSettings):
     limits: LimitSettings = LimitSettings()
     datasets: DatasetSettings = DatasetSettings()
     training: TrainingSettings = TrainingSettings()
+    building: BuildingSettings = BuildingSettings()
+    tracking: TrackingSettings = TrackingSettings()
 
     @classmethod
     def settings_customise_sources(

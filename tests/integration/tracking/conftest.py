@@ -1,0 +1,37 @@
+"""A registry with a version of two builds, and a server to mirror it to."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from cloud.blobs.store import BlobStore
+from cloud.database import Database
+from tests.integration.tracking.server import MlflowServer
+
+
+@pytest.fixture
+def server(tmp_path: Path) -> Iterator[MlflowServer]:
+    folder = tmp_path / "server"
+    folder.mkdir()
+    made = MlflowServer(folder)
+    try:
+        made.start()
+        yield made
+    finally:
+        made.stop()
+
+
+@pytest.fixture
+def database(tmp_path: Path) -> Iterator[Database]:
+    opened = Database(f"sqlite:///{tmp_path / 'hub.sqlite3'}")
+    opened.migrate()
+    yield opened
+    opened.close()
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> BlobStore:
+    return BlobStore(tmp_path / "blobs", blob_bytes_max=1024**2)

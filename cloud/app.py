@@ -12,7 +12,10 @@ from cloud import answers
 from cloud.access.router import router as access_router
 from cloud.annotation.router import router as annotation_router
 from cloud.blobs.router import router as blobs_router
+from cloud.building.import_router import router as import_router
+from cloud.building.router import router as building_router
 from cloud.datasets.router import router as datasets_router
+from cloud.evaluation.router import router as evaluation_router
 from cloud.fleet.router import router as fleet_router
 from cloud.health import router as health_router
 from cloud.hub import Hub
@@ -33,6 +36,9 @@ ROUTERS: tuple[APIRouter, ...] = (
     annotation_router,
     datasets_router,
     registry_router,
+    evaluation_router,
+    building_router,
+    import_router,
     training_router,
     telemetry_router,
     rollouts_router,

@@ -21,6 +21,7 @@ from cloud.distribution.service import TrustService
 from cloud.distribution.trust import TrustRepository
 from cloud.fleet import inbound as fleet_inbound
 from cloud.fleet import service as fleet
+from cloud.handlers import handlers
 from cloud.inbound import Counters, Handler
 from cloud.ingest import IngestWriter
 from cloud.ingress import Ingress, client_name
@@ -78,12 +79,13 @@ class Hub:
             settings.data_dir / "training",
             settings.training,
             hooks=(self.trust.register_build,),
+            building=settings.building,
         )
         self.jobs = JobRunner(
             self.database,
             self.blobs,
             settings.data_dir / "jobs",
-            {},
+            handlers(settings, (self.trust.register_build,)),
             limits=child_limits(settings.training),
             log_bytes_max=settings.training.log_bytes_max,
         )

@@ -1,76 +1,90 @@
-"""Evaluation of a build as it ships, on the golden split of a dataset version."""
+"""Verbs of evaluation: what builds were found to be worth, kept and looked up."""
 
 from __future__ import annotations
 
+import time
+import uuid
 from collections.abc import Sequence
-from pathlib import Path
-from statistics import median
 from typing import Any
 
+from sqlmodel import Session
+
+from cloud.access.principal import Principal, Role, require
+from cloud.blobs import service as blobs
 from cloud.blobs.store import BlobStore
-from cloud.datasets.service import DatasetManifest, Item, Split
-from cloud.evaluation.coco import Score, ScoredBox, ScoredImage, score
-from cloud.shipped import CONFIDENCE_FLOOR, ShippedResult, ShippedRunner
+from cloud.evaluation import predictions, queries
+from cloud.evaluation.models import Evaluation
+from cloud.evaluation.predictions import SeenImage
+from cloud.evaluation.running import Evaluated
+from cloud.registry import service as registry
+from protocol.chunks import BlobRef
 
-SERVED_FROM = 0.25
-
-
-def evaluate(
-    bundle: Path, dataset: DatasetManifest, store: BlobStore, work: Path, agent: ShippedRunner
-) -> dict[str, Any]:
-    """The metrics of the bundle in the folder `bundle`, as JSON values.
-
-    Precision and recall count every detection from a floor that no serving threshold
-    moves; the mean confidence is of those that would be served.
-
-    Raises:
-        ChildFailed, ChildCanceled: the agent's run did not end well.
-    """
-    items = dataset.of(Split.GOLDEN)
-    results = agent.run(bundle, link_images(items, store, work / "images"), work)
-    names = dataset.class_names
-    whole = score([_scored(i, r) for i, r in zip(items, results, strict=True)], SERVED_FROM)
-    return {
-        **_named(whole, names),
-        "per_camera": {
-            camera: _named(part, names) for camera, part in _by_camera(items, results).items()
-        },
-        "latency_ms_median": median(r.latency_ms for r in results),
-        "confidence_floor": CONFIDENCE_FLOOR,
-    }
+MEDIA_TYPE = "application/gzip"
 
 
-def link_images(items: Sequence[Item], store: BlobStore, folder: Path) -> list[Path]:
-    """Links to the images of `items`, with suffixes that tell their format."""
-    folder.mkdir(parents=True)
-    links = [folder / f"{item.image}{item.suffix}" for item in items]
-    for item, link in zip(items, links, strict=True):
-        link.symlink_to(store.path(item.image).absolute())
-    return links
+def keep_predictions(store: BlobStore, evaluated: Evaluated) -> BlobRef | None:
+    """Put what was seen into the store, before the evaluation is recorded."""
+    return store.put([predictions.encode(evaluated.seen)]) if evaluated.seen else None
 
 
-def _by_camera(items: Sequence[Item], results: Sequence[ShippedResult]) -> dict[str, Score]:
-    slices: dict[str, list[ScoredImage]] = {}
-    for item, result in zip(items, results, strict=True):
-        if item.camera is not None:
-            slices.setdefault(item.camera, []).append(_scored(item, result))
-    return {camera: score(images, SERVED_FROM) for camera, images in sorted(slices.items())}
-
-
-def _scored(item: Item, result: ShippedResult) -> ScoredImage:
-    return ScoredImage(
-        truth=tuple(
-            ScoredBox(box.class_id, box.to_pixels(result.width, result.height))
-            for box in item.boxes
-        ),
-        predictions=tuple(ScoredBox(d.class_id, d.box, d.confidence) for d in result.detections),
+def record(session: Session, build: str, evaluated: Evaluated, seen: BlobRef | None) -> Evaluation:
+    """The row of an evaluation; the one that is there where the same was recorded before."""
+    there = queries.newest(session, build, evaluated.kind, evaluated.images_sha256)
+    if there is not None:
+        return there
+    row = Evaluation(
+        id=uuid.uuid4().hex,
+        build=build,
+        kind=evaluated.kind,
+        dataset_digest=evaluated.dataset_digest,
+        images_sha256=evaluated.images_sha256,
+        images=evaluated.metrics.get("images") or len(evaluated.seen),
+        metrics=evaluated.metrics,
+        predictions_sha256=None if seen is None else blobs.record(session, seen, MEDIA_TYPE).sha256,
+        created_at=time.time(),
     )
+    session.add(row)
+    session.flush()
+    return row
 
 
-def _named(part: Score, class_names: Sequence[str]) -> dict[str, Any]:
-    """The score with names of classes in place of their numbers."""
-    values = part.as_dict()
-    values["per_class"] = {
-        class_names[int(class_id)]: entry for class_id, entry in values["per_class"].items()
-    }
-    return values
+def evaluations_of(session: Session, principal: Principal, build: str) -> Sequence[Evaluation]:
+    """Of a build, oldest first. Raises NotFoundError where there is no such build."""
+    require(principal, Role.VIEWER)
+    registry.get_build(session, principal, build)
+    return queries.evaluations(session, build)
+
+
+def newest(
+    session: Session, build: str, kind: str, images_sha256: str | None = None
+) -> Evaluation | None:
+    """The newest evaluation of a kind; over exactly these images where they are named."""
+    return queries.newest(session, build, kind, images_sha256)
+
+
+def seen_of(store: BlobStore, row: Evaluation) -> list[SeenImage]:
+    """What was seen. Raises NotFoundError or InvalidError where the blob is gone or spoiled."""
+    if row.predictions_sha256 is None:
+        return []
+    return predictions.decode(store.read(row.predictions_sha256))
+
+
+def rows_for_archive(session: Session, builds: Sequence[str]) -> list[dict[str, Any]]:
+    """The evaluations of some builds as JSON values, for a model's archive."""
+    return [row.model_dump(mode="json") for row in queries.of_builds(session, builds)]
+
+
+def restore_rows(session: Session, rows: Sequence[dict[str, Any]]) -> None:
+    """Take rows of an archive over, those that are not there yet."""
+    for values in rows:
+        row = Evaluation.model_validate(values)
+        if queries.newest(session, row.build, row.kind, row.images_sha256) is None:
+            session.add(row)
+    session.flush()
+
+
+def delete_of(session: Session, builds: Sequence[str]) -> None:
+    """Remove the evaluations of builds that go."""
+    for row in queries.of_builds(session, builds):
+        session.delete(row)
+    session.flush()

@@ -1,0 +1,201 @@
+"""The job that makes a matrix of builds: target after target, each registered when it is whole."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from cloud.building.making import Artifact, Base, Maker, base_target, is_base, label
+from cloud.building.pipeline import (
+    MadeBuild,
+    Order,
+    Source,
+    Workshop,
+    as_it_is,
+    choose_artifact,
+    golden_items,
+    measure,
+)
+from cloud.building.registering import keep, register
+from cloud.building.source import Known, base_of, known, parse_all, source_of, standing_base
+from cloud.building.targets import BuildTarget
+from cloud.children import ChildFailed
+from cloud.errors import HubError, InvalidError
+from cloud.evaluation import perturbed
+from cloud.evaluation.running import Runs
+from cloud.jobs.context import JobContext
+from cloud.registry.models import Build
+from cloud.registry.service import OnBuildRegistered
+from cloud.registry.states import BuildState
+from cloud.settings import BuildingSettings
+from cloud.shipped import ShippedRunner
+from protocol.builds import BuildIdentity
+
+KIND = "build"
+ADMITTED, REJECTED, FAILED, THERE = "ADMITTED", "REJECTED", "FAILED", "THERE"
+
+
+@dataclass(frozen=True)
+class MatrixBuilder:
+    """The handler of jobs of the kind `build`.
+
+    Parameters of such a job: model, number, targets; `robustness` and `again` (also what is
+    there already); `files`: path in the bundle to a blob's digest, of an artifact that was
+    made elsewhere for the one target.
+    """
+
+    settings: BuildingSettings
+    hooks: Sequence[OnBuildRegistered] = ()
+    agent: ShippedRunner = field(default_factory=ShippedRunner)
+
+    def __call__(self, context: JobContext) -> Mapping[str, Any]:
+        """Raises InvalidError where not one target could be made."""
+        asked = context.job.parameters
+        with context.database.reading() as session:
+            found = known(session, context.store, asked["model"], asked["number"])
+        targets = parse_all(asked["targets"], found.side_px())
+        source = source_of(found, context.store, context.folder / "golden")
+        work = _Work(self, context, found, source, workshop(self, context))
+        if asked.get("robustness", True):
+            work.shop = replace(work.shop, perturbed=_perturbed(context, source, self.settings))
+        rows = [work.row(target, number, len(targets)) for number, target in enumerate(targets)]
+        if all(row["outcome"] == FAILED for row in rows):
+            raise InvalidError("; ".join(f"{r['target']}: {r['reasons'][0]}" for r in rows))
+        return {"builds": rows}
+
+
+def workshop(builder: MatrixBuilder, context: JobContext) -> Workshop:
+    """Where a job's builds are made."""
+    maker = Maker(
+        context.folder / "made",
+        lambda command, environment, on_poll: context.child(
+            command, environment=environment, on_poll=on_poll
+        ),
+        tell=context.progress,
+    )
+    return Workshop(
+        folder=context.folder / "builds",
+        runs=Runs(context.store, replace(builder.agent, canceled=context.canceled)),
+        maker=maker,
+        settings=builder.settings,
+        tell=context.progress,
+    )
+
+
+@dataclass
+class _Work:
+    """One job at work: bases are kept for the targets of the same input."""
+
+    builder: MatrixBuilder
+    context: JobContext
+    found: Known
+    source: Source
+    shop: Workshop
+    bases: dict[str, tuple[Base, Mapping[str, Any]]] = field(default_factory=dict)
+
+    def row(self, target: BuildTarget, number: int, total: int) -> dict[str, Any]:
+        """What became of a target; what a user can mend, or a child that failed, ends only it."""
+        self.context.log(f"{number + 1} of {total}: {target}")
+        try:
+            there = self.found.build_of(target)
+            if there is not None and not self.context.job.parameters.get("again"):
+                return _row_of(target, there, THERE)
+            build, made = self._make(target)
+        except (HubError, ChildFailed) as error:
+            self.context.log(f"{target}: {error}")
+            return {"target": str(target), "outcome": FAILED, "reasons": [str(error)]}
+        outcome = REJECTED if build.state == BuildState.REJECTED.value else ADMITTED
+        for reason in made.verdict.reasons:
+            self.context.log(f"{target}: {reason}")
+        return _row_of(target, build, outcome)
+
+    def _make(self, target: BuildTarget) -> tuple[Build, MadeBuild]:
+        if not target.on_cpu:
+            raise InvalidError(
+                f"{target.name} needs a GPU, which this hub does not build on",
+                "start `argosy worker` where the GPU is, with an administrator's token",
+            )
+        base, baseline = self._base(target)
+        tried: dict[str, Any] = {}
+        brought = self.context.job.parameters.get("files")
+        if brought:
+            artifact = self._brought(brought, base)
+        else:
+            artifact, tried = choose_artifact(self.source, target, base, self.shop)
+        order = Order(target, artifact, base, None if is_base(target) else baseline, bool(brought))
+        made = measure(self.source, order, self.shop)
+        made.notes.update({"tried": tried} if tried else {})
+        return self._register(made), made
+
+    def _base(self, target: BuildTarget) -> tuple[Base, Mapping[str, Any]]:
+        """The fp32 file of the target's input and its metrics; made and registered first
+        where there is none."""
+        wanted = base_target(target)
+        key = str(wanted)
+        if key in self.bases:
+            return self.bases[key]
+        there = standing_base(self.found, target)
+        again = is_base(target) and self.context.job.parameters.get("again")
+        if there is not None and not again:
+            self.bases[key] = base_of(there, self.context.store), there.metrics
+            return self.bases[key]
+        source = self.source
+        base = self.shop.maker.base(
+            wanted, source.weights, source.weights_format, source.class_names, source.frames
+        )
+        if is_base(target):
+            self.bases[key] = base, {}
+            return self.bases[key]
+        made = measure(source, Order(wanted, as_it_is(base), base), self.shop)
+        self._register(made)
+        if not made.verdict.admitted:
+            raise InvalidError(
+                f"its {label(wanted)} was rejected: {'; '.join(made.verdict.reasons)}",
+                "train again, or build for another input size",
+            )
+        self.bases[key] = base, made.metrics
+        return self.bases[key]
+
+    def _brought(self, files: Mapping[str, str], base: Base) -> Artifact:
+        paths = {path: self.context.store.path(digest) for path, digest in files.items()}
+        notes = {"brought_by": self.context.job.created_by}
+        return Artifact(paths, base.opset, notes, head=base.head)
+
+    def _register(self, made: MadeBuild) -> Build:
+        self.context.check()
+        kept = keep(self.context.store, made)
+        with self.context.database.transaction() as session:
+            return register(session, self.found.version, made, kept, self.builder.hooks)
+
+
+def _row_of(target: BuildTarget, build: Build, outcome: str) -> dict[str, Any]:
+    metrics = build.metrics
+    return {
+        "target": str(target),
+        "build": BuildIdentity.model_validate(build.identity).label(),
+        "digest": build.digest,
+        "outcome": outcome,
+        "map50": metrics.get("map50"),
+        "map50_95": metrics.get("map50_95"),
+        "latency_ms_median": metrics.get("latency_ms_median"),
+        "fps": metrics.get("fps"),
+        "size_bytes": build.size_bytes,
+        "robustness": (metrics.get("robustness") or {}).get("relative_mean"),
+        "reasons": build.verdict.get("reasons", []),
+    }
+
+
+def _perturbed(
+    context: JobContext, source: Source, settings: BuildingSettings
+) -> perturbed.Perturbed | None:
+    """The spoiled golden images that all builds of the job are looked at with."""
+    items = golden_items(source.dataset)
+    chosen = perturbed.choose(items, settings.robustness_images_max, settings.robustness_seed)
+    if not chosen:
+        return None
+    folder = context.folder / "perturbed"
+    folder.mkdir()
+    context.progress("spoiling golden images", 0, len(chosen))
+    context.child(perturbed.order(chosen, context.store, folder, settings.robustness_seed))
+    return perturbed.read(folder)

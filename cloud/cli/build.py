@@ -1,0 +1,171 @@
+"""`argosy build`: builds of a version, each evaluated as it ships."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from cloud.cli import job as job_cli
+from cloud.cli.client import CommandError, HubClient, JsonOption, connected
+from cloud.cli.output import print_fields, print_json, print_table
+
+builds = typer.Typer(help="Builds of a version, each evaluated as it ships.", no_args_is_help=True)
+
+ModelArgument = Annotated[str, typer.Argument(help="The model's name.")]
+NumberArgument = Annotated[int, typer.Argument(help="The version's number.")]
+DigestArgument = Annotated[str, typer.Argument(help="The build's digest.")]
+
+MATRIX = ("onnx-fp32", "onnx-int8", "openvino-fp32", "openvino-bf16", "openvino-int8")
+COLUMNS = (
+    *("target", "outcome", "map50", "map50_95", "latency_ms_median", "fps", "size_mb"),
+    *("robustness", "digest"),
+)
+
+
+@builds.command("targets")
+@connected
+def list_targets(client: HubClient, as_json: JsonOption = False) -> None:
+    """List what can be built for."""
+    names = client.get("targets")
+    print_json(names) if as_json else print_table([{"target": n} for n in names], ("target",))
+
+
+@builds.command("start")
+@connected
+def start(
+    client: HubClient,
+    *,
+    model: ModelArgument,
+    number: NumberArgument,
+    targets: Annotated[
+        list[str] | None,
+        typer.Option("--target", help="onnx-int8, openvino-bf16@320, …; else five for CPUs."),
+    ] = None,
+    file: Annotated[
+        list[Path] | None,
+        typer.Option(help="An artifact that was made elsewhere, for the one target."),
+    ] = None,
+    robustness: Annotated[bool, typer.Option(help="Look at spoiled images too.")] = True,
+    again: Annotated[bool, typer.Option("--again", help="Also what is there already.")] = False,
+    watch: Annotated[bool, typer.Option(help="Stay and show progress.")] = True,
+    as_json: JsonOption = False,
+) -> None:
+    """Make builds of a version, evaluate each as it ships, admit or reject it."""
+    body = {
+        "targets": targets or list(MATRIX),
+        "robustness": robustness,
+        "again": again,
+        "files": None if not file else {p.name: client.upload(p) for p in file},
+    }
+    job = client.post(f"models/{model}/versions/{number}/builds", body)
+    if not watch:
+        print_fields(job, as_json=as_json)
+        return
+    ended = job_cli.follow(client, job["id"], quiet=as_json)
+    if as_json or ended["state"] != "SUCCEEDED":
+        job_cli.end(ended, as_json=as_json)
+        return
+    _print_rows(ended["result"]["builds"])
+
+
+@builds.command("list")
+@connected
+def list_builds(
+    client: HubClient, model: ModelArgument, number: NumberArgument, as_json: JsonOption = False
+) -> None:
+    """List the builds of a version with their figures and verdicts."""
+    found = client.get(f"models/{model}/versions/{number}")["builds"]
+    if as_json:
+        print_json(found)
+        return
+    _print_rows([_row(build) for build in found])
+
+
+@builds.command("show")
+@connected
+def show(client: HubClient, digest: DigestArgument, as_json: JsonOption = False) -> None:
+    """Show a build: its figures by class and slice, its verdict, how it was made."""
+    found = client.get(f"builds/{digest}")
+    if as_json:
+        print_json({**found, "evaluations": client.get(f"builds/{digest}/evaluations")})
+        return
+    metrics = found.pop("metrics")
+    metrics.pop("curves", None)
+    tables = {key: metrics.pop(key, None) or {} for key in ("per_class", "per_slice")}
+    metrics.pop("per_camera", None)
+    verdict = found.pop("verdict", {})
+    print_fields(found)
+    print_fields(metrics)
+    for reason in verdict.get("reasons", []):
+        typer.echo(f"  {reason}")
+    figures = ("map50", "map50_95", "truth_boxes", "threshold", "precision", "recall", "f1")
+    rows = [{"class": name, **entry} for name, entry in tables["per_class"].items()]
+    print_table(rows, ("class", *figures))
+    for kind, values in tables["per_slice"].items():
+        rows = [{kind: value, **entry} for value, entry in values.items()]
+        print_table(rows, (kind, "images", "truth_boxes", "map50", "map50_95"))
+
+
+@builds.command("resolve")
+@connected
+def resolve(
+    client: HubClient,
+    model: ModelArgument,
+    number: NumberArgument,
+    device: Annotated[str, typer.Option(help="The device's id.")],
+    as_json: JsonOption = False,
+) -> None:
+    """Which build of a version a device would get, and why not the others."""
+    found = client.get(f"models/{model}/versions/{number}/resolve", device=device)
+    print_fields(found, as_json=as_json)
+
+
+@builds.command("reject")
+@connected
+def reject(
+    client: HubClient,
+    digest: DigestArgument,
+    reason: Annotated[str, typer.Option(help="Why.")],
+    as_json: JsonOption = False,
+) -> None:
+    """Bar a build from every new rollout."""
+    print_fields(client.post(f"builds/{digest}/reject", {"reason": reason}), as_json=as_json)
+
+
+@builds.command("reinstate")
+@connected
+def reinstate(
+    client: HubClient,
+    digest: DigestArgument,
+    reason: Annotated[str, typer.Option(help="Why.")],
+    as_json: JsonOption = False,
+) -> None:
+    """Take a rejection back."""
+    print_fields(client.post(f"builds/{digest}/reinstate", {"reason": reason}), as_json=as_json)
+
+
+def _print_rows(rows: list[dict[str, Any]]) -> None:
+    for row in rows:
+        size = row.get("size_bytes")
+        row["size_mb"] = None if size is None else size / 1e6
+    print_table(rows, COLUMNS)
+    for row in rows:
+        for reason in row.get("reasons", []):
+            typer.echo(f"{row['target']}: {reason}")
+    if rows and all(row["outcome"] == "FAILED" for row in rows):
+        raise CommandError("no build could be made", "see the reasons above")
+
+
+def _row(build: dict[str, Any]) -> dict[str, Any]:
+    metrics = build["metrics"]
+    return {
+        **{key: metrics.get(key) for key in ("map50", "map50_95", "latency_ms_median", "fps")},
+        "target": build["target"],
+        "outcome": build["state"],
+        "digest": build["digest"],
+        "size_bytes": build["size_bytes"],
+        "robustness": (metrics.get("robustness") or {}).get("relative_mean"),
+        "reasons": build.get("verdict", {}).get("reasons", []),
+    }

@@ -1,6 +1,7 @@
 # Two commands suffice: `make demo` and `make test`. `make help` lists the rest.
 VENV := .venv
 VENV_DEVICE := .venv-device
+VENV_MLFLOW := .venv-mlflow
 PY := $(VENV)/bin/python
 export YOLO_OFFLINE := true
 export PYTHONUNBUFFERED := 1
@@ -11,7 +12,7 @@ DATA ?=
 MINUTES ?= 30
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-device demo demo-real test test-device test-slow check bench soak test-gpu same-answers docs pins pictures clean
+.PHONY: help setup setup-device setup-mlflow demo demo-real test test-device test-slow check bench soak test-gpu same-answers docs pins pictures clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -28,6 +29,11 @@ setup-device: ## set up .venv-device under Python 3.10, as devices have it
 		scripts/setup.sh $(VENV_DEVICE) "$$python" requirements/device.txt edge,test; \
 	else echo "No Python 3.10 on this machine: the device's tests run under the hub's Python only"; fi
 
+setup-mlflow: $(VENV_MLFLOW)/.ready ## set up .venv-mlflow, the MLflow server that tests mirror to
+
+$(VENV_MLFLOW)/.ready: requirements/mlflow.txt scripts/setup.sh | setup
+	@scripts/setup.sh $(VENV_MLFLOW) $(PY) requirements/mlflow.txt
+
 demo: setup ## the whole loop: train, publish, drift, harvest, retrain, recover (ARGS=--fast)
 	$(PY) -m simulators demo $(ARGS)
 
@@ -35,7 +41,7 @@ demo-real: setup ## the same with your own images: make demo-real DATA=folder in
 	@[ -n "$(DATA)" ] || { echo "Name a folder in YOLO layout: make demo-real DATA=path"; exit 2; }
 	$(PY) -m simulators demo-real --data "$(DATA)" $(ARGS)
 
-test: setup setup-device ## all tests but the slow ones, the device's under Python 3.10 too
+test: setup setup-device setup-mlflow ## all tests but the slow ones, the device's under Python 3.10 too
 	@scripts/system_parts.sh
 	$(PY) -m pytest -m "not slow" $(ARGS)
 	@$(MAKE) --no-print-directory test-device
@@ -70,6 +76,9 @@ pins: setup ## write the pinned versions anew
 		--no-emit-index-url --no-header --no-annotate --strip-extras pyproject.toml -o requirements/hub.txt
 	$(VENV)/bin/uv pip compile -q --upgrade --universal --python-version 3.10 --extra edge --extra test \
 		--no-emit-index-url --no-header --no-annotate --strip-extras pyproject.toml -o requirements/device.txt
+	sed -n 's/^mlflow-skinny==/mlflow==/p' requirements/hub.txt | \
+		$(VENV)/bin/uv pip compile -q --upgrade --universal --python-version 3.11 \
+		--no-emit-index-url --no-header --no-annotate - -o requirements/mlflow.txt
 
 soak: setup ## four cameras for MINUTES=30: memory over time, every frame accounted for
 	$(PY) -m tests.benchmarks.soak --minutes $(MINUTES) --out soak.json
@@ -81,6 +90,6 @@ same-answers: setup ## every CPU backend against Ultralytics on real images, as 
 	$(PY) -m tests.benchmarks.same_answers
 
 clean: ## remove what was made here: environments, demo data, reports, caches
-	rm -rf .demo demo-report demo-real-report $(VENV) $(VENV_DEVICE) build *.egg-info
+	rm -rf .demo demo-report demo-real-report $(VENV) $(VENV_DEVICE) $(VENV_MLFLOW) build *.egg-info
 	rm -rf .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache bench.json soak.json soak.png
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -1,8 +1,9 @@
 #!/bin/sh
-# Make a virtual environment with pinned versions:
-#   setup.sh FOLDER PYTHON CONSTRAINTS EXTRAS     e.g. setup.sh .venv python3.11 requirements/hub.txt hub,sim,dev
+# Make a virtual environment with pinned versions, of this project with EXTRAS, or without them of
+# everything that CONSTRAINTS names:
+#   setup.sh FOLDER PYTHON CONSTRAINTS [EXTRAS]    e.g. setup.sh .venv python3.11 requirements/hub.txt hub,sim,dev
 set -eu
-folder=$1 python=$2 constraints=$3 extras=$4
+folder=$1 python=$2 constraints=$3 extras=${4:-}
 as_root() { [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null 2>&1; }
 
 if ! "$python" -c 'import ensurepip, venv' 2>/dev/null; then
@@ -32,6 +33,11 @@ export UV_HTTP_TIMEOUT="${UV_HTTP_TIMEOUT:-300}"
 # The system's certificates, where there are any: a factory's proxy has its own authority.
 certificates=""
 [ ! -s /etc/ssl/certs/ca-certificates.crt ] || certificates=--system-certs
+if [ -n "$extras" ]; then
+    set -- -c "$constraints" -e ".[$extras]"
+else
+    set -- -r "$constraints"
+fi
 # shellcheck disable=SC2086 # empty or one word, on purpose
-"$folder/bin/uv" pip install -q $certificates --compile-bytecode --python "$folder/bin/python" -c "$constraints" -e ".[$extras]"
+"$folder/bin/uv" pip install -q $certificates --compile-bytecode --python "$folder/bin/python" "$@"
 touch "$folder/.ready"

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import io
 import math
+from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import islice
 
 from cloud.tracking.content import name
 
@@ -29,17 +32,15 @@ def points(text: str) -> list[Point]:
     The names are `train/` and the column's, with `(B)`, Ultralytics' mark of boxes, off. A file
     without an `epoch` column has none.
     """
-    rows = csv.reader(io.StringIO(text))
+    rows = _rows(text)
     columns = [column.strip() for column in next(rows, [])][:COLUMNS_MAX]
     if "epoch" not in columns:
         return []
     found: list[Point] = []
-    for index, row in enumerate(rows):
-        if index >= ROWS_MAX:
-            break
+    for row in islice(rows, ROWS_MAX):
         values = {c: _number(cell) for c, cell in zip(columns, row, strict=False)}
         epoch = values.pop("epoch", None)
-        if epoch is None:
+        if epoch is None or not 0 <= epoch <= ROWS_MAX:
             continue
         found += [
             Point(CURVE_PREFIX + name(column.removesuffix("(B)")), value, int(epoch))
@@ -47,6 +48,12 @@ def points(text: str) -> list[Point]:
             if value is not None
         ]
     return found
+
+
+def _rows(text: str) -> Iterator[list[str]]:
+    """The rows up to the first that is no CSV."""
+    with contextlib.suppress(csv.Error):
+        yield from csv.reader(io.StringIO(text))
 
 
 def _number(cell: str) -> float | None:

@@ -12,11 +12,10 @@ from cloud.database import Database
 from tests.integration.tracking.server import MlflowServer
 
 
-@pytest.fixture
-def server(tmp_path: Path) -> Iterator[MlflowServer]:
-    folder = tmp_path / "server"
-    folder.mkdir()
-    made = MlflowServer(folder)
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[MlflowServer]:
+    """One for all, as its start takes many seconds: each test mirrors under its own prefix."""
+    made = MlflowServer(tmp_path_factory.mktemp("server"))
     try:
         made.start()
         yield made

@@ -15,7 +15,7 @@ from tests.conftest import ROOT, lacking
 from tests.integration.brokers import free_port
 
 MLFLOW = ROOT / ".venv-mlflow" / "bin" / "mlflow"
-START_DEADLINE_S = 90.0
+START_DEADLINE_S = 180.0
 
 
 @dataclass

@@ -25,22 +25,30 @@ pytestmark = [pytest.mark.integration, pytest.mark.timeout(280)]
 class Asked:
     """The server over its REST interface, without MLflow's own client."""
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str, prefix: str) -> None:
         self._http = httpx.Client(base_url=f"{url}/api/2.0/mlflow/", timeout=20.0)
-        self._url = url
+        self._url, self._prefix = url, prefix
+
+    @property
+    def _of_model(self) -> dict[str, Any]:
+        return {"max_results": 100, "filter": f"name = '{self._prefix}.boards'"}
 
     def runs(self) -> list[dict[str, Any]]:
         found = self._http.post("experiments/search", json={"max_results": 100}).json()
-        ids = [experiment["experiment_id"] for experiment in found["experiments"]]
+        ids = [
+            experiment["experiment_id"]
+            for experiment in found["experiments"]
+            if experiment["name"] == f"{self._prefix}/boards"
+        ]
         answer = self._http.post("runs/search", json={"experiment_ids": ids, "max_results": 100})
         return list(answer.json().get("runs", []))
 
     def model_versions(self) -> list[dict[str, Any]]:
-        answer = self._http.get("model-versions/search", params={"max_results": 100})
+        answer = self._http.get("model-versions/search", params=self._of_model)
         return list(answer.json().get("model_versions", []))
 
     def aliases(self) -> dict[str, str]:
-        answer = self._http.get("registered-models/get", params={"name": "argosy.boards"})
+        answer = self._http.get("registered-models/get", params={"name": f"{self._prefix}.boards"})
         entries = answer.json()["registered_model"].get("aliases", [])
         return {entry["alias"]: entry["version"] for entry in entries}
 
@@ -91,7 +99,7 @@ def test_a_version_with_its_builds_is_mirrored_once_and_follows_the_registry(
     with database.transaction() as session:
         first = tracked.register(session, store)
         tracked.point(session, "production", 1)
-    mirror, asked = mirror_of(server.url), Asked(server.url)
+    mirror, asked = mirror_of(server.url, prefix="whole"), Asked(server.url, "whole")
 
     assert mirror.step() == 1
     (run,) = asked.runs()
@@ -104,7 +112,7 @@ def test_a_version_with_its_builds_is_mirrored_once_and_follows_the_registry(
     assert metrics["openvino-int8-320x320/fps"] == 50.0
     assert asked.history(run_id, "train/metrics/mAP50") == [(1, 0.10), (2, 0.30)]
     tags = pairs(data["tags"])
-    assert tags["argosy.version"] == "argosy/boards/1"
+    assert tags["argosy.version"] == "whole/boards/1"
     assert tags["argosy.dataset_digest"] == "d" * 64
     assert '"admitted": true' in tags["argosy.build.onnx-fp32-320x320"]
     assert asked.artifact(run, "results.csv") == tracked.RESULTS.encode()
@@ -117,7 +125,7 @@ def test_a_version_with_its_builds_is_mirrored_once_and_follows_the_registry(
     # A hub that lost its rows (or crashed before it stored them) finds all of it again.
     with database.engine.begin() as connection:
         connection.exec_driver_sql("DELETE FROM tracked_version")
-    assert mirror_of(server.url).step() == 1
+    assert mirror_of(server.url, prefix="whole").step() == 1
     assert len(asked.runs()) == len(asked.model_versions()) == 1
     assert asked.history(run_id, "map50") == [(0, 0.5)]
     assert asked.history(run_id, "train/metrics/mAP50") == [(1, 0.10), (2, 0.30)]
@@ -146,23 +154,23 @@ def test_a_server_that_dies_in_the_middle_leaves_no_double(
 ) -> None:
     with database.transaction() as session:
         tracked.register(session, store)
-    assert mirror_of(server.url).step() == 1
+    assert mirror_of(server.url, prefix="power").step() == 1
     with database.transaction() as session:
         tracked.register(session, store, 2)
         tracked.register(session, store, 3)
     server.stop()
-    mirror = mirror_of(server.url)
+    mirror = mirror_of(server.url, prefix="power")
     assert mirror.step() == 0
     failing = [row for row in rows(database) if row.failures]
     assert [row.version_id for row in failing] == [2, 3]
     assert all(row.failures == 1 and row.error for row in failing)
 
     server.start()
-    asked = Asked(server.url)
+    asked = Asked(server.url, "power")
     # As a crash leaves it between a run's creation and the storing of its id.
     experiment = asked.runs()[0]["info"]["experiment_id"]
     half_tags = [
-        {"key": "argosy.version", "value": "argosy/boards/2"},
+        {"key": "argosy.version", "value": "power/boards/2"},
         {"key": "argosy.weights_sha256", "value": f"{2:064d}"},
     ]
     made = httpx.post(
@@ -181,15 +189,18 @@ def test_a_run_of_another_hub_is_left_alone(
 ) -> None:
     with database.transaction() as session:
         number_one = tracked.register(session, store)
-    assert mirror_of(server.url).step() == 1
+    assert mirror_of(server.url, prefix="shared").step() == 1
     with database.transaction() as session:
         other = session.get(ModelVersion, number_one.id)
         assert other is not None
         other.weights_sha256 = "e" * 64
         session.add(other)
-    assert mirror_of(server.url).step() == 0
+    assert mirror_of(server.url, prefix="shared").step() == 0
     assert "another hub mirrors here" in (rows(database)[0].error or "")
-    assert pairs(Asked(server.url).runs()[0]["data"]["tags"])["argosy.weights_sha256"] != "e" * 64
+    assert (
+        pairs(Asked(server.url, "shared").runs()[0]["data"]["tags"])["argosy.weights_sha256"]
+        != "e" * 64
+    )
 
 
 def test_without_a_server_a_database_file_holds_the_same(

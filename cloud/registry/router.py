@@ -12,6 +12,7 @@ from cloud.access.principal import Principal
 from cloud.blobs.router import BlobsDep
 from cloud.dependencies import LimitDep, Page, PrincipalDep, SessionDep, page
 from cloud.registry import service
+from cloud.registry.archive_router import archives
 from cloud.registry.keeping import OnVersionDeleted
 from cloud.registry.models import DetectorModel, ModelVersion
 from cloud.registry.schemas import (
@@ -33,6 +34,7 @@ from cloud.registry.schemas import (
 )
 
 router = APIRouter(tags=["registry"])
+router.include_router(archives)
 
 
 def _trust(request: Request) -> Any:

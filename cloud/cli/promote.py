@@ -1,0 +1,152 @@
+"""`argosy promote`: the gate, its evidence, and moving an alias by it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+
+from cloud.cli.client import CommandError, HubClient, JsonOption, connected
+from cloud.cli.job import end, follow
+from cloud.cli.output import print_fields, print_json, print_table
+
+promotion = typer.Typer(
+    help="Compare a version with what serves, and let it take over.", no_args_is_help=True
+)
+
+ModelArgument = Annotated[str, typer.Argument(help="The model's name.")]
+NumberArgument = Annotated[int, typer.Argument(help="The candidate's number.")]
+EvidenceArgument = Annotated[str, typer.Argument(help="The evidence's id.")]
+AliasOption = Annotated[str, typer.Option(help="The alias that is to move.")]
+
+_COLUMNS = ("name", "finding", "incumbent", "candidate", "low", "high", "margin", "reason")
+_STYLES = {"PASS": "bold green", "FAIL": "bold red", "INCONCLUSIVE": "bold yellow"}
+
+
+@promotion.command("check")
+@connected
+def check(
+    client: HubClient,
+    model: ModelArgument,
+    number: NumberArgument,
+    *,
+    against: Annotated[
+        int | None, typer.Option(help="Compare with this version, not with the alias's.")
+    ] = None,
+    alias: AliasOption = "production",
+    target: Annotated[
+        str | None, typer.Option(help="Which builds to compare; else onnx-fp32.")
+    ] = None,
+    watch_it: Annotated[bool, typer.Option("--watch", help="Stay and show progress.")] = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Ask the gate whether a version is as good as what serves."""
+    job = _request(client, model, number, alias=alias, against=against, target=target)
+    if not watch_it:
+        print_fields(job, as_json=as_json)
+        return
+    done = follow(client, job["id"], quiet=as_json)
+    if as_json or done["state"] != "SUCCEEDED":
+        end(done, as_json=as_json)
+        return
+    _show(client.get(f"evidence/{done['result']['evidence']}"))
+
+
+@promotion.command("start")
+@connected
+def start(
+    client: HubClient,
+    model: ModelArgument,
+    number: NumberArgument,
+    *,
+    alias: AliasOption = "production",
+    force: Annotated[
+        bool, typer.Option("--force", help="Without a PASS; recorded as such.")
+    ] = False,
+    reason: Annotated[str, typer.Option(help="Why; a forced promotion needs it.")] = "",
+    as_json: JsonOption = False,
+) -> None:
+    """Point an alias at a version. `production` takes a PASS, asked for here where it lacks."""
+    evidence = client.get(f"models/{model}/versions/{number}/evidence", alias=alias)
+    if evidence is None and alias == "production" and not force:
+        evidence = _checked(client, model, number, quiet=as_json)
+    body = {
+        "number": number,
+        "alias": alias,
+        "evidence": evidence and evidence["id"],
+        "force": force,
+        "reason": reason,
+    }
+    print_fields(client.post(f"models/{model}/promote", body), as_json=as_json)
+
+
+@promotion.command("show")
+@connected
+def show(client: HubClient, evidence: EvidenceArgument, as_json: JsonOption = False) -> None:
+    """Show what a gate found, figure by figure."""
+    record = client.get(f"evidence/{evidence}")
+    if as_json:
+        print_json(record)
+    else:
+        _show(record)
+
+
+@promotion.command("page")
+@connected
+def page(
+    client: HubClient,
+    evidence: EvidenceArgument,
+    out: Annotated[Path, typer.Option(help="Where the HTML file goes.")],
+    as_json: JsonOption = False,
+) -> None:
+    """Save the page of a gate: plots, and the images that became better and worse."""
+    data = client.content(f"evidence/{evidence}/page")
+    try:
+        out.write_bytes(data)
+    except OSError as error:
+        raise CommandError(f"{out} cannot be written: {error.strerror}", "name another") from error
+    print_fields({"file": str(out), "size_bytes": len(data)}, as_json=as_json)
+
+
+@promotion.command("history")
+@connected
+def history(client: HubClient, model: ModelArgument, as_json: JsonOption = False) -> None:
+    """List what gates found of a model's versions, newest first."""
+    columns = ("id", "alias", "candidate", "incumbent", "verdict", "at", "by")
+    print_table(client.items(f"models/{model}/evidence"), columns, as_json=as_json)
+
+
+def _request(client: HubClient, model: str, number: int, **asked: Any) -> dict[str, Any]:
+    body = {key: value for key, value in asked.items() if value is not None}
+    job: dict[str, Any] = client.post(f"models/{model}/versions/{number}/gate", body)
+    return job
+
+
+def _checked(client: HubClient, model: str, number: int, *, quiet: bool) -> dict[str, Any]:
+    """A gate's evidence. Raises CommandError where it does not end, or does not pass."""
+    job = follow(client, _request(client, model, number)["id"], quiet=quiet)
+    if job["state"] != "SUCCEEDED":
+        raise CommandError(f"the gate {job['state'].lower()}: {job['error'] or 'canceled'}")
+    result = job["result"]
+    if result["verdict"] != "PASS":
+        raise CommandError(
+            f"{model} v{number} does not take over: {result['verdict']}, {result['reason']}",
+            f"`argosy promote show {result['evidence']}` tells more; --force with --reason "
+            "does it anyway",
+        )
+    return {"id": result["evidence"]}
+
+
+def _show(record: dict[str, Any]) -> None:
+    console = Console()
+    verdict, against = record["verdict"], record["incumbent"]
+    than = "fixed bars" if against is None else f"v{against}"
+    console.print(verdict, style=_STYLES[verdict])
+    said = f"{record['model']} v{record['candidate']} against {than}: {record['reason']}"
+    console.print(said, highlight=False, markup=False, soft_wrap=True)
+    if record["more_images"]:
+        console.print(f"about {record['more_images']} more labelled images would likely tell")
+    print_table(record["components"], _COLUMNS)
+    console.print(f"`argosy promote page {record['id']} --out FILE` shows plots and images")

@@ -1,0 +1,123 @@
+"""HTTP of promotion: gates, evidence, aliases moved by them."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from fastapi import APIRouter
+from fastapi.responses import HTMLResponse
+
+from cloud.blobs.router import BlobsDep
+from cloud.database import after_commit
+from cloud.dependencies import LimitDep, Page, PrincipalDep, SessionDep, page
+from cloud.jobs.router import JobsDep
+from cloud.jobs.schemas import JobView
+from cloud.promotion import service
+from cloud.promotion.schemas import EvidenceView, GateBody, PromoteBody, PromotionView
+
+router = APIRouter(tags=["promotion"])
+
+# The page shows names and images that came from outside: it may run nothing and load nothing.
+PAGE_HEADERS = {
+    "Content-Security-Policy": (
+        "default-src 'none'; img-src data:; style-src 'unsafe-inline'; base-uri 'none'; "
+        "form-action 'none'; frame-ancestors 'none'; sandbox"
+    ),
+    "X-Content-Type-Options": "nosniff",
+    "Referrer-Policy": "no-referrer",
+    "Cache-Control": "private, max-age=86400, immutable",
+}
+
+
+@router.post("/models/{name}/versions/{number}/gate", status_code=202)
+def request_gate(
+    name: str,
+    number: int,
+    body: GateBody,
+    *,
+    session: SessionDep,
+    principal: PrincipalDep,
+    runner: JobsDep,
+) -> JobView:
+    """Compare a version with what an alias points at. The job's result names the evidence."""
+    job = service.request_gate(
+        session,
+        principal,
+        name,
+        number,
+        alias=body.alias,
+        against=body.against,
+        target=body.target,
+    )
+    after_commit(session, runner.wake)
+    return JobView.of(job)
+
+
+@router.get("/models/{name}/evidence")
+def list_evidence(
+    name: str,
+    session: SessionDep,
+    principal: PrincipalDep,
+    cursor: float | None = None,
+    limit: LimitDep = 100,
+) -> Page[EvidenceView]:
+    rows = service.list_evidence(session, principal, name, cursor, limit)
+    items = [EvidenceView.of(row) for row in rows]
+    return page(items, limit, repr(items[-1].at) if items else "")
+
+
+@router.get("/models/{name}/versions/{number}/evidence")
+def valid_evidence(
+    name: str,
+    number: int,
+    session: SessionDep,
+    principal: PrincipalDep,
+    alias: str = service.PRODUCTION,
+) -> EvidenceView | None:
+    """The newest against what the alias points at now; null where there is none."""
+    found = service.valid_evidence(session, principal, name, number, alias)
+    return None if found is None else EvidenceView.of(found)
+
+
+@router.get("/evidence/{evidence_id}")
+def get_evidence(
+    evidence_id: str, session: SessionDep, principal: PrincipalDep, store: BlobsDep
+) -> dict[str, Any]:
+    """The whole record."""
+    row = service.get_evidence(session, principal, evidence_id)
+    record: dict[str, Any] = json.loads(store.read(row.record_sha256))
+    return record
+
+
+@router.get("/evidence/{evidence_id}/page")
+def get_page(
+    evidence_id: str, session: SessionDep, principal: PrincipalDep, store: BlobsDep
+) -> HTMLResponse:
+    """The record as a page for people."""
+    row = service.get_evidence(session, principal, evidence_id)
+    return HTMLResponse(store.read(row.page_sha256), headers=PAGE_HEADERS)
+
+
+@router.post("/models/{name}/promote")
+def promote(
+    name: str, body: PromoteBody, session: SessionDep, principal: PrincipalDep
+) -> PromotionView:
+    """Point an alias at a version."""
+    done = service.promote(
+        session,
+        principal,
+        name,
+        body.number,
+        body.alias,
+        evidence=body.evidence,
+        force=body.force,
+        reason=body.reason,
+    )
+    if done is None:
+        return PromotionView(
+            model=name, alias=body.alias, number=body.number, previous=body.number,
+            evidence=None, verdict=None, forced=False, reason="", moved=False,
+        )  # fmt: skip
+    values = done.model_dump(include=set(PromotionView.model_fields))
+    return PromotionView(**{**values, "number": body.number}, moved=True)

@@ -1,0 +1,133 @@
+"""How often the promotion gate is right, on simulated pairs of models."""
+
+from __future__ import annotations
+
+import functools
+import os
+from collections import Counter
+from concurrent.futures import ProcessPoolExecutor
+from typing import Any
+
+import numpy as np
+
+from cloud.promotion import simulation
+from cloud.promotion.gate import Finding, judge
+from cloud.promotion.policy import GatePolicy
+from cloud.promotion.simulation import World
+from tests.benchmarks.harness import Bench, Row, row
+
+GATES = 200
+ROUNDS = 300
+SIZES = (150, 300, 600)
+BOARDS = 150
+QUALITY = 0.97
+LESSER_QUALITIES = (0.95, 0.90)
+WORSE_BY = 0.05
+MARGIN = GatePolicy().map50_margin
+POLICY = GatePolicy(bootstrap_rounds=ROUNDS)
+WORKERS = max(1, min(8, os.cpu_count() or 1))
+
+Cell = tuple[float, int, float]
+"""mAP50 of the incumbent, images of the golden set, mAP50 that the candidate is worse."""
+
+
+@functools.cache
+def _world(quality: float) -> World:
+    return simulation.of_quality(World(), quality)
+
+
+def gates(cell: Cell, first: int, count: int) -> list[tuple[str, tuple[str, ...]]]:
+    """Verdicts, and what stood in the way of each."""
+    quality, images, loss = cell
+    world = _world(quality)
+    shift = simulation.shift_for(world, loss)
+    found = []
+    for number in range(first, first + count):
+        rng = np.random.default_rng([round(quality * 1000), images, round(loss * 1000), number])
+        candidate, incumbent = simulation.pair(world, images, rng, shift)
+        result = judge(simulation.evidence(candidate, incumbent), POLICY)
+        lacking = [
+            c.name for c in result.components if c.finding in {Finding.HARM, Finding.UNSHOWN}
+        ]
+        found.append((result.verdict.value, tuple(lacking)))
+    return found
+
+
+def measure(cells: list[Cell], count: int = GATES) -> dict[str, dict[str, Any]]:
+    """Share of PASS, FAIL and INCONCLUSIVE in each cell, with its 95 % interval."""
+    step = max(1, count // (2 * WORKERS))
+    pieces = [
+        (c, first, min(step, count - first)) for c in cells for first in range(0, count, step)
+    ]
+    with ProcessPoolExecutor(WORKERS) as pool:
+        parts = list(pool.map(gates, *zip(*pieces, strict=True)))
+    by_cell: dict[Cell, list[tuple[str, tuple[str, ...]]]] = {}
+    for (cell, _, _), part in zip(pieces, parts, strict=True):
+        by_cell.setdefault(cell, []).extend(part)
+    return {_words(cell): _summary(found) for cell, found in by_cell.items()}
+
+
+def _summary(found: list[tuple[str, tuple[str, ...]]]) -> dict[str, Any]:
+    verdicts = [verdict for verdict, _ in found]
+    share, low, high = simulation.acceptance(verdicts)
+    return {
+        "pass": share,
+        "interval_95": [round(low, 4), round(high, 4)],
+        "fail": simulation.acceptance(verdicts, "FAIL")[0],
+        "gates": len(found),
+        "in_the_way": dict(Counter(n for _, lacking in found for n in lacking).most_common(3)),
+    }
+
+
+def _words(cell: Cell) -> str:
+    quality, images, loss = cell
+    return f"mAP50 {quality:g}, {images} images, worse by {loss:g}"
+
+
+def accepts_equal() -> Row:
+    """Retrained models of the same worth that pass, on the circuit boards' golden set's size."""
+    headline: Cell = (QUALITY, BOARDS, 0.0)
+    cells = [(QUALITY, images, 0.0) for images in SIZES]
+    cells += [(q, images, 0.0) for q in LESSER_QUALITIES for images in (BOARDS, 600)]
+    found = measure(cells)
+    return row(
+        "gate.accepts_equal",
+        found[_words(headline)]["pass"],
+        ">= 0.80",
+        unit="share",
+        cells=found,
+        rounds=ROUNDS,
+        note=f"{GATES} simulated pairs a cell; 150 images, 950 boxes, 6 classes, an incumbent of "
+        f"mAP50 {QUALITY:g}; at lower quality more images are needed: "
+        + "; ".join(f"{name}: {cell['pass']:.2f}" for name, cell in found.items()),
+    )
+
+
+def accepts_worse() -> Row:
+    """Models that are worse and pass; those at the margin itself are told beside it."""
+    cells = [(QUALITY, images, WORSE_BY) for images in SIZES]
+    cells += [(0.90, BOARDS, WORSE_BY)]
+    cells += [(q, BOARDS, MARGIN) for q in (QUALITY, 0.90)]
+    found = measure(cells)
+    worst = max(cell["pass"] for name, cell in found.items() if name.endswith(f"{WORSE_BY:g}"))
+    return row(
+        "gate.accepts_worse",
+        worst,
+        "<= 0.05",
+        unit="share",
+        cells=found,
+        rounds=ROUNDS,
+        note=f"{GATES} simulated pairs a cell, {WORSE_BY:g} mAP50 worse; the worst of its cells. "
+        "Worse by the margin itself: "
+        + "; ".join(
+            f"{name}: {cell['pass']:.2f}"
+            for name, cell in found.items()
+            if name.endswith(f" {MARGIN:g}")
+        ),
+    )
+
+
+BENCHES: dict[str, Bench] = {
+    "gate.accepts_equal": accepts_equal,
+    "gate.accepts_worse": accepts_worse,
+}

@@ -67,6 +67,9 @@ TRAIN_IMAGES_MIN = 4
 def plan_import(train: Sequence[Candidate], golden: Sequence[Candidate], rules: SplitRules) -> Plan:
     """Split the images of an imported train folder beside the golden images of its val.
 
+    Where cameras are known, what is held out is one block of each, its newest, as in a
+    harvest; else it is drawn by the seed.
+
     Raises:
         ValueError: too few images of train are left to hold some of them out.
     """
@@ -78,17 +81,23 @@ def plan_import(train: Sequence[Candidate], golden: Sequence[Candidate], rules: 
             "so that some can be held out: add images that are not val's, or lower "
             "datasets.near_distance_bits_max"
         )
-    random.Random(rules.seed).shuffle(pool)  # noqa: S311 - a split, no secret
     selection = _held_out(len(pool), rules.selection_share, rules.held_out_min)
     calibration = _held_out(len(pool), rules.calibration_share, rules.held_out_min)
-    for position, index in enumerate(pool):
-        plan.splits[index] = (
-            Split.SELECTION
-            if position < selection
-            else Split.CALIBRATION
-            if position < selection + calibration
-            else Split.TRAIN
-        )
+    if any(train[index].camera is not None for index in pool):
+        cameras = _by_camera(pool, train)
+        held = _shared(selection + calibration, [len(indexes) for indexes in cameras])
+        for indexes, count, newest in zip(cameras, held, _shared(calibration, held), strict=True):
+            _block(indexes, count - newest, newest, set(), plan)
+    else:
+        random.Random(rules.seed).shuffle(pool)  # noqa: S311 - a split, no secret
+        for position, index in enumerate(pool):
+            plan.splits[index] = (
+                Split.SELECTION
+                if position < selection
+                else Split.CALIBRATION
+                if position < selection + calibration
+                else Split.TRAIN
+            )
     _clear_train(train, [], rules, plan)
     return plan
 
@@ -113,19 +122,28 @@ def plan_harvest(
         rules.near_distance_max,
     )
     seen_in_train = {pool[position] for position in near_trained}
-    by_camera: dict[str, list[int]] = {}
-    for index in pool:
-        by_camera.setdefault(harvest[index].camera or "", []).append(index)
-    for indexes in by_camera.values():
-        indexes.sort(key=lambda i: (harvest[i].captured_at or 0.0, harvest[i].name))
-        _block(indexes, seen_in_train, rules, plan)
+    for indexes in _by_camera(pool, harvest):
+        selection = int(len(indexes) * rules.selection_share)
+        calibration = int(len(indexes) * rules.calibration_share)
+        _block(indexes, selection, calibration, seen_in_train, plan)
     _clear_train(harvest, held_out, rules, plan)
     return plan
 
 
-def _block(indexes: list[int], seen_in_train: set[int], rules: SplitRules, plan: Plan) -> None:
-    calibration = int(len(indexes) * rules.calibration_share)
-    selection = int(len(indexes) * rules.selection_share)
+def _by_camera(pool: Sequence[int], candidates: Sequence[Candidate]) -> list[list[int]]:
+    """The images of each camera, oldest first; those of no known camera are one too."""
+    found: dict[str, list[int]] = {}
+    for index in pool:
+        found.setdefault(candidates[index].camera or "", []).append(index)
+    for indexes in found.values():
+        indexes.sort(key=lambda i: (candidates[i].captured_at or 0.0, candidates[i].name))
+    return list(found.values())
+
+
+def _block(
+    indexes: Sequence[int], selection: int, calibration: int, seen_in_train: set[int], plan: Plan
+) -> None:
+    """Hold the newest of a camera out, so many; the rest is train."""
     for age, index in enumerate(reversed(indexes)):
         held = (
             Split.CALIBRATION
@@ -135,6 +153,16 @@ def _block(indexes: list[int], seen_in_train: set[int], rules: SplitRules, plan:
             else Split.TRAIN
         )
         plan.splits[index] = Split.TRAIN if index in seen_in_train else held
+
+
+def _shared(total: int, sizes: Sequence[int]) -> list[int]:
+    """`total` shared out in proportion to `sizes`, whole, by the largest remainder."""
+    whole = sum(sizes)
+    shares = [total * size // whole for size in sizes]
+    by_remainder = sorted(range(len(sizes)), key=lambda i: (-(total * sizes[i] % whole), i))
+    for place in by_remainder[: total - sum(shares)]:
+        shares[place] += 1
+    return shares
 
 
 def _held_out(count: int, share: float, minimum: int) -> int:

@@ -8,7 +8,15 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from cloud.datasets.splits import Candidate, Plan, Split, SplitRules, plan_harvest, plan_import
+from cloud.datasets.splits import (
+    TRAIN_IMAGES_MIN,
+    Candidate,
+    Plan,
+    Split,
+    SplitRules,
+    plan_harvest,
+    plan_import,
+)
 
 RULES = SplitRules()
 
@@ -39,6 +47,42 @@ def test_shares_are_taken_from_train_by_the_seed() -> None:
     assert len(members(plan, Split.TRAIN)) == 170
     assert plan == plan_import(train, candidates(2, 50), RULES)
     assert plan != plan_import(train, candidates(2, 50), SplitRules(seed=1))
+    drawn_since_the_first_release = [9, 26, 32, 88, 110, 112, 117, 134, 142, 193]
+    assert members(plan, Split.CALIBRATION) == drawn_since_the_first_release
+
+
+def test_an_import_holds_out_the_newest_block_of_each_camera() -> None:
+    train = candidates(1, 60, "north") + candidates(2, 40, "south")
+    plan = plan_import(train, candidates(3, 5), RULES)
+    assert members(plan, Split.CALIBRATION) == [57, 58, 59, 98, 99]
+    assert members(plan, Split.SELECTION) == [*range(51, 57), *range(94, 98)]
+    assert plan == plan_import(train, candidates(3, 5), SplitRules(seed=1))
+
+
+def test_an_import_goes_by_time_and_not_by_the_order_of_files() -> None:
+    train = [
+        Candidate(c.name, c.difference_hash, "north", captured_at=100.0 - i)
+        for i, c in enumerate(candidates(1, 40))
+    ]
+    plan = plan_import(train, [], RULES)
+    assert members(plan, Split.CALIBRATION) == [0, 1, 2, 3]
+    assert members(plan, Split.SELECTION) == [4, 5, 6, 7]
+
+
+@given(st.lists(st.integers(0, 12), min_size=1, max_size=12), st.integers(0, 12))
+@settings(deadline=None)
+def test_many_small_cameras_hold_out_as_much_as_one_large(
+    sizes: list[int], without_camera: int
+) -> None:
+    train = candidates(99, without_camera)
+    for number, size in enumerate(sizes):
+        train += candidates(number, size, f"camera-{number}")
+    if len(train) < TRAIN_IMAGES_MIN:
+        return
+    plan = plan_import(train, [], RULES)
+    drawn = plan_import([Candidate(c.name, c.difference_hash) for c in train], [], RULES)
+    for split in Split:
+        assert len(members(plan, split)) == len(members(drawn, split))
 
 
 def test_what_is_near_golden_is_left_out_and_listed() -> None:

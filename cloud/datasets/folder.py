@@ -2,19 +2,21 @@
 
 Layout: `data.yaml` with `names`, `train`, `val` and `path`; a split is a folder of images,
 a text file that lists images, or several of these. The labels of `…/images/…/a.jpg` lie in
-`…/labels/…/a.txt`, one line a box.
+`…/labels/…/a.txt`, one line a box. A `tags.csv` may say where the images were taken (`tags`).
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from cloud.datasets.boxes import LabelBox, parse_line
 from cloud.datasets.images import SUFFIXES, ImageFacts, ImageLimits, read_image
-from cloud.errors import InvalidError
+from cloud.datasets.problems import Problems
+from cloud.datasets.tags import FILENAME as TAGS_FILENAME
+from cloud.datasets.tags import ImageTags, read_tags
 from protocol.bundles import CLASSES_MAX
 
 YAML_BYTES_MAX = 1024 * 1024
@@ -47,6 +49,7 @@ class FolderImage:
     name: str
     facts: ImageFacts
     boxes: tuple[LabelBox, ...]
+    tags: ImageTags = field(default_factory=ImageTags)
 
 
 @dataclass(frozen=True)
@@ -56,40 +59,6 @@ class FolderContent:
     class_names: tuple[str, ...]
     train: tuple[FolderImage, ...]
     val: tuple[FolderImage, ...]
-
-
-class FolderError(InvalidError):
-    """A folder that cannot be imported; `problems` lists every one that was found."""
-
-    def __init__(self, folder: Path, problems: list[str]) -> None:
-        self.problems = problems
-        noun = "problem" if len(problems) == 1 else "problems"
-        super().__init__(
-            f"{folder} was not imported, {len(problems)} {noun}:\n" + "\n".join(problems),
-            "mend what is listed and import again; nothing was registered",
-        )
-
-
-@dataclass
-class _Problems:
-    """What is wrong so far. Gathering stops at the limit: one bad habit fills a folder."""
-
-    folder: Path
-    problems_max: int
-    lines: list[str] = field(default_factory=list)
-
-    def add(self, where: str, what: str) -> None:
-        self.lines.append(f"{where}: {what}")
-        if len(self.lines) >= self.problems_max:
-            self.lines.append(f"… stopped after {self.problems_max}; there may be more")
-            self.stop_if_any()
-
-    def stop_if_any(self) -> None:
-        if self.lines:
-            raise FolderError(self.folder, self.lines)
-
-    def name(self, path: Path) -> str:
-        return str(path.relative_to(self.folder)) if path.is_relative_to(self.folder) else str(path)
 
 
 def read_folder(
@@ -102,7 +71,7 @@ def read_folder(
     """
     limits = limits or FolderLimits()
     folder = folder.expanduser().resolve()
-    problems = _Problems(folder, limits.problems_max)
+    problems = Problems(folder, limits.problems_max)
     yaml_path = _find_yaml(folder, problems)
     names, sources, root = _read_yaml(yaml_path, problems)
     paths = {split: _list_images(sources[split], root, problems) for split in SPLITS}
@@ -110,21 +79,24 @@ def read_folder(
     if total > limits.images_max:
         problems.add(str(folder), f"{total} images are over images_max {limits.images_max}")
     problems.stop_if_any()
+    listed = {problems.name(path) for split in SPLITS for path in paths[split]}
+    tags = read_tags(yaml_path.parent / TAGS_FILENAME, listed, problems)
 
     done = 0
     images: dict[str, list[FolderImage]] = {split: [] for split in SPLITS}
     for split in SPLITS:
         for path in paths[split]:
-            image = _read_labelled(path, len(names), limits.image, problems)
+            image = _read_labelled(path, len(names), limits.image, tags, problems)
             images[split] += [image] if image else []
             done += 1
             if progress:
                 progress(done, total)
+    _refuse_overlap(images["train"], images["val"], problems)
     problems.stop_if_any()
     return FolderContent(names, tuple(images["train"]), tuple(images["val"]))
 
 
-def _find_yaml(folder: Path, problems: _Problems) -> Path:
+def _find_yaml(folder: Path, problems: Problems) -> Path:
     if folder.is_file():
         problems.folder = folder.parent
         return folder
@@ -137,7 +109,7 @@ def _find_yaml(folder: Path, problems: _Problems) -> Path:
     return found
 
 
-def _read_yaml(path: Path, problems: _Problems) -> tuple[tuple[str, ...], dict[str, Any], Path]:
+def _read_yaml(path: Path, problems: Problems) -> tuple[tuple[str, ...], dict[str, Any], Path]:
     import yaml
 
     where = path.name
@@ -161,7 +133,7 @@ def _read_yaml(path: Path, problems: _Problems) -> tuple[tuple[str, ...], dict[s
     return names, {s: content[s] for s in SPLITS}, path.parent / _root(content, where, problems)
 
 
-def _root(content: dict[Any, Any], where: str, problems: _Problems) -> str:
+def _root(content: dict[Any, Any], where: str, problems: Problems) -> str:
     given = content.get("path") or "."
     if not isinstance(given, str) or len(given) > PATH_CHARACTERS_MAX:
         problems.add(where, "path is no path; leave it away where the images lie beside")
@@ -169,7 +141,7 @@ def _root(content: dict[Any, Any], where: str, problems: _Problems) -> str:
     return str(given)
 
 
-def _class_names(content: dict[Any, Any], where: str, problems: _Problems) -> tuple[str, ...]:
+def _class_names(content: dict[Any, Any], where: str, problems: Problems) -> tuple[str, ...]:
     given = content.get("names")
     if isinstance(given, list):
         given = dict(enumerate(given))
@@ -191,7 +163,7 @@ def _class_names(content: dict[Any, Any], where: str, problems: _Problems) -> tu
     return names
 
 
-def _list_images(source: Any, root: Path, problems: _Problems) -> list[Path]:
+def _list_images(source: Any, root: Path, problems: Problems) -> list[Path]:
     parts = source if isinstance(source, list) else [source]
     found: list[Path] = []
     for part in parts:
@@ -214,7 +186,7 @@ def _list_images(source: Any, root: Path, problems: _Problems) -> list[Path]:
     return found
 
 
-def _read_list(path: Path, problems: _Problems) -> list[Path]:
+def _read_list(path: Path, problems: Problems) -> list[Path]:
     name = problems.name(path)
     found: dict[Path, int] = {}
     if path.stat().st_size > LIST_BYTES_MAX:
@@ -238,7 +210,11 @@ def _read_list(path: Path, problems: _Problems) -> list[Path]:
 
 
 def _read_labelled(
-    path: Path, classes: int, limits: ImageLimits, problems: _Problems
+    path: Path,
+    classes: int,
+    limits: ImageLimits,
+    tags: Mapping[str, ImageTags],
+    problems: Problems,
 ) -> FolderImage | None:
     name = problems.name(path)
     boxes = _read_labels(_label_path(path), classes, name, problems)
@@ -247,7 +223,22 @@ def _read_labelled(
     except (ValueError, OSError) as error:
         problems.add(name, str(error))
         return None
-    return FolderImage(path, name, facts, boxes)
+    return FolderImage(path, name, facts, boxes, tags.get(name, ImageTags()))
+
+
+def _refuse_overlap(
+    train: Sequence[FolderImage], val: Sequence[FolderImage], problems: Problems
+) -> None:
+    """Val becomes golden: a set that judges with the images that it taught judges nothing."""
+    judges = {image.facts.sha256: image.name for image in val}
+    for image in train:
+        judge = judges.get(image.facts.sha256)
+        if judge is not None:
+            problems.add(
+                image.name,
+                f"the same file as {judge} of val, which no training may see; remove it from "
+                "train or from val",
+            )
 
 
 def _label_path(image: Path) -> Path:
@@ -261,7 +252,7 @@ def _label_path(image: Path) -> Path:
 
 
 def _read_labels(
-    path: Path, classes: int, image_name: str, problems: _Problems
+    path: Path, classes: int, image_name: str, problems: Problems
 ) -> tuple[LabelBox, ...]:
     name = problems.name(path)
     if not path.is_file():
@@ -278,7 +269,7 @@ def _read_labels(
     return _parse_labels(text, classes, name, problems)
 
 
-def _parse_labels(text: str, classes: int, name: str, problems: _Problems) -> tuple[LabelBox, ...]:
+def _parse_labels(text: str, classes: int, name: str, problems: Problems) -> tuple[LabelBox, ...]:
     boxes: dict[LabelBox, None] = {}  # a box that is written twice counts once
     for number, line in enumerate(text.splitlines(), start=1):
         if not line.strip():

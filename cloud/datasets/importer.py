@@ -194,7 +194,10 @@ def distinct(images: Sequence[FolderImage]) -> tuple[list[FolderImage], list[Lef
 
 
 def _candidates(images: Sequence[FolderImage]) -> list[Candidate]:
-    return [Candidate(image.name, image.facts.difference_hash) for image in images]
+    return [
+        Candidate(i.name, i.facts.difference_hash, i.tags.camera, i.tags.captured_at)
+        for i in images
+    ]
 
 
 def _item(image: FolderImage, split: Split) -> Item:
@@ -209,4 +212,7 @@ def _item(image: FolderImage, split: Split) -> Item:
         boxes=image.boxes,
         difference_hash=facts.difference_hash.hex(),
         source=f"import:{image.name}",
+        camera=image.tags.camera,
+        captured_at=image.tags.captured_at,
+        tags=image.tags.tags,
     )

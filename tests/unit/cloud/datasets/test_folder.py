@@ -11,9 +11,10 @@ from pathlib import Path
 import pytest
 
 from cloud.datasets.boxes import LabelBox
-from cloud.datasets.folder import FolderError, FolderLimits, read_folder
+from cloud.datasets.folder import FolderLimits, read_folder
 from cloud.datasets.images import ImageLimits
 from cloud.datasets.importer import distinct
+from cloud.datasets.problems import FolderError
 from cloud.datasets.splits import LeftOut
 from tests.integration.cloud_learning.drawn import CLASS_NAMES, write_folder
 
@@ -176,6 +177,30 @@ def test_copies_are_left_out_and_listed(folder: Path) -> None:
     assert left_out == [
         LeftOut("images/train/1.jpg", "images/train/0.jpg", 0, "the same file, labelled otherwise")
     ]
+
+
+def test_a_file_of_val_in_train_is_refused_and_every_pair_listed(folder: Path) -> None:
+    for train, val in (("zz", "10000"), ("a", "10001")):
+        image = (folder / f"images/val/{val}.jpg").read_bytes()
+        (folder / f"images/train/{train}.jpg").write_bytes(image)
+        (folder / f"labels/train/{train}.txt").write_text("")
+    with pytest.raises(FolderError) as refused:
+        read_folder(folder)
+    assert [p.split(", ")[0] for p in refused.value.problems] == [
+        "images/train/a.jpg: the same file as images/val/10001.jpg of val",
+        "images/train/zz.jpg: the same file as images/val/10000.jpg of val",
+    ]
+    assert "remove it from train or from val" in refused.value.problems[0]
+
+
+def test_a_train_that_is_val_is_refused_up_to_a_bound(folder: Path) -> None:
+    (folder / "data.yaml").write_text(
+        "train: [images/val, images/train, images/train, images/train]\n"
+        "val: [images/train, images/val]\nnames: [square, disc]\n"
+    )
+    with pytest.raises(FolderError) as refused:
+        read_folder(folder, LIMITS)
+    assert len(refused.value.problems) == LIMITS.problems_max + 1
 
 
 @pytest.mark.parametrize("name", ["deeppcb", "groceries6"])

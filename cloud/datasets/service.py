@@ -15,6 +15,7 @@ from cloud.blobs import service as blobs
 from cloud.blobs.store import BlobStore
 from cloud.datasets import manifest as manifests
 from cloud.datasets import queries
+from cloud.datasets.disjoint import check_disjoint, near_across
 from cloud.datasets.manifest import DatasetManifest, Item
 from cloud.datasets.models import Dataset, DatasetImport, DatasetVersion
 from cloud.datasets.splits import LeftOut, Split
@@ -24,7 +25,7 @@ from protocol.chunks import describe
 from protocol.machine import advance
 
 # What a version holds, for the slices above, which use this one through its service.
-__all__ = ["DatasetManifest", "Item", "Split"]
+__all__ = ["DatasetManifest", "Item", "LeftOut", "Split", "check_disjoint", "near_across"]
 
 
 def get_dataset(session: Session, principal: Principal, name: str) -> Dataset:

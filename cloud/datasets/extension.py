@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from sqlmodel import Session
+
 from cloud.access.principal import Principal, Role, require
 from cloud.annotation import service as annotation
 from cloud.annotation.models import AnnotationTask
@@ -14,10 +16,11 @@ from cloud.datasets import manifest as manifests
 from cloud.datasets import service
 from cloud.datasets.boxes import LabelBox, from_pixels
 from cloud.datasets.images import ImageLimits, image_facts
-from cloud.datasets.manifest import DatasetManifest, Item
+from cloud.datasets.manifest import TAG_CHARACTERS_MAX, DatasetManifest, Item
 from cloud.datasets.models import DatasetVersion
 from cloud.datasets.splits import LeftOut, Plan, Split, SplitRules, plan_harvest
 from cloud.errors import InvalidError
+from cloud.fleet import service as fleet
 
 
 @dataclass(frozen=True)
@@ -60,8 +63,12 @@ def extend(
             for task in annotation.done_tasks(session, extension.cameras)
             if task.class_names == parent.class_names
         ]
+        places = _places(session, principal, {task.device_id for task in tasks})
     old = service.read_manifest(store, parent)
-    joining = [_item(task, store, limits, extension.repeat) for task in _latest(tasks)]
+    joining = [
+        _item(task, store, limits, extension.repeat, places.get(task.device_id))
+        for task in _latest(tasks)
+    ]
     manifest, left_out = join(old, parent.digest, joining, rules)
     if manifest.items == old.items:
         raise InvalidError(
@@ -81,7 +88,8 @@ def join(
     """`old` with the joining items in their splits, and the list of who was left out.
 
     An image that is in `old` already keeps its split and takes the new labels; a golden
-    one keeps its labels too, for what judges does not change.
+    one keeps its labels too, for what judges does not change. Tags that are known stay: the
+    device may stand elsewhere by now.
     """
     items = {item.image: item for item in old.items}
     fresh = []
@@ -90,7 +98,8 @@ def join(
         if known is None or known.split is Split.GOLDEN:
             fresh.append(item)
         else:
-            items[item.image] = item.model_copy(update={"split": known.split})
+            kept = {"split": known.split, "tags": known.tags or item.tags}
+            items[item.image] = item.model_copy(update=kept)
     plan = _plan(old, fresh, rules)
     for index, split in plan.splits.items():
         items[fresh[index].image] = fresh[index].model_copy(update={"split": split})
@@ -113,7 +122,27 @@ def _latest(tasks: Sequence[AnnotationTask]) -> list[AnnotationTask]:
     return list(by_image.values())
 
 
-def _item(task: AnnotationTask, store: BlobStore, limits: ImageLimits, repeat: int) -> Item:
+def _places(
+    session: Session, principal: Principal, device_ids: set[str]
+) -> dict[str, dict[str, str]]:
+    """Tags that say where each device stands now; nothing of one that is not enrolled."""
+    found = {}
+    for device_id in fleet.known_ids(session, device_ids):
+        device = fleet.get_device(session, principal, device_id)
+        said = {"site": device.site, "line": device.labels.get("line")}
+        tags = {tag: value[:TAG_CHARACTERS_MAX] for tag, value in said.items() if value}
+        if tags:
+            found[device_id] = tags
+    return found
+
+
+def _item(
+    task: AnnotationTask,
+    store: BlobStore,
+    limits: ImageLimits,
+    repeat: int,
+    tags: dict[str, str] | None,
+) -> Item:
     try:
         facts = image_facts(store.read(task.image_sha256), limits)
     except ValueError as error:
@@ -134,6 +163,7 @@ def _item(task: AnnotationTask, store: BlobStore, limits: ImageLimits, repeat: i
         camera=task.camera,
         captured_at=task.captured_at or task.created_at,
         weight=repeat,
+        tags=tags,
     )
 
 

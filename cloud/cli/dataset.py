@@ -8,6 +8,7 @@ from typing import Annotated, Any
 
 import typer
 from rich.console import Console
+from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
 from cloud.cli.client import CommandError, HubClient, JsonOption, connected
@@ -39,14 +40,18 @@ def import_folder(
     ] = False,
     as_json: JsonOption = False,
 ) -> None:
-    """Import a folder: its val becomes golden, selection and calibration come from train."""
+    """Import a folder: its val becomes golden, selection and calibration come from train.
+
+    A `tags.csv` beside data.yaml may say where the images were taken: its columns are
+    `image` (path from the folder) and any of camera, captured_at, site, line and others.
+    Evaluations are told apart by these; cameras and times also decide what is held out.
+    """
     body = {"folder": str(folder.absolute()), "model": model, "golden_frames_released": released}
     started = client.post(f"datasets/{name}/import", body)
     done = _follow(client, started, quiet=as_json)
     if done["state"] != "SUCCEEDED":
         raise CommandError(done["error"])
-    version = client.get(f"datasets/{name}/versions/{done['version']}")
-    _show(version, as_json=as_json)
+    _show(client, client.get(f"datasets/{name}/versions/{done['version']}"), as_json=as_json)
 
 
 @datasets.command("list")
@@ -65,9 +70,9 @@ def show(
     version: Annotated[int | None, typer.Option(help="This one; else all.")] = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Show the versions of a dataset, or one of them with what was left out."""
+    """Show the versions of a dataset, or one of them with its tags and what was left out."""
     if version is not None:
-        _show(client.get(f"datasets/{name}/versions/{version}"), as_json=as_json)
+        _show(client, client.get(f"datasets/{name}/versions/{version}"), as_json=as_json)
         return
     columns = ("number", "counts", "parent", "digest", "created_at", "created_by")
     print_table(client.items(f"datasets/{name}/versions"), columns, as_json=as_json)
@@ -86,7 +91,7 @@ def extend(
 ) -> None:
     """Make a new version of the parent and the annotated samples."""
     body = {"parent": parent, "cameras": camera or [], "repeat": repeat}
-    _show(client.post(f"datasets/{name}/versions", body), as_json=as_json)
+    _show(client, client.post(f"datasets/{name}/versions", body), as_json=as_json)
 
 
 def _follow(client: HubClient, started: dict[str, Any], *, quiet: bool) -> dict[str, Any]:
@@ -102,11 +107,23 @@ def _follow(client: HubClient, started: dict[str, Any], *, quiet: bool) -> dict[
             time.sleep(POLL_S)
 
 
-def _show(version: dict[str, Any], *, as_json: bool) -> None:
+def _show(client: HubClient, version: dict[str, Any], *, as_json: bool) -> None:
+    tags = list(client.items(f"datasets/{version['name']}/versions/{version['number']}/tags"))
     if as_json:
-        print_json(version)
+        print_json({**version, "tags": tags})
         return
     left_out = version.pop("left_out")
     print_fields({**version, "left_out": len(left_out)})
+    # Names come from outside: a bracket in one is no markup.
+    if tags:
+        print_table([_escaped(row) for row in tags], ("tag", "images", "values", "counts"))
     if left_out:
-        print_table(left_out, ("image", "near", "distance", "reason"))
+        columns = ("image", "near", "distance", "reason")
+        print_table([_escaped(row) for row in left_out], columns)
+
+
+def _escaped(row: dict[str, Any]) -> dict[str, Any]:
+    escaped = {k: escape(v) if isinstance(v, str) else v for k, v in row.items()}
+    if "counts" in row:
+        escaped["counts"] = {escape(value): images for value, images in row["counts"].items()}
+    return escaped

@@ -18,6 +18,7 @@ from cloud.datasets.schemas import (
     DatasetView,
     ImportBody,
     ImportView,
+    TagView,
     VersionCreate,
     VersionView,
 )
@@ -32,6 +33,9 @@ from cloud.dependencies import (
 )
 
 router = APIRouter(tags=["datasets"])
+
+TAG_VALUES_MAX = 100
+"""Told of one tag; an import may give each image a value of its own."""
 
 
 def importer_of(request: Request) -> Importer:
@@ -111,6 +115,27 @@ def get_version(
     name: NamePath, number: int, session: SessionDep, principal: PrincipalDep
 ) -> VersionView:
     return _view(service.get_version(session, principal, name, number))
+
+
+@router.get("/datasets/{name}/versions/{number}/tags")
+def list_tags(
+    name: NamePath, number: int, database: DatabaseDep, principal: PrincipalDep, store: BlobsDep
+) -> Page[TagView]:
+    """Counted in the manifest, which is read whole: not for polling."""
+    with database.reading() as session:
+        version = service.get_version(session, principal, name, number)
+    counts = service.read_manifest(store, version).tag_counts()
+    return Page(
+        items=[
+            TagView(
+                tag=tag,
+                images=values.total(),
+                values=len(values),
+                counts=dict(values.most_common(TAG_VALUES_MAX)),
+            )
+            for tag, values in counts.items()
+        ]
+    )
 
 
 @router.post("/datasets/{name}/versions", status_code=201)

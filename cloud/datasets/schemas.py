@@ -62,6 +62,21 @@ class VersionView(BaseModel):
     created_by: str
 
 
+class TagView(BaseModel):
+    """How many images carry a tag; the camera counts as one.
+
+    Attributes:
+        images: of all its values together.
+        values: how many different ones there are.
+        counts: images of each value, of the most frequent ones where there are many.
+    """
+
+    tag: str
+    images: int
+    values: int
+    counts: dict[str, int]
+
+
 class VersionCreate(BaseModel):
     """A version out of `parent` (or the newest) and annotated samples."""
 

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from cloud.access.principal import Role, service_principal
+from cloud.fleet import service as fleet
 from tests.integration.cloud_learning.drawn import CLASS_NAMES, write_folder
 from tests.integration.cloud_learning.hub import LearningHub, learning_hub
 from tests.integration.cloud_learning.samples import label, send_back
@@ -21,12 +24,16 @@ def hub(tmp_path: Path) -> Iterator[LearningHub]:
         yield hub
 
 
+def copy_to_train(folder: Path, end: bytes = b"") -> None:
+    """A golden image in train, with `end` after its last byte, which no decoder looks at."""
+    image = (folder / "images/val/10002.jpg").read_bytes()
+    (folder / "images/train/zz.jpg").write_bytes(image + end)
+    shutil.copyfile(folder / "labels/val/10002.txt", folder / "labels/train/zz.txt")
+
+
 def test_an_import_splits_and_lists_what_it_left_out(hub: LearningHub, tmp_path: Path) -> None:
     folder = write_folder(tmp_path / "set", train=30, val=6)
-    for kind, suffix in (("images", "jpg"), ("labels", "txt")):
-        shutil.copyfile(
-            folder / kind / "val" / f"10002.{suffix}", folder / kind / "train" / f"zz.{suffix}"
-        )
+    copy_to_train(folder, end=b"\0")
     done = hub.import_folder("shapes", folder, model="shapes")
     assert (done["state"], done["images_done"], done["images_total"]) == ("SUCCEEDED", 37, 37)
     version = hub.get("/datasets/shapes/versions/1")
@@ -54,6 +61,57 @@ def test_a_bad_folder_registers_nothing(hub: LearningHub, tmp_path: Path) -> Non
     assert hub.get("/models")["items"] == []
     (folder / "labels/train/3.txt").write_text("")
     assert hub.import_folder("shapes", folder, model="shapes")["state"] == "SUCCEEDED"
+
+
+def test_a_file_of_val_in_train_registers_nothing(hub: LearningHub, tmp_path: Path) -> None:
+    folder = write_folder(tmp_path / "set", train=10, val=3)
+    copy_to_train(folder)
+    done = hub.import_folder("shapes", folder)
+    assert done["state"] == "FAILED"
+    assert "images/train/zz.jpg: the same file as images/val/10002.jpg of val" in done["error"]
+    assert hub.get("/datasets")["items"] == []
+
+
+def test_tags_of_a_folder_are_kept_counted_and_decide_what_is_held_out(
+    hub: LearningHub, tmp_path: Path
+) -> None:
+    folder = write_folder(tmp_path / "set", train=30, val=6)
+    hub.import_folder("bare", folder)
+    rows = [f"images/train/{n}.jpg,{'north' if n < 15 else 'south'},{n},Ulm" for n in range(30)] + [
+        "images/val/10000.jpg,north,,"
+    ]
+    (folder / "tags.csv").write_text("image,camera,captured_at,site\n" + "\n".join(rows))
+    hub.import_folder("shapes", folder)
+    manifest = json.loads(hub.store.read(hub.get("/datasets/shapes/versions/1")["digest"]))
+    held = {
+        split: sorted(
+            item["captured_at"] for item in manifest["items"] if item["split"] == split
+            and "captured_at" in item
+        )
+        for split in ("selection", "calibration")
+    }  # fmt: skip
+    assert held == {"selection": [11, 12, 26, 27], "calibration": [13, 14, 28, 29]}
+    by_tag = {t["tag"]: t for t in hub.get("/datasets/shapes/versions/1/tags")["items"]}
+    assert by_tag["camera"]["counts"] == {"north": 16, "south": 15}
+    assert by_tag["site"] == {"tag": "site", "images": 30, "values": 1, "counts": {"Ulm": 30}}
+    assert hub.get("/datasets/bare/versions/1/tags")["items"] == []
+    (folder / "tags.csv").unlink()
+    again = hub.import_folder("bare", folder)
+    assert again["version"] == 1, "a folder without tags is the version that it was"
+
+
+def test_a_sample_joins_with_the_place_of_its_device(hub: LearningHub, tmp_path: Path) -> None:
+    hub.import_folder("shapes", write_folder(tmp_path / "set", 30, 6))
+    with hub.database.transaction() as session:
+        principal = service_principal("tester", Role.ADMINISTRATOR)
+        fleet.create_site(session, principal, "ulm", "UTC")
+        fleet.enrol(session, principal, "dev-1", site="ulm", labels={"line": "x" * 100})
+    label(hub, send_back(hub, 500), 500)
+    hub.post("/datasets/shapes/versions", {}, 201)
+    tags = hub.get("/datasets/shapes/versions/2/tags")["items"]
+    assert {t["tag"]: t["counts"] for t in tags} == {
+        "camera": {"north": 1}, "line": {"x" * 64: 1}, "site": {"ulm": 1},
+    }  # fmt: skip
 
 
 def test_a_model_with_other_classes_undoes_the_import(hub: LearningHub, tmp_path: Path) -> None:

@@ -34,10 +34,11 @@ export UV_HTTP_TIMEOUT="${UV_HTTP_TIMEOUT:-300}"
 certificates=""
 [ ! -s /etc/ssl/certs/ca-certificates.crt ] || certificates=--system-certs
 if [ -n "$extras" ]; then
-    set -- -c "$constraints" -e ".[$extras]"
+    set -- --compile-bytecode -c "$constraints" -e ".[$extras]"
 else
+    # Not compiled ahead: most of a server's packages are never imported.
     set -- -r "$constraints"
 fi
 # shellcheck disable=SC2086 # empty or one word, on purpose
-"$folder/bin/uv" pip install -q $certificates --compile-bytecode --python "$folder/bin/python" "$@"
+"$folder/bin/uv" pip install -q $certificates --python "$folder/bin/python" "$@"
 touch "$folder/.ready"

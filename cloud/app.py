@@ -25,6 +25,7 @@ from cloud.rollouts.router import router as rollouts_router
 from cloud.settings import Settings
 from cloud.telemetry.router import router as telemetry_router
 from cloud.telemetry.schemas import LinkView
+from cloud.tracking.router import router as tracking_router
 from cloud.training.router import router as training_router
 
 API_PREFIX = "/api/v1"
@@ -40,6 +41,7 @@ ROUTERS: tuple[APIRouter, ...] = (
     building_router,
     import_router,
     training_router,
+    tracking_router,
     telemetry_router,
     rollouts_router,
 )

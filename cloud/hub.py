@@ -34,6 +34,7 @@ from cloud.settings import EMBEDDED, Settings
 from cloud.telemetry import service as telemetry
 from cloud.telemetry.samples import SampleStore
 from cloud.telemetry.spool import SampleSpool
+from cloud.tracking.mirror import Mirror
 from cloud.training.runner import TrainingRunner, child_limits
 from protocol.topics import Kind, Topic, TopicSpace
 
@@ -89,6 +90,13 @@ class Hub:
             limits=child_limits(settings.training),
             log_bytes_max=settings.training.log_bytes_max,
         )
+        self.tracking = Mirror(
+            self.database,
+            self.blobs,
+            settings.data_dir / "tracking",
+            settings.tracking,
+            http_proxy=settings.http_proxy,
+        )
         self.rollouts = Engine(self.database, limits.engine_tick_s)
         self._link()
 
@@ -142,7 +150,14 @@ class Hub:
             renew = partial(self.trust.renew, self.ingress)
             parts += [self.writer, self.ingress, self.chunks, Loop("trust", TRUST_CHECK_S, renew)]
             self.database.publisher = self.ingress
-            for part in (*parts, self.importer, self.training, self.jobs, self.rollouts):
+            for part in (
+                *parts,
+                self.importer,
+                self.training,
+                self.jobs,
+                self.tracking,
+                self.rollouts,
+            ):
                 part.start()
                 started.callback(part.stop)
             # Before all else at the end: a link that waits for the writer could not be stopped.

@@ -21,6 +21,10 @@ class TrainingParameters(BaseModel):
             so that the figure differs from the build's, which is evaluated as it ships.
         rehearsal_images_max: at most so many images that did not come from annotated
             samples, drawn by the seed; None: all.
+        freeze: the first so many layers stay bit for bit what they were, in the checkpoint and
+            in the exported file.
+        plots: have Ultralytics draw curves and confusion matrices; they are kept with the
+            version. They take some seconds.
         device: `cpu`, `0`, …; None: a GPU where there is one.
     """
 
@@ -56,6 +60,7 @@ class TrainingParameters(BaseModel):
     workers: int = Field(default=0, ge=0, le=64)
     amp: bool = False
     deterministic: bool = False
+    plots: bool = True
     device: str | None = Field(default=None, max_length=32, pattern=r"^(cpu|[0-9]+(,[0-9]+)*)$")
     rehearsal_images_max: int | None = Field(default=None, ge=1)
 
@@ -65,5 +70,5 @@ class TrainingParameters(BaseModel):
         given["nbs"] = self.nbs or self.batch
         given["close_mosaic"] = min(self.close_mosaic, self.epochs)
         # nms=False validates the end-to-end head, the one that ships; the default another.
-        fixed = {"nms": False, "plots": False, "verbose": False}
+        fixed = {"nms": False, "verbose": False}
         return {**given, "cache": self.cache or False, **fixed}

@@ -157,7 +157,13 @@ def _parent(session: Session, principal: Principal, model: str, number: int | No
         raise InvalidError(
             f"model {model} has no version to start from", "give weights: scratch, or a .pt file"
         )
-    return registry.get_version(session, principal, model, number or newest).number
+    parent = registry.get_version(session, principal, model, number or newest)
+    if parent.weights_format != "pt":
+        raise InvalidError(
+            f"version {parent.number} of {model} was imported as ONNX, which cannot be trained",
+            "give weights: scratch, or a .pt file, or another parent_version",
+        )
+    return parent.number
 
 
 def _check_weights(principal: Principal, weights: str, parameters: TrainingParameters) -> None:
@@ -166,8 +172,13 @@ def _check_weights(principal: Principal, weights: str, parameters: TrainingParam
             "epochs is 0 and there are no weights to take as they are",
             "give at least one epoch, or weights: parent or a .pt file",
         )
+    if weights == SCRATCH and parameters.freeze:
+        raise InvalidError(
+            "freeze keeps layers as they were, and scratch has none yet",
+            "give weights: parent or a .pt file, or leave freeze out",
+        )
     if weights not in (SCRATCH, PARENT):
-        # Loading a checkpoint runs code that is in it.
+        # It is opened behind a fence and by names that are known, and still it is a program.
         require(principal, Role.ADMINISTRATOR)
         _check_checkpoint(Path(weights))
 
@@ -176,6 +187,5 @@ def _check_checkpoint(path: Path) -> None:
     if path.suffix != ".pt" or not path.is_absolute() or not path.is_file():
         raise InvalidError(
             f"{path} is no checkpoint on the hub's machine",
-            "give `scratch`, `parent`, or the absolute path of a .pt file that you trust: "
-            "loading one runs code in it",
+            "give `scratch`, `parent`, or the absolute path of a .pt file of a YOLO26 detector",
         )

@@ -57,6 +57,7 @@ class Recipe:
             "scale": 0.2,
             "translate": 0.1,
             "val": False,
+            "plots": False,
         }
 
 

@@ -1,13 +1,22 @@
-"""API shapes of blobs: ranges of bytes."""
+"""API shapes of blobs: what one is, and ranges of its bytes."""
 
 from __future__ import annotations
 
 import re
 from dataclasses import dataclass
 
+from pydantic import BaseModel
+
 from cloud.errors import RangeError
 
 _RANGE = re.compile(r"bytes=(\d{0,18})-(\d{0,18})")
+
+
+class BlobView(BaseModel):
+    sha256: str
+    size_bytes: int
+    media_type: str
+    created_at: float
 
 
 @dataclass(frozen=True)

@@ -7,15 +7,18 @@ crash in between, are taken over by the next one who brings them.
 from __future__ import annotations
 
 import time
+from collections.abc import Iterable
 from pathlib import Path
 
 from sqlmodel import Session
 
+from cloud.access import service as access
 from cloud.access.principal import Principal, PrincipalKind, Role, require
 from cloud.blobs import queries
 from cloud.blobs.models import BlobRow
 from cloud.blobs.store import BlobStore
-from cloud.errors import NotFoundError
+from cloud.database import Database
+from cloud.errors import NotFoundError, TooLargeError
 from protocol.chunks import BlobRef
 
 OCTETS = "application/octet-stream"
@@ -31,8 +34,47 @@ def add_file(session: Session, store: BlobStore, source: Path, media_type: str =
     return record(session, store.put_file(source), media_type)
 
 
+def check_upload(principal: Principal, store_bytes_max: int, size_bytes: int | None) -> None:
+    """Before the body is read: may they, and does it say that it fits?
+
+    Raises:
+        TooLargeError: `size_bytes`, which the request gives, is over `store_bytes_max`.
+    """
+    require(principal, Role.OPERATOR)
+    if size_bytes is not None and size_bytes > store_bytes_max:
+        raise TooLargeError(
+            f"the body of {size_bytes} bytes is over {store_bytes_max}",
+            "send less, or raise limits.blob_bytes_max of the hub",
+        )
+
+
+def upload(
+    database: Database,
+    store: BlobStore,
+    principal: Principal,
+    sha256: str,
+    pieces: Iterable[bytes],
+) -> tuple[BlobRow, bool]:
+    """Keep what `pieces` add up to, and whether it is new. The caller has checked the role.
+
+    The database is locked only when all bytes are there. Raises as `BlobStore.put` does.
+    """
+    put = store.put(pieces, expected_sha256=sha256)
+    with database.transaction() as session:
+        is_new = session.get(BlobRow, sha256) is None
+        row = record(session, put)
+        if is_new:
+            access.audit(
+                session, principal, "blob.upload", f"blob/{sha256}", size_bytes=row.size_bytes
+            )
+    return row, is_new
+
+
 def record(session: Session, ref: BlobRef, media_type: str = OCTETS) -> BlobRow:
-    """The row of a blob that the store holds already; made where there is none."""
+    """The row of a blob that the store holds already; made where there is none.
+
+    A blob that was uploaded as mere bytes takes the type of who knows what it is.
+    """
     row = session.get(BlobRow, ref.sha256)
     if row is None:
         row = BlobRow(
@@ -44,6 +86,9 @@ def record(session: Session, ref: BlobRef, media_type: str = OCTETS) -> BlobRow:
         )
         session.add(row)
         session.flush()
+    elif row.media_type == OCTETS != media_type:
+        row.media_type = media_type
+        session.add(row)
     return row
 
 

@@ -6,11 +6,16 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
+from rich.markup import escape
 
 from cloud.cli.client import HubClient, JsonOption, connected
-from cloud.cli.output import print_fields, print_json, print_table
+from cloud.cli.output import print_fields, print_table
+from cloud.cli.transfer import download, upload
+from cloud.cli.version import row_of, show_notes, show_version
 
 models = typer.Typer(help="Detectors, their versions and builds.", no_args_is_help=True)
+aliases = typer.Typer(help="Names that point at versions.", no_args_is_help=True)
+models.add_typer(aliases, name="alias")
 
 NameArgument = Annotated[str, typer.Argument(help="The model's name.")]
 
@@ -30,10 +35,15 @@ def create(
 
 @models.command("list")
 @connected
-def list_models(client: HubClient, as_json: JsonOption = False) -> None:
+def list_models(
+    client: HubClient,
+    everything: Annotated[bool, typer.Option("--all", help="Archived ones too.")] = False,
+    as_json: JsonOption = False,
+) -> None:
     """List models."""
-    columns = ("name", "class_names", "created_at", "created_by")
-    print_table(client.items("models"), columns, as_json=as_json)
+    columns = ("name", "class_names", "aliases", "floor", "archived_at", "created_at")
+    rows = client.items("models", archived=everything or None)
+    print_table(rows, columns, as_json=as_json)
 
 
 @models.command("show")
@@ -45,23 +55,12 @@ def show(
     as_json: JsonOption = False,
 ) -> None:
     """Show the versions of a model, or one of them with its builds and metrics."""
-    if version is None:
-        rows = list(client.items(f"models/{name}/versions"))
-        columns = ("number", "state", "map50", "map50_95", "dataset", "parent", "created_at")
-        print_table(rows if as_json else map(_row, rows), columns, as_json=as_json)
+    if version is not None:
+        show_version(client.get(f"models/{name}/versions/{version}"), as_json=as_json)
         return
-    found = client.get(f"models/{name}/versions/{version}")
-    if as_json:
-        print_json(found)
-        return
-    builds = found.pop("builds")
-    per_class = found["metrics"].pop("per_class", {})
-    print_fields(found)
-    print_table(builds, ("digest", "identity", "state", "size_bytes"))
-    print_table(
-        [{"class": c, **s} for c, s in per_class.items()],
-        ("class", "map50", "map50_95", "truth_boxes"),
-    )
+    rows = list(client.items(f"models/{name}/versions"))
+    columns = ("number", "state", "map50", "map50_95", "dataset", "parent", "created_at")
+    print_table(rows if as_json else map(row_of, rows), columns, as_json=as_json)
 
 
 @models.command("weights")
@@ -76,11 +75,119 @@ def weights(
     out.write_bytes(client.content(f"versions/{name}/{version}/weights"))
 
 
-def _row(version: dict[str, Any]) -> dict[str, Any]:
-    dataset = version["dataset_version"]
-    return {
-        **version,
-        "map50": version["metrics"]["map50"],
-        "map50_95": version["metrics"]["map50_95"],
-        "dataset": f"{dataset['name']} {dataset['number']}",
-    }
+@models.command("history")
+@connected
+def history(client: HubClient, name: NameArgument, as_json: JsonOption = False) -> None:
+    """Show promotions and deployments in one line of time."""
+    rows = client.get(f"models/{name}/history")
+    columns = ("at", "what", "version", "detail", "by")
+    print_table(rows if as_json else map(_event, rows), columns, as_json=as_json)
+
+
+@aliases.command("list")
+@connected
+def list_aliases(client: HubClient, name: NameArgument, as_json: JsonOption = False) -> None:
+    """List where the aliases of a model point."""
+    columns = ("alias", "number", "set_at", "set_by")
+    print_table(client.get(f"models/{name}/aliases"), columns, as_json=as_json)
+
+
+@aliases.command("set")
+@connected
+def set_alias(
+    client: HubClient,
+    *,
+    name: NameArgument,
+    alias: Annotated[str, typer.Argument(help="production, candidate, any.")],
+    version: Annotated[int | None, typer.Argument(help="Where it points; else nowhere.")] = None,
+    reason: Annotated[str, typer.Option(help="Kept in the history.")] = "",
+    as_json: JsonOption = False,
+) -> None:
+    """Point an alias at a version by hand, without asking the gate."""
+    body = {"number": version, "reason": reason}
+    rows = client.put(f"models/{name}/aliases/{alias}", body)
+    print_table(rows, ("alias", "number", "set_at", "set_by"), as_json=as_json)
+
+
+@models.command("floor")
+@connected
+def floor(
+    client: HubClient,
+    name: NameArgument,
+    version: Annotated[int, typer.Argument(help="The lowest that is not revoked.")],
+    reason: Annotated[str, typer.Option(help="Needed to lower it.")] = "",
+    as_json: JsonOption = False,
+) -> None:
+    """Revoke every version below one."""
+    body = {"floor": version, "reason": reason}
+    print_fields(client.put(f"models/{name}/floor", body), as_json=as_json)
+
+
+@models.command("note")
+@connected
+def note(
+    client: HubClient,
+    name: NameArgument,
+    text: Annotated[str | None, typer.Argument(help="What to write; else all are shown.")] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Write a note about a model, or show what was written."""
+    show_notes(client, f"models/{name}/notes", text, as_json=as_json)
+
+
+@models.command("archive")
+@connected
+def archive(
+    client: HubClient,
+    name: NameArgument,
+    undo: Annotated[bool, typer.Option("--undo", help="Bring it back.")] = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Hide a model from lists and rollouts."""
+    print_fields(client.post(f"models/{name}/archived", {"on": not undo}), as_json=as_json)
+
+
+@models.command("delete")
+@connected
+def delete(client: HubClient, name: NameArgument, as_json: JsonOption = False) -> None:
+    """Delete a model that nothing holds and that was never promoted or deployed."""
+    print_fields(client.delete(f"models/{name}"), as_json=as_json)
+
+
+@models.command("export")
+@connected
+def export(
+    client: HubClient,
+    name: NameArgument,
+    out: Annotated[Path, typer.Option(help="Where the archive goes.")],
+    as_json: JsonOption = False,
+) -> None:
+    """Write a model with all versions, builds and evidence to one file."""
+    size_bytes = download(client, f"models/{name}/archive", out, quiet=as_json)
+    print_fields({"model": name, "file": str(out), "size_bytes": size_bytes}, as_json=as_json)
+
+
+@models.command("import-archive")
+@connected
+def import_archive(
+    client: HubClient,
+    file: Annotated[Path, typer.Argument(help="What `argosy model export` wrote.")],
+    as_json: JsonOption = False,
+) -> None:
+    """Register the model of an archive. Administrators only."""
+    print_fields(upload(client, "models/archive", file, quiet=as_json), as_json=as_json)
+
+
+def _event(entry: dict[str, Any]) -> dict[str, Any]:
+    """A line of the history."""
+    if entry["kind"] == "promotion":
+        what = f"{entry['alias']} moved"
+        parts = [entry["verdict"] or ("by hand" if entry["forced"] else ""), entry["reason"]]
+        if entry["previous"] is not None:
+            parts.insert(0, f"was v{entry['previous']}")
+    else:
+        what = f"rollout {entry['event']}"
+        detail = entry["detail"]
+        parts = [f"{entry['devices']} devices", detail.get("outcome"), detail.get("reason")]
+    said = escape("; ".join(part for part in parts if part))
+    return {**entry, "what": what, "version": entry["number"], "detail": said}

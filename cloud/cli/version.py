@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
+from rich.markup import escape
 
 from cloud.cli.client import HubClient, JsonOption, connected
 from cloud.cli.output import print_fields, print_json, print_table
@@ -165,7 +166,10 @@ def show_notes(client: HubClient, path: str, text: str | None, *, as_json: bool)
     """Add `text` where there is one, then show the notes."""
     if text is not None:
         client.post(path, {"text": text})
-    print_table(client.get(path), ("at", "by", "text"), as_json=as_json)
+    rows = client.get(path)
+    if not as_json:
+        rows = [{**row, "text": escape(row["text"])} for row in rows]
+    print_table(rows, ("at", "by", "text"), as_json=as_json)
 
 
 def _build_row(build: dict[str, Any]) -> dict[str, Any]:

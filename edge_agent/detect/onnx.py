@@ -19,9 +19,11 @@ from edge_agent.detect.detector import Detector
 from edge_agent.detect.metadata import from_properties
 from edge_agent.detect.network import Answers, Network, NetworkDetector, Read
 from edge_agent.detect.options import LoadOptions
-from edge_agent.detect.providers import CPU, PROVIDERS, Provider, chain
+from edge_agent.detect.providers import CPU, PROVIDERS, Provider, chain, check_half_on_cpu
+from edge_agent.detect.quantised import check_quantised, quantised_onnx
 from edge_agent.detect.signature import Binding, Port, Signature, bind
 from edge_agent.errors import DetectorError
+from edge_agent.observe.hardware import cpu_flags_of_note
 from protocol.bundles import MODEL_PATH, Manifest
 
 _DTYPES = {"tensor(float)": "float32", "tensor(float16)": "float16"}
@@ -42,6 +44,9 @@ def open_onnx(folder: Path, manifest: Manifest, options: LoadOptions) -> Detecto
     cache = None if on_cpu else options.cache_of(manifest.file(MODEL_PATH).sha256)
     providers = chain(manifest.build, cache, os.environ)
     session = open_session(folder / MODEL_PATH, options.threads_per_stream, providers)
+    if on_cpu:
+        check_half_on_cpu(manifest.build, cpu_flags_of_note())
+        check_quantised(manifest.build, MODEL_PATH, quantised_onnx(folder / MODEL_PATH))
     binding = bind(signature_of(MODEL_PATH, session), manifest)
     network: Network
     if on_cpu:

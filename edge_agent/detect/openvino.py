@@ -18,6 +18,7 @@ from edge_agent.detect.detector import Detector
 from edge_agent.detect.metadata import Metadata, from_labels, from_yaml
 from edge_agent.detect.network import Answers, NetworkDetector, Read
 from edge_agent.detect.options import LoadOptions
+from edge_agent.detect.quantised import check_quantised
 from edge_agent.detect.signature import Binding, Port, Signature, bind
 from edge_agent.errors import BundleError, DetectorError
 from protocol.builds import Format, Precision
@@ -37,6 +38,7 @@ HINTS: dict[Precision, str] = {
     Precision.INT8: "f32",
 }
 _DTYPES = {"f32": "float32", "f16": "float16"}
+_QUANTISED = "FakeQuantize"
 _LABELS = ["model_info", "labels"]
 
 
@@ -53,6 +55,7 @@ def open_openvino(folder: Path, manifest: Manifest, options: LoadOptions) -> Det
     core = openvino.Core()
     model = _read(core, folder)
     binding = bind(_signature(model, _metadata(folder, model)), manifest)
+    check_quantised(manifest.build, XML_PATH, _quantised(model))
     if model.is_dynamic():
         batch = binding.batch_max if binding.batch_fixed else -1
         _reshape(model, [batch, 3, binding.height, binding.width])
@@ -155,6 +158,10 @@ def _port(found: Any) -> Port:
         shape = tuple(side.get_length() if side.is_static else None for side in partial)
     kind = found.get_element_type().to_string()
     return Port(", ".join(sorted(found.get_names())), shape, _DTYPES.get(kind, kind))
+
+
+def _quantised(model: Any) -> bool:
+    return any(node.get_type_name() == _QUANTISED for node in model.get_ops())
 
 
 def _reshape(model: Any, shape: list[int]) -> None:

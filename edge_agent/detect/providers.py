@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -19,12 +19,13 @@ PROVIDERS: dict[str, str] = {
 """Which provider is a build's runtime."""
 
 PRECISIONS: dict[str, tuple[Precision, ...]] = {
-    "onnxruntime": (Precision.FP32,),
+    "onnxruntime": (Precision.FP32, Precision.INT8),
     "onnxruntime-cuda": (Precision.FP32, Precision.FP16),
     "onnxruntime-tensorrt": (Precision.FP32, Precision.FP16, Precision.BF16),
 }
-"""In what each can be held to compute."""
+"""In what each can be held to compute; int8 only what was quantised, see `quantised`."""
 
+ARM_HALF_FLAG = "asimdhp"
 TF32_VARIABLE = "NVIDIA_TF32_OVERRIDE"
 
 Provider = tuple[str, dict[str, Any]]
@@ -57,6 +58,22 @@ def chain(build: BuildIdentity, cache: Path | None, environ: Mapping[str, str]) 
         return [(CUDA, _cuda()), (CPU, {})]
     _check_tf32(build, environ)
     return [(TENSORRT, _tensorrt(build, cache)), (CUDA, _cuda()), (CPU, {})]
+
+
+def check_half_on_cpu(build: BuildIdentity, cpu_flags: Collection[str]) -> None:
+    """The CPU provider widens an fp16 file to fp32, but where Arm's cores multiply fp16: there
+    it has kernels of its own for it, and no option against them.
+
+    Args:
+        cpu_flags: as /proc/cpuinfo names them.
+
+    Raises BundleError where it would compute in fp16.
+    """
+    if build.precision is Precision.FP16 and ARM_HALF_FLAG in cpu_flags:
+        raise BundleError(
+            f"{build.runtime} computes an fp16 file in fp16 on this CPU, not in "
+            f"{build.runtime_precision.value}; send this device the fp32 build"
+        )
 
 
 def _check_half_file(build: BuildIdentity) -> None:

@@ -9,6 +9,7 @@ import typer
 from rich.markup import escape
 
 from cloud.cli.client import HubClient, JsonOption, connected
+from cloud.cli.job import end, follow
 from cloud.cli.output import print_fields, print_json, print_table
 
 versions = typer.Typer(help="Versions of models: cards, notes, keeping.", no_args_is_help=True)
@@ -57,6 +58,26 @@ def card(
         typer.echo(text)
     else:
         out.write_text(text)
+
+
+@versions.command("rebuild")
+@connected
+def rebuild(
+    client: HubClient,
+    model: ModelArgument,
+    number: NumberArgument,
+    watch: Annotated[bool, typer.Option("--watch", help="Stay until the result.")] = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Train a version again from what is kept of it, and say how far off the result is.
+
+    Registers nothing.
+    """
+    job = client.post(f"models/{model}/versions/{number}/rebuild")
+    if watch:
+        end(follow(client, job["id"], quiet=as_json), as_json=as_json)
+    else:
+        print_fields(job, as_json=as_json)
 
 
 @versions.command("pin")

@@ -1,4 +1,4 @@
-"""HTTP of training: /training/jobs."""
+"""HTTP of training: /training/jobs, and the rebuild of a version."""
 
 from __future__ import annotations
 
@@ -9,12 +9,14 @@ from fastapi.responses import PlainTextResponse
 
 from cloud.database import after_commit
 from cloud.dependencies import LimitDep, Page, PrincipalDep, SessionDep, page
-from cloud.training import service
+from cloud.jobs.schemas import JobView as LongJobView
+from cloud.training import rebuild, service
 from cloud.training.runner import TrainingRunner
 from cloud.training.schemas import JobCreate, JobView
 from cloud.training.states import JobState
 
-router = APIRouter(prefix="/training/jobs", tags=["training"])
+router = APIRouter(tags=["training"])
+jobs = APIRouter(prefix="/training/jobs")
 
 
 def runner_of(request: Request) -> TrainingRunner:
@@ -25,7 +27,7 @@ def runner_of(request: Request) -> TrainingRunner:
 RunnerDep = Annotated[TrainingRunner, Depends(runner_of)]
 
 
-@router.post("", status_code=202)
+@jobs.post("", status_code=202)
 def start(
     body: JobCreate, session: SessionDep, principal: PrincipalDep, runner: RunnerDep
 ) -> JobView:
@@ -44,7 +46,7 @@ def start(
     return JobView.of(job)
 
 
-@router.get("")
+@jobs.get("")
 def list_jobs(
     session: SessionDep,
     principal: PrincipalDep,
@@ -56,19 +58,32 @@ def list_jobs(
     return page(items, limit, repr(items[-1].created_at) if items else "")
 
 
-@router.get("/{job_id}")
+@jobs.get("/{job_id}")
 def get_job(job_id: str, session: SessionDep, principal: PrincipalDep) -> JobView:
     return JobView.of(service.get_job(session, principal, job_id))
 
 
-@router.post("/{job_id}/cancel")
+@jobs.post("/{job_id}/cancel")
 def cancel(job_id: str, session: SessionDep, principal: PrincipalDep) -> JobView:
     return JobView.of(service.cancel(session, principal, job_id))
 
 
-@router.get("/{job_id}/log")
+@jobs.get("/{job_id}/log")
 def get_log(
     job_id: str, session: SessionDep, principal: PrincipalDep, runner: RunnerDep
 ) -> PlainTextResponse:
     """The end of what the training wrote."""
     return PlainTextResponse(runner.read_log(service.get_job(session, principal, job_id)))
+
+
+@router.post("/models/{name}/versions/{number}/rebuild", status_code=202)
+def rebuild_version(
+    name: str, number: int, request: Request, session: SessionDep, principal: PrincipalDep
+) -> LongJobView:
+    """Train a version again from what is kept of it, and compare; registers nothing."""
+    job = rebuild.request(session, principal, name, number)
+    after_commit(session, request.app.state.jobs.wake)
+    return LongJobView.of(job)
+
+
+router.include_router(jobs)

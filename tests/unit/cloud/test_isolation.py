@@ -73,8 +73,8 @@ def test_without_a_fence_the_program_does_not_start(
         def unshare(self, *_: int) -> int:
             return -1
 
-    monkeypatch.setattr(isolation.ctypes, "CDLL", lambda *_, **__: Forbidding())
-    monkeypatch.setattr(isolation.os, "execvpe", lambda *_: pytest.fail("it was started"))
+    monkeypatch.setattr("ctypes.CDLL", lambda *_, **__: Forbidding())
+    monkeypatch.setattr("os.execvpe", lambda *_: pytest.fail("it was started"))
     with pytest.raises(SystemExit) as ended:
         isolation.main([str(tmp_path), "true"])
     assert ended.value.code == isolation.NO_FENCE

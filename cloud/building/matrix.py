@@ -181,7 +181,7 @@ def _row_of(target: BuildTarget, build: Build, outcome: str) -> dict[str, Any]:
         "latency_ms_median": metrics.get("latency_ms_median"),
         "fps": metrics.get("fps"),
         "size_bytes": build.size_bytes,
-        "robustness": (metrics.get("robustness") or {}).get("relative_mean"),
+        "robustness": (metrics.get("robustness") or {}).get("relative"),
         "reasons": build.verdict.get("reasons", []),
     }
 

@@ -29,6 +29,10 @@ from cloud.settings import BuildingSettings
 from protocol.builds import Precision
 
 
+PARITY_FLOORS = (0.25, 0.1, 0.05, 0.02)
+PARITY_OBJECTS = 8
+
+
 @dataclass(frozen=True)
 class Source:
     """What the builds of a version are made of.
@@ -243,7 +247,17 @@ def _parity(source: Source, order: Order, shop: Workshop, seen: Sequence[Frame])
         if is_base(order.target):
             return None
         reference = _float_seen(source, order, shop, source.frames, "float")
-    return compare(reference, [[d for d in f if d.confidence >= REFERENCE_FLOOR] for f in seen])
+    kept = [[d for d in frame if d.confidence >= REFERENCE_FLOOR] for frame in seen]
+    return compare(reference, kept, _parity_floor(reference))
+
+
+def _parity_floor(reference: Sequence[Frame]) -> float:
+    """The highest floor from which on there is enough to compare: a model may see little in
+    frames that are only drawn."""
+    for floor in PARITY_FLOORS:
+        if sum(d.confidence >= floor for frame in reference for d in frame) >= PARITY_OBJECTS:
+            return floor
+    return PARITY_FLOORS[-1]
 
 
 def _diagnosis(

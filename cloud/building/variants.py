@@ -15,7 +15,7 @@ from cloud.registry.bundles import BundleSpec, begin, with_preprocessing
 from cloud.shipped import ShippedRunner
 from protocol.messages import DetectedBox
 
-REFERENCE_FLOOR = 0.05
+REFERENCE_FLOOR = 0.01
 """From which the checkpoint's own answers are kept."""
 
 PROBES = 8

@@ -166,6 +166,6 @@ def _row(build: dict[str, Any]) -> dict[str, Any]:
         "outcome": build["state"],
         "digest": build["digest"],
         "size_bytes": build["size_bytes"],
-        "robustness": (metrics.get("robustness") or {}).get("relative_mean"),
+        "robustness": (metrics.get("robustness") or {}).get("relative"),
         "reasons": build.get("verdict", {}).get("reasons", []),
     }

@@ -19,6 +19,7 @@ from cloud.cli import (
     rollout,
     score,
     serve,
+    tracking,
     train,
     version,
 )
@@ -43,6 +44,7 @@ for _name, _group in (
     ("job", job.jobs),
     ("annotate", annotate.annotation),
     ("rollout", rollout.rollouts),
+    ("tracking", tracking.tracking),
     ("broker", broker.broker),
 ):
     commands.add_typer(_group, name=_name)

@@ -31,8 +31,22 @@ CORE_MODULES = (
     "edge_agent/observe/windows.py",
     "edge_agent/rules/*.py",
     "edge_agent/track/*.py",
+    "cloud/building/targets.py",
+    "cloud/evaluation/average_precision.py",
+    "cloud/evaluation/curves.py",
+    "cloud/evaluation/diagnosis.py",
+    "cloud/evaluation/matching.py",
+    "cloud/evaluation/parity.py",
+    "cloud/evaluation/report.py",
+    "cloud/evaluation/slices.py",
+    "cloud/evaluation/thresholds.py",
+    "cloud/evaluation/tolerance.py",
+    "cloud/promotion/gate.py",
+    "cloud/registry/resolution.py",
     "cloud/rollouts/planner.py",
     "cloud/telemetry/sequences.py",
+    "cloud/tracking/content.py",
+    "cloud/tracking/curve.py",
 )
 CLOCKS_AND_DICE = {"time", "random", "secrets", "uuid"}
 FORBIDDEN_NAMES = {"utils.py", "helpers.py", "common.py", "misc.py", "util.py"}
@@ -40,7 +54,7 @@ LIGHT_MODULES = ("protocol/**/*.py", "edge_agent/**/*.py", "cloud/cli/**/*.py")
 HEAVY_LIBRARIES = {"torch", "torchvision", "ultralytics"}
 SLICE_FILES = {"__init__.py", "models.py", "schemas.py", "queries.py", "service.py", "router.py"}
 SLICES = ("access", "blobs", "jobs", "fleet", "annotation", "datasets", "registry", "training")
-SLICES_ABOVE = ("telemetry", "rollouts")
+SLICES_ABOVE = ("evaluation", "promotion", "tracking", "telemetry", "rollouts")
 
 TOPIC_TEXT = re.compile(
     r"argosy/v1/|^devices/[^/]*/|^(blobs|trust)/[^/]+$|"

@@ -99,11 +99,11 @@ def duplicate_rate(
 def definitions_compared(
     metrics: Mapping[str, Any], ultralytics: Mapping[str, Any]
 ) -> dict[str, Any]:
-    """Ultralytics' figures of the same predictions, and how far COCO's are below or above them.
+    """Ultralytics' figures of the same predictions, and each less COCO's.
 
-    Both read precision at 101 recalls. COCO takes the precision at the first detection that
-    reaches a recall and averages; Ultralytics draws a line between the detections, from
-    (0, 1) on, and integrates by trapezes, which comes out higher where objects are few.
+    Both look at 101 recalls. COCO averages the precision of the first detection that reaches
+    each; Ultralytics draws lines between the detections and integrates by trapezes, which
+    gives a flawless class 0.995 where COCO gives 1.
     """
     both = [(k, metrics.get(k), ultralytics.get(k)) for k in ("map50", "map50_95")]
     return {

@@ -131,12 +131,16 @@ def test_the_difference_of_the_definitions_is_reported(agreed: Agreed) -> None:
 
 
 def test_drawn_images_through_the_child(tmp_path: Path) -> None:
-    images = drawn.a_set(12, np.random.default_rng(5))
-    write_order(images, ("a", "b", "c"), tmp_path / "order.json")
+    box = (10.0, 10.0, 50.0, 50.0)
+    flawless = ScoredImage((ScoredBox(3, box),), (ScoredBox(3, box, 0.9),))
+    images = [*drawn.a_set(12, np.random.default_rng(5)), flawless]
+    write_order(images, ("a", "b", "c", "d"), tmp_path / "order.json")
     found = child(tmp_path, str(tmp_path / "order.json"))
     ours = score(images).as_dict()
     assert found["map50"] == pytest.approx(ours["map50"], abs=0.02)
-    assert set(found["per_class"]) == {"a", "b", "c"}
+    assert set(found["per_class"]) == {"a", "b", "c", "d"}
+    assert found["per_class"]["d"]["map50"] == pytest.approx(0.995)
+    assert ours["per_class"]["3"]["map50"] == pytest.approx(1)
     assert found["ultralytics"]
 
 

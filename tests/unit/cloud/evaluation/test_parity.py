@@ -86,7 +86,8 @@ def test_the_one_variant_that_restores_parity_is_named() -> None:
 
 
 def test_where_no_one_variant_explains_it_nothing_is_claimed() -> None:
-    reference, blind = [[ONE, TWO]], [[]]
+    reference: list[list[ScoredBox]] = [[ONE, TWO]]
+    blind: list[list[ScoredBox]] = [[]]
     every = dict.fromkeys((AS_SHIPPED, *VARIANTS), reference)
     assert diagnose(reference, every) == (), "nothing is wrong"
     assert diagnose(reference, dict.fromkeys(every, blind)) == (), "nothing helps"

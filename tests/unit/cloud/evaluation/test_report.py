@@ -71,7 +71,7 @@ def test_calibration_changes_its_own_figure_only() -> None:
     images = drawn.a_set(10, np.random.default_rng(2))
     line = Calibration(raw=(0.0, 1.0), calibrated=(0.4, 0.6))
     plain = report(images)
-    options = {"tags": [{}] * 10, "luminances": [None] * 10, "summary": {}}
+    options: dict[str, Any] = {"tags": [{}] * 10, "luminances": [None] * 10, "summary": {}}
     found = evaluation_report(images, NAMES, Thresholds(), line, **options)
     assert plain["ece_calibrated"] == plain["ece_raw"] == found["ece_raw"]
     assert found["ece_calibrated"] != found["ece_raw"]

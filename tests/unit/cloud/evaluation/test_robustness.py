@@ -48,7 +48,8 @@ def test_the_same_dice_give_the_same_image_and_leave_the_original(name: str, str
     again, _ = perturb(image, (BOX,), name, strength, np.random.default_rng(7))
     assert np.array_equal(first, again)
     assert np.array_equal(image, kept)
-    assert (first.shape, first.dtype) == (image.shape, np.uint8)
+    assert first.shape == image.shape
+    assert first.dtype == np.uint8
     assert not np.array_equal(first, image)
     assert len(boxes) == 1
     assert (boxes == (BOX,)) == (name != "rotation")
@@ -114,8 +115,9 @@ def test_what_is_covered_is_about_the_share() -> None:
 def test_what_is_no_perturbation_is_refused(
     arguments: tuple[Any, ...], error: type[Exception]
 ) -> None:
+    image, boxes, name, strength = arguments
     with pytest.raises(error):
-        perturb(*arguments, np.random.default_rng(1))
+        perturb(image, boxes, name, strength, np.random.default_rng(1))
 
 
 def test_the_report_is_relative_to_clean() -> None:

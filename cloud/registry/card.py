@@ -139,7 +139,7 @@ def _figures(facts: CardFacts) -> Iterable[str]:
     )
     columns = ("map50", "map50_95", "precision", "recall", "f1", "threshold", "truth_boxes")
     rows = [
-        (_text(name), *(figures.get(column) for column in columns))
+        (name, *(figures.get(column) for column in columns))
         for name, figures in _parts(metrics.get("per_class"))
     ]
     if rows:

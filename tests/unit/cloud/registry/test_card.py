@@ -1,0 +1,128 @@
+"""The model card: everything that the records say, and nothing else."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from cloud.registry.card import BuildFacts, CardFacts, write
+
+METRICS = {
+    "map50": 0.81234,
+    "map50_95": 0.5,
+    "images": 150,
+    "truth_boxes": 900,
+    "ece_raw": 0.09,
+    "ece_calibrated": 0.02,
+    "duplicate_rate": 0.01,
+    "per_class": {
+        "scratch": {"map50": 0.9, "truth_boxes": 800, "threshold": 0.4, "f1": 0.85},
+        "dent": {"map50": 0.6, "truth_boxes": 12},
+    },
+    "per_slice": {"lighting": {"dark": {"map50": 0.5}, "bright": {"map50": 0.85}}},
+    "robustness": {"blur": {"3": {"relative": 0.7}}},
+}
+BUILDS = (
+    BuildFacts(
+        "a" * 64, "onnx-fp32-320x320", "EVALUATED", 9_000_000,
+        {"map50": 0.81234, "map50_95": 0.5, "latency_ms_median": 18.5}, {"admitted": True},
+    ),
+    BuildFacts(
+        "b" * 64, "openvino-int8-320x320", "REJECTED", 3_000_000,
+        {"map50": 0.61}, {"admitted": False, "reasons": ["mAP50 fell by 0.2"]},
+    ),
+)  # fmt: skip
+FACTS = CardFacts(
+    model="caps",
+    number=3,
+    class_names=("scratch", "dent"),
+    created_at=1_790_000_000.0,
+    created_by="ada",
+    source="training",
+    parent=2,
+    dataset="line-7",
+    dataset_version=4,
+    dataset_digest="d" * 64,
+    weights_sha256="e" * 64,
+    lineage={
+        "seed": 7,
+        "code": "abc123",
+        "parameters": {"epochs": 30, "imgsz": 320},
+        "environment": {"torch": "2.9"},
+    },
+    metrics=METRICS,
+    builds=BUILDS,
+    splits={"golden": 150, "train": 1000},
+    left_out=5,
+    aliases=("production",),
+    notes=(("ada", "good in daylight"),),
+)
+
+SAID = [
+    "# caps v3",
+    "tells 2 classes apart: scratch, dent",
+    "`production`",
+    "`line-7` version 4",
+    "| golden | 150 |",
+    "5 images were left out",
+    "from the weights of v2",
+    "| epochs | 30 |",
+    "150 golden images with 900 boxes: mAP50 0.8123",
+    "| scratch | 0.9 |",
+    "| onnx-fp32-320x320 `aaaaaaaaaaaa` | EVALUATED | 0.8123 | 0.5 | 18.5 | 9000000 | admitted |",
+    "rejected: mAP50 fell by 0.2",
+    "0.09 raw, 0.02 calibrated",
+    "| blur 3 relative | 0.7 |",
+    "dent: 12 boxes in the evaluation, under 50",
+    "Weak where lighting is dark: mAP50 0.5 against 0.8123 overall",
+    "AGPL-3.0, through Ultralytics",
+    "| seed | 7 |",
+    "| code | abc123 |",
+    "| environment | torch 2.9 |",
+    "a" * 64,
+    "d" * 64,
+    "good in daylight (ada)",
+]
+
+
+@pytest.mark.parametrize("text", SAID)
+def test_the_card_says(text: str) -> None:
+    assert text in write(FACTS)
+
+
+def test_it_says_no_more_than_it_knows() -> None:
+    bare = replace(
+        FACTS, metrics={}, lineage={}, splits=None, left_out=None, aliases=(), notes=(),
+        parent=None, source="import", builds=(replace(BUILDS[0], metrics={}, verdict={}),),
+    )  # fmt: skip
+    card = write(bare)
+    for text in (
+        "It was not evaluated.",
+        "not on this hub: counts are not recorded",
+        "brought from outside",
+        "Not evaluated: robustness.",
+        "Not evaluated: calibration.",
+        "Builds without an evaluation: onnx-fp32-320x320.",
+        "| parent | none |",
+        "| seed | not recorded |",
+    ):
+        assert text in card
+    assert "## Robustness" not in card
+    assert "## Notes" not in card
+    assert "bright" not in write(FACTS).split("## Limits")[1]
+
+
+def test_the_policy_may_name_another_licence_and_a_revoked_version_says_so() -> None:
+    card = write(replace(FACTS, policy={"licence": "Enterprise"}, revoked=True))
+    assert "Enterprise." in card
+    assert "AGPL" not in card
+    assert "It is revoked" in card
+
+
+def test_names_from_outside_break_no_table() -> None:
+    metrics = {**METRICS, "per_class": {"a|b\n# c <script>": {"map50": 0.1, "truth_boxes": 90}}}
+    card = write(replace(FACTS, metrics=metrics, notes=(("eve", "x\n# y"),)))
+    assert "| a\\|b # c &lt;script> | 0.1 |" in card
+    assert "\n# c" not in card
+    assert "\n# y" not in card

@@ -16,6 +16,7 @@ import numpy as np
 from cloud.evaluation import average_precision
 from cloud.evaluation.matching import Floats, Matches
 from cloud.promotion.pair import Side
+from protocol.windows import CONFIDENCE_FLOOR
 
 _NORMAL = NormalDist()
 CALIBRATION_BINS = 15
@@ -132,14 +133,17 @@ def calibration_error(side: Side, weights: Floats) -> Floats:
     """Expected calibration error in each round of `weights` (rounds, images): (rounds,).
 
     Confidences in CALIBRATION_BINS equal bins; in each, the mean confidence against the share
-    that is right, weighted by its detections (Guo et al. 2017). 0 where nothing was detected.
+    that is right, weighted by its detections (Guo et al. 2017). Detections below the floor from
+    which devices count are left out: they are many, all wrong, and would hide the rest. 0 where
+    nothing was detected.
     """
     sums = np.zeros((2, CALIBRATION_BINS, weights.shape[1]))
     for class_id, found in side.matches.per_class.items():
         worth = np.asarray(side.calibrated[class_id])
+        told = found.confidences >= CONFIDENCE_FLOOR
         bins = np.clip((worth * CALIBRATION_BINS).astype(np.int64), 0, CALIBRATION_BINS - 1)
-        np.add.at(sums[0], (bins, found.images), 1.0)
-        np.add.at(sums[1], (bins, found.images), worth - found.correct)
+        np.add.at(sums[0], (bins, found.images), told * 1.0)
+        np.add.at(sums[1], (bins, found.images), told * (worth - found.correct))
     gaps = np.abs(weights @ sums[1].T).sum(axis=1)
     count = (weights @ sums[0].T).sum(axis=1)
     return np.asarray(np.divide(gaps, count, out=np.zeros_like(gaps), where=count > 0))

@@ -165,7 +165,7 @@ def openvino_files(folder: Path, data: bytes, half: bool) -> dict[str, bytes]:
 
 
 def test_openvino_runs_int8_and_files_of_fp16_weights(tmp_path: Path) -> None:
-    build_of = {"format": Format.OPENVINO, "runtime": "openvino"}
+    build_of: dict[str, Any] = {"format": Format.OPENVINO, "runtime": "openvino"}
     quantised = openvino_files(tmp_path / "a", quantised_model(), half=False)
     detector = load(tmp_path / "i", quantised, precision=INT8, runtime_precision=INT8, **build_of)
     expected = 3 * 0.4 * 42 / 127 + 0.5
@@ -179,7 +179,7 @@ def test_openvino_runs_int8_and_files_of_fp16_weights(tmp_path: Path) -> None:
 
 
 def test_openvino_is_held_to_what_the_build_says_of_int8(tmp_path: Path) -> None:
-    build_of = {"format": Format.OPENVINO, "runtime": "openvino"}
+    build_of: dict[str, Any] = {"format": Format.OPENVINO, "runtime": "openvino"}
     quantised = openvino_files(tmp_path / "a", quantised_model(), half=False)
     plain = openvino_files(tmp_path / "b", OddModel().to_bytes(), half=False)
     for files, file, computed, what in (

@@ -45,7 +45,7 @@ def keep_properties(found: dict[str, str], model: Any) -> None:
 
 def opset(model: Any) -> int:
     """The version of ONNX's own operators."""
-    return max(o.version for o in model.opset_import if o.domain in ("", "ai.onnx"))
+    return max(int(o.version) for o in model.opset_import if o.domain in ("", "ai.onnx"))
 
 
 def name_nodes(model: Any) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import logging
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -50,6 +51,8 @@ def quantise(
     import openvino
 
     check_calibration(images)
+    # Told otherwise, it logs a line for each operation that stays float.
+    nncf.set_log_level(logging.WARNING)
     model = graph.load(source)
     graph.name_nodes(model)
     _, (batch, _, height, width) = graph.input_shape(model)

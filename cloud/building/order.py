@@ -15,6 +15,8 @@ REFUSED_STATUS = 3
 
 CALIBRATION_IMAGES_MIN = 8
 PROGRESS_EVERY_S = 0.5
+BACKBONE_LAYERS = 10
+"""What Ultralytics' `freeze=10` keeps: a backbone without its attention."""
 
 
 class OrderRefused(Exception):  # noqa: N818 - says what its user can mend
@@ -46,7 +48,7 @@ class OnnxOrder(_Order):
     batch: int = 1
     class_names: tuple[str, ...]
     golden: tuple[str, ...] = ()
-    backbone_layers: int = Field(default=0, ge=0, le=1000)
+    backbone_layers: int = Field(default=BACKBONE_LAYERS, ge=0, le=1000)
 
 
 class DerivedOrder(_Order):

@@ -15,11 +15,15 @@ from cloud.blobs.router import router as blobs_router
 from cloud.building.import_router import router as import_router
 from cloud.building.router import router as building_router
 from cloud.datasets.router import router as datasets_router
+from cloud.evaluation import service as evaluation
+from cloud.evaluation.archived import EvaluationPart
 from cloud.evaluation.router import router as evaluation_router
 from cloud.fleet.router import router as fleet_router
 from cloud.health import router as health_router
 from cloud.hub import Hub
 from cloud.jobs.router import router as jobs_router
+from cloud.promotion.archived import EvidencePart
+from cloud.promotion.router import router as promotion_router
 from cloud.registry.router import router as registry_router
 from cloud.rollouts.router import router as rollouts_router
 from cloud.settings import Settings
@@ -41,6 +45,7 @@ ROUTERS: tuple[APIRouter, ...] = (
     building_router,
     import_router,
     training_router,
+    promotion_router,
     tracking_router,
     telemetry_router,
     rollouts_router,
@@ -73,6 +78,8 @@ def application(hub: Hub) -> FastAPI:
     state.hub, state.settings, state.database = hub, hub.settings, hub.database
     state.blobs, state.counters, state.samples = hub.blobs, hub.counters, hub.samples
     state.importer, state.training, state.jobs = hub.importer, hub.training, hub.jobs
+    state.archive_parts = (EvaluationPart(), EvidencePart())
+    state.on_version_deleted = (evaluation.delete_of,)
     state.link = LinkView(
         mqtt_host=hub.address.host,
         mqtt_port=hub.address.port,

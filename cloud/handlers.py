@@ -8,9 +8,13 @@ from cloud.building import importing
 from cloud.building.bringing import BringIn
 from cloud.building.matrix import KIND as BUILD
 from cloud.building.matrix import MatrixBuilder
-from cloud.jobs.context import Handler
+from cloud.evaluation.lookup import Evaluations
+from cloud.jobs.context import Handler, JobContext
+from cloud.promotion import service as promotion
+from cloud.promotion.handler import gate_handler
 from cloud.registry.service import OnBuildRegistered
 from cloud.settings import Settings
+from cloud.training import rebuild
 
 
 def handlers(settings: Settings, hooks: Sequence[OnBuildRegistered]) -> dict[str, Handler]:
@@ -20,7 +24,13 @@ def handlers(settings: Settings, hooks: Sequence[OnBuildRegistered]) -> dict[str
         hooks: told of each admitted build, in the transaction that registers it.
     """
     builder = MatrixBuilder(settings.building, hooks)
+
+    def evaluations(context: JobContext) -> Evaluations:
+        return Evaluations(context, settings.building, builder.agent)
+
     return {
         BUILD: builder,
         importing.KIND: importing.handler(BringIn(builder)),
+        rebuild.KIND: rebuild.handler(),
+        promotion.GATE: gate_handler(evaluations),
     }

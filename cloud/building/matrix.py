@@ -195,7 +195,4 @@ def _perturbed(
     if not chosen:
         return None
     folder = context.folder / "perturbed"
-    folder.mkdir()
-    context.progress("spoiling golden images", 0, len(chosen))
-    context.child(perturbed.order(chosen, context.store, folder, settings.robustness_seed))
-    return perturbed.read(folder)
+    return perturbed.make(chosen, context, folder, settings.robustness_seed)

@@ -23,12 +23,14 @@ from cloud.evaluation.coco import ScoredBox, ScoredImage
 from cloud.evaluation.matching import match
 from cloud.evaluation.robustness import PERTURBATIONS, STRENGTHS, perturb, robustness_report
 from cloud.evaluation.running import ROBUSTNESS, Evaluated, Runs, link_images
+from cloud.jobs.context import JobContext
 from cloud.registry.bundles import Bundle
 from cloud.shipped import OnProgress
 
 CHILD = (sys.executable, "-m", "cloud.evaluation.perturbed")
 CLEAN = "clean"
 LISTING = "listing.jsonl"
+PROGRESS = "progress.jsonl"
 PNG_COMPRESSION = 1  # on a local disk for a minute: speed counts, size does not
 
 
@@ -109,6 +111,31 @@ def order(items: Sequence[Item], store: BlobStore, folder: Path, seed: int) -> l
     return [*CHILD, str(folder)]
 
 
+def make(items: Sequence[Item], context: JobContext, folder: Path, seed: int) -> Perturbed:
+    """Write the spoiled versions of the items into `folder`, which is made, by the child.
+
+    Raises:
+        ChildFailed, ChildCanceled: the child did not end well.
+    """
+    folder.mkdir()
+    stage = "spoiling golden images"
+    context.progress(stage, 0, len(items))
+    context.child(
+        order(items, context.store, folder, seed),
+        on_poll=lambda: context.progress(stage, *progress_of(folder / PROGRESS, len(items))),
+    )
+    return read(folder)
+
+
+def progress_of(path: Path, total: int) -> tuple[int, int]:
+    """How many images a child says are done, and of how many."""
+    try:
+        last = json.loads(path.read_text().splitlines()[-1])
+        return int(last["done"]), int(last["total"])
+    except (OSError, ValueError, LookupError, TypeError):
+        return 0, total  # nothing said yet, or a line half written
+
+
 def read(folder: Path) -> Perturbed:
     """What the child left in `folder`."""
     with (folder / LISTING).open() as lines:
@@ -161,7 +188,7 @@ def _versions(
 
 
 def main(folder: Path) -> None:
-    with (folder / "progress.jsonl").open("a") as progress:
+    with (folder / PROGRESS).open("a") as progress:
 
         def tell(done: int, total: int) -> None:
             progress.write(json.dumps({"done": done, "total": total}) + "\n")

@@ -132,6 +132,7 @@ class Runs:
             summary={**run.summary, **known},
         )  # fmt: skip
         metrics["run"] = run.summary
+        metrics["machine"] = run.summary.get("machine")
         name = predictions.images_sha256(i.image for i in items)
         return Evaluated(kind, dataset_digest, name, metrics, tuple(seen))
 

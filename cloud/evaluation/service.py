@@ -5,7 +5,6 @@ from __future__ import annotations
 import time
 import uuid
 from collections.abc import Sequence
-from typing import Any
 
 from sqlmodel import Session
 
@@ -17,6 +16,7 @@ from cloud.evaluation.models import Evaluation
 from cloud.evaluation.predictions import SeenImage
 from cloud.evaluation.running import Evaluated
 from cloud.registry import service as registry
+from cloud.registry.models import Build, ModelVersion
 from protocol.chunks import BlobRef
 
 MEDIA_TYPE = "application/gzip"
@@ -69,22 +69,9 @@ def seen_of(store: BlobStore, row: Evaluation) -> list[SeenImage]:
     return predictions.decode(store.read(row.predictions_sha256))
 
 
-def rows_for_archive(session: Session, builds: Sequence[str]) -> list[dict[str, Any]]:
-    """The evaluations of some builds as JSON values, for a model's archive."""
-    return [row.model_dump(mode="json") for row in queries.of_builds(session, builds)]
-
-
-def restore_rows(session: Session, rows: Sequence[dict[str, Any]]) -> None:
-    """Take rows of an archive over, those that are not there yet."""
-    for values in rows:
-        row = Evaluation.model_validate(values)
-        if queries.newest(session, row.build, row.kind, row.images_sha256) is None:
-            session.add(row)
-    session.flush()
-
-
-def delete_of(session: Session, builds: Sequence[str]) -> None:
-    """Remove the evaluations of builds that go."""
-    for row in queries.of_builds(session, builds):
+def delete_of(session: Session, version: ModelVersion, builds: Sequence[Build]) -> None:
+    """Remove the evaluations of builds that go; the registry's hook."""
+    del version  # what counts are its builds
+    for row in queries.of_builds(session, [build.digest for build in builds]):
         session.delete(row)
     session.flush()

@@ -135,7 +135,7 @@ def put_over(api: Api, receive: Receive, sha256: str = SHA256) -> list[dict[str,
         "client": ("127.0.0.1", 1),
         "server": ("hub", 80),
     }
-    asyncio.run(application(api.hub)(scope, receive, send))  # type: ignore[arg-type]
+    asyncio.run(application(api.hub)(scope, receive, send))
     return sent
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -109,14 +110,18 @@ def test_every_problem_is_listed_and_the_rest_is_read(tmp_path: Path) -> None:
     assert found == {IMAGES[1]: ImageTags("cam")}
 
 
-def test_a_table_that_is_no_file_is_a_problem(tmp_path: Path) -> None:
-    for number, make in enumerate((Path.mkdir, os.mkfifo, lambda p: p.symlink_to("/no/where"))):
-        folder = tmp_path / str(number)
-        folder.mkdir()
-        make(folder / tags.FILENAME)
-        problems = Problems(folder, 50)
-        assert read_tags(folder / tags.FILENAME, IMAGES, problems) == {}
-        assert "is no file of at most" in problems.lines[0]
+@pytest.mark.parametrize(
+    "make",
+    [Path.mkdir, os.mkfifo, lambda path: path.symlink_to("/no/where")],
+    ids=["folder", "pipe", "loose link"],
+)
+def test_a_table_that_is_no_file_is_a_problem(
+    tmp_path: Path, make: Callable[[Path], object]
+) -> None:
+    make(tmp_path / tags.FILENAME)
+    problems = Problems(tmp_path, 50)
+    assert read_tags(tmp_path / tags.FILENAME, IMAGES, problems) == {}
+    assert "is no file of at most" in problems.lines[0]
 
 
 def test_a_table_over_its_bound_is_not_read(

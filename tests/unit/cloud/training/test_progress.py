@@ -71,7 +71,9 @@ def test_only_known_parameters_in_their_range(given_: dict[str, object]) -> None
 
 
 def test_parameters_become_ultralytics_arguments() -> None:
-    arguments = TrainingParameters(epochs=3, batch=8, rehearsal_images_max=5).ultralytics()
+    arguments = TrainingParameters(
+        epochs=3, batch=8, rehearsal_images_max=5, plots=False
+    ).ultralytics()
     assert (arguments["nbs"], arguments["close_mosaic"], arguments["plots"]) == (8, 3, False)
     assert not {"rehearsal_images_max", "device", "freeze"} & set(arguments)
     assert TrainingParameters(cache=None).ultralytics()["cache"] is False

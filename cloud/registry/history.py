@@ -23,6 +23,9 @@ from cloud.registry.reading import (
     get_version,
 )
 
+PRODUCTION = "production"
+"""The alias that a gate guards; moved by hand it is forced."""
+
 ENDS = frozenset({"finished", "stopped"})
 """Events after which a rollout gives nothing to any device any more."""
 
@@ -61,7 +64,7 @@ def set_alias(
     Where it points there already, nothing is done and None returned.
 
     Raises:
-        InvalidError: the alias is no plain word.
+        InvalidError: the alias is no plain word, or it is forced without a reason.
         NotFoundError: there is no such model, version or alias.
         ConflictError: the version is archived, revoked, or has no admitted build.
     """
@@ -70,6 +73,8 @@ def set_alias(
         raise InvalidError(
             f"{alias[:80]!r} is no alias", "use a small letter, then letters, digits, . _ -"
         )
+    if forced and not reason.strip():
+        raise InvalidError("an alias is not forced without a reason", "say --reason …")
     get_model(session, principal, model)
     row = session.get(ModelAlias, (model, alias))
     previous = None if row is None else row.number

@@ -13,6 +13,7 @@ from cloud.blobs.router import BlobsDep
 from cloud.dependencies import LimitDep, Page, PrincipalDep, SessionDep, page
 from cloud.registry import service
 from cloud.registry.archive_router import archives
+from cloud.registry.history import PRODUCTION
 from cloud.registry.keeping import OnVersionDeleted
 from cloud.registry.models import DetectorModel, ModelVersion
 from cloud.registry.schemas import (
@@ -117,8 +118,11 @@ def list_aliases(name: str, session: SessionDep, principal: PrincipalDep) -> lis
 def set_alias(
     name: str, alias: str, body: AliasBody, session: SessionDep, principal: PrincipalDep
 ) -> list[AliasView]:
-    """Point an alias at a version, by hand and without a gate; null takes it away."""
-    service.set_alias(session, principal, name, alias, body.number, forced=True, reason=body.reason)
+    """Point an alias at a version by hand, without a gate; null takes it away. For
+    `production`, which a gate guards, that needs a reason."""
+    service.set_alias(
+        session, principal, name, alias, body.number, forced=alias == PRODUCTION, reason=body.reason
+    )
     return list_aliases(name, session, principal)
 
 

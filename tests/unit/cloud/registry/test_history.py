@@ -42,6 +42,8 @@ def test_an_alias_is_refused_where_it_may_not_point(registry: Registry) -> None:
         for name in ("Production", "", "a b", "../x", "x" * 65):
             with pytest.raises(InvalidError, match="is no alias"):
                 service.set_alias(session, ADA, "caps", name, 1)
+        with pytest.raises(InvalidError, match="not forced without a reason"):
+            service.set_alias(session, ADA, "caps", "production", 1, forced=True)
         with pytest.raises(NotFoundError, match="no version 9"):
             service.set_alias(session, ADA, "caps", "production", 9)
         with pytest.raises(NotFoundError, match="no alias production"):

@@ -155,7 +155,8 @@ def test_a_download_that_is_cut_off_leaves_no_file(
     ("role", "verb", "path", "body", "status"),
     [
         (Role.OPERATOR, "put", "/models/caps/aliases/production", {"number": 1}, 403),
-        (Role.APPROVER, "put", "/models/caps/aliases/production", {"number": 1}, 200),
+        (Role.APPROVER, "put", "/models/caps/aliases/production", {"number": 1}, 422),
+        (Role.APPROVER, "put", "/models/caps/aliases/candidate", {"number": 1}, 200),
         (Role.APPROVER, "put", "/models/caps/aliases/production", {}, 422),
         (Role.OPERATOR, "put", "/models/caps/floor", {"floor": 2}, 403),
         (Role.VIEWER, "post", "/models/caps/notes", {"text": "x"}, 403),

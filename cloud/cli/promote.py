@@ -21,7 +21,7 @@ NumberArgument = Annotated[int, typer.Argument(help="The candidate's number.")]
 EvidenceArgument = Annotated[str, typer.Argument(help="The evidence's id.")]
 AliasOption = Annotated[str, typer.Option(help="The alias that is to move.")]
 
-_COLUMNS = ("name", "finding", "incumbent", "candidate", "low", "high", "margin", "reason")
+_COLUMNS = ("name", "finding", "incumbent", "candidate", "reason")
 _STYLES = {"PASS": "bold green", "FAIL": "bold red", "INCONCLUSIVE": "bold yellow"}
 
 

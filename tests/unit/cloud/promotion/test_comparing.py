@@ -88,7 +88,9 @@ def test_doubled_boxes_and_calibrated_confidences_are_counted() -> None:
     once = np.ones((1, 1))
     assert bootstrap.duplicate_rate(side, once) == pytest.approx([0.5])
     # 0.9 is worth 0.45 and right, 0.8 is worth 0.4 and wrong: in one bin. 0.1 lies in another.
-    assert bootstrap.calibration_error(side, once) == pytest.approx([(abs(0.45 - 1 + 0.4) + 0.05) / 3])
+    assert bootstrap.calibration_error(side, once) == pytest.approx(
+        [(abs(0.45 - 1 + 0.4) + 0.05) / 3]
+    )
     bins = evidence.reliability(side)
     assert [b["count"] for b in bins] == [1, 2]
 

@@ -91,7 +91,7 @@ class Bridge(HubClient):
 
     def __init__(self, http: TestClient) -> None:
         super().__init__("http://hub", "token")
-        http.base_url = "http://hub/api/v1/"  # type: ignore[assignment]
+        http.base_url = "http://hub/api/v1/"
         self._http = http
 
 

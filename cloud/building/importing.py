@@ -43,6 +43,7 @@ class ImportRequest(BaseModel):
     Attributes:
         file: absolute path on the hub's machine, or `sha256:` and the digest of a blob.
         format: of a blob, which has no name; of a path its suffix tells.
+        name: that a blob had as a file.
         imgsz: side of the input in px; needed where the file leaves it open.
     """
 
@@ -50,6 +51,7 @@ class ImportRequest(BaseModel):
 
     file: str = Field(min_length=1, max_length=4096)
     format: Literal["pt", "onnx"] | None = None
+    name: str = Field(default="", max_length=255)
     dataset: str
     dataset_version: int | None = Field(default=None, ge=1)
     imgsz: int | None = Field(default=None, ge=32, le=4096, multiple_of=32)
@@ -157,12 +159,17 @@ def handler(register: Register) -> Handler:
                 session, PRINCIPAL, wanted.dataset, wanted.dataset_version
             )
         check_classes(found.facts, version.class_names)
-        named = {"origin": Path(wanted.file).name, "licence": wanted.licence}
+        named = {"origin": _origin(wanted), "licence": wanted.licence}
         facts = Inspected(**{**asdict(found.facts), **named})
         context.log(f"inspected: {json.dumps(facts.as_json(), sort_keys=True)}")
         return register(context, wanted, ImportedFile(facts, found.weights))
 
     return work
+
+
+def _origin(wanted: ImportRequest) -> str:
+    """The file's name, without the folders that it lay in."""
+    return Path(wanted.name or wanted.file).name[:255]
 
 
 def _copy(file: str, target: Path, store: BlobStore) -> None:

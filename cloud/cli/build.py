@@ -18,10 +18,7 @@ NumberArgument = Annotated[int, typer.Argument(help="The version's number.")]
 DigestArgument = Annotated[str, typer.Argument(help="The build's digest.")]
 
 MATRIX = ("onnx-fp32", "onnx-int8", "openvino-fp32", "openvino-bf16", "openvino-int8")
-COLUMNS = (
-    *("target", "outcome", "map50", "map50_95", "latency_ms_median", "fps", "size_mb"),
-    *("robustness", "digest"),
-)
+COLUMNS = ("target", "outcome", "map50", "map50_95", "ms", "fps", "mb", "robust", "digest")
 
 
 @builds.command("targets")
@@ -148,8 +145,10 @@ def reinstate(
 
 def _print_rows(rows: list[dict[str, Any]]) -> None:
     for row in rows:
-        size = row.get("size_bytes")
-        row["size_mb"] = None if size is None else size / 1e6
+        size_bytes = row.get("size_bytes")
+        row["mb"] = None if size_bytes is None else size_bytes / 1e6
+        row["ms"], row["robust"] = row.get("latency_ms_median"), row.get("robustness")
+        row["digest"] = (row.get("digest") or "")[:8]
     print_table(rows, COLUMNS)
     for row in rows:
         for reason in row.get("reasons", []):

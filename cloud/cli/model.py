@@ -8,6 +8,7 @@ from typing import Annotated, Any
 import typer
 from rich.markup import escape
 
+from cloud.cli import job as job_cli
 from cloud.cli.client import HubClient, JsonOption, connected
 from cloud.cli.output import print_fields, print_table
 from cloud.cli.transfer import download, upload
@@ -191,3 +192,40 @@ def _event(entry: dict[str, Any]) -> dict[str, Any]:
         parts = [f"{entry['devices']} devices", detail.get("outcome"), detail.get("reason")]
     said = escape("; ".join(part for part in parts if part))
     return {**entry, "what": what, "version": entry["number"], "detail": said}
+
+
+@models.command("import")
+@connected
+def import_model(
+    client: HubClient,
+    *,
+    name: NameArgument,
+    file: Annotated[
+        Path, typer.Argument(help="An .onnx, or for administrators a .pt.", exists=True)
+    ],
+    dataset: Annotated[str, typer.Option(help="Whose classes it tells apart; evaluates it.")],
+    dataset_version: Annotated[int | None, typer.Option(help="Else the newest.")] = None,
+    imgsz: Annotated[
+        int | None, typer.Option(help="Side in px, where the file leaves it open.")
+    ] = None,
+    licence: Annotated[str, typer.Option(help="Under which it was given.")] = "",
+    notes: Annotated[str, typer.Option(help="For whoever reads the version.")] = "",
+    watch: Annotated[bool, typer.Option(help="Stay until the result.")] = True,
+    as_json: JsonOption = False,
+) -> None:
+    """Import a model from outside as a version, evaluated as it would ship."""
+    body = {
+        "file": f"sha256:{client.upload(file)}",
+        "format": file.suffix.lstrip(".").lower(),
+        "name": file.name,
+        "dataset": dataset,
+        "dataset_version": dataset_version,
+        "imgsz": imgsz,
+        "licence": licence,
+        "notes": notes,
+    }
+    asked = client.post(f"models/{name}/import", body)
+    if not watch:
+        print_fields(asked, as_json=as_json)
+        return
+    job_cli.end(job_cli.follow(client, asked["id"], quiet=as_json), as_json=as_json)

@@ -16,9 +16,11 @@ import time
 from pathlib import Path
 from typing import Any
 
+from cloud.building import reference
 from cloud.building.export import check_export, export
-from cloud.training import progress
+from cloud.training import frozen, progress
 from cloud.training.parameters import TrainingParameters
+from cloud.training.workspace import Workspace
 
 PROGRESS_EVERY_S = 0.5
 
@@ -112,6 +114,18 @@ def train(folder: Path, job: dict[str, Any], reporter: Reporter) -> Path:
     return best if parameters.val and best.exists() else last
 
 
+def keep_frozen(folder: Path, job: dict[str, Any]) -> dict[str, Any] | None:
+    """Give frozen layers back what they started with; None where none was frozen.
+
+    Raises:
+        FrozenError: they are not the layers that training started from.
+    """
+    layers, trained = job["parameters"].get("freeze"), job["parameters"]["epochs"] > 0
+    if not layers or not trained:
+        return None
+    return frozen.restore(folder / "weights.pt", Path(job["weights"]), layers)
+
+
 def main(folder: Path) -> None:
     import torch
     import ultralytics
@@ -121,12 +135,19 @@ def main(folder: Path) -> None:
     reporter = Reporter(folder / "progress.jsonl", epochs)
     reporter.write("preparing")
     shutil.copyfile(train(folder, job, reporter), folder / "weights.pt")
+    kept = keep_frozen(folder, job)
     reporter.write("exporting")
     shutil.copyfile(export(folder / "weights.pt", side_px, side_px), folder / "exported.onnx")
     facts = check_export(folder / "exported.onnx", side_px, side_px, job["class_names"])
+    if kept is not None:
+        parent = export(Path(job["weights"]), side_px, side_px)
+        kept |= frozen.check_exports(folder / "exported.onnx", parent, kept["layers"])
     (folder / "exported.onnx").replace(folder / "model.onnx")
+    frames = Workspace(folder).golden_frames()
     result = {
         **facts,
+        "reference": reference.answers(folder / "weights.pt", frames, side_px, side_px),
+        "frozen": kept,
         "ultralytics": ultralytics.__version__,
         "torch": torch.__version__,
         "python": sys.version.split()[0],

@@ -10,6 +10,7 @@ from typing import Any
 
 from cloud import provenance
 from cloud.access.principal import service_principal
+from cloud.blobs import service as blobs
 from cloud.blobs.store import BlobStore
 from cloud.building.making import BASE_NAME, Base, Maker, read_reference
 from cloud.building.pipeline import MadeBuild, Order, Source, Workshop, as_it_is, measure
@@ -103,6 +104,8 @@ class Finisher:
 
     def _register(self, job: TrainingJob, workspace: Workspace, made: MadeBuild) -> None:
         weights = self.store.put_file(workspace.weights)
+        # An outside checkpoint lies nowhere else; without it nobody could train this again.
+        start = self.store.put_file(workspace.start) if _is_outside(job) else None
         kept = keep(self.store, made)
         papers = [
             (found, self.store.put_file(found.path)) for found in artefacts.collect(workspace.run)
@@ -125,6 +128,7 @@ class Finisher:
                     "registered_at": time.time(),
                     "selection": {k: row.progress.get(k) for k in ("map50", "map50_95")},
                     "tags": dict(job.tags),
+                    "start_sha256": start and blobs.record(session, start).sha256,
                 },
                 metrics=made.metrics,
                 verdict=made.verdict.as_dict(),
@@ -142,13 +146,16 @@ class Finisher:
             session.add(row)
 
 
+def _is_outside(job: TrainingJob) -> bool:
+    return job.weights not in (service.SCRATCH, service.PARENT)
+
+
 def _shipped_lineage(job: TrainingJob) -> dict[str, Any]:
     """Where the build comes from, as every device may know it: no path of the hub."""
-    named = job.weights in (service.SCRATCH, service.PARENT)
     return {
         "dataset": job.dataset,
         "dataset_version": job.dataset_version,
-        "weights": job.weights if named else f"file:{Path(job.weights).name}",
+        "weights": f"file:{Path(job.weights).name}" if _is_outside(job) else job.weights,
         "parent": job.parent_version,
         "parameters": {k: v for k, v in job.parameters.items() if v is not None},
         "seed": job.parameters["seed"],

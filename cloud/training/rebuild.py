@@ -107,10 +107,14 @@ def _start_weights(session: Session, version: ModelVersion) -> str | None:
         return registry.get_version(
             session, PRINCIPAL, version.model, version.parent
         ).weights_sha256
+    start: str | None = version.lineage.get("start_sha256")
+    if start is not None:
+        return start
     raise ConflictError(
-        f"version {version.number} of {version.model} started from {weights}, and the hub does not "
-        "keep outside checkpoints that were only started from",
-        "rebuild versions that started from scratch or from a version",
+        f"version {version.number} of {version.model} started from {weights}, which the hub has "
+        "not kept",
+        "rebuild a version whose start is kept: trained from scratch, from a version, or from a "
+        "checkpoint that this hub opened",
     )
 
 

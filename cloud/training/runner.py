@@ -12,6 +12,8 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from cloud.blobs.store import BlobStore
+from cloud.building import importing
+from cloud.building.source import write_frames
 from cloud.children import ChildCanceled, ChildFailed, ChildLimits, run_child
 from cloud.database import Database
 from cloud.datasets import service as datasets
@@ -20,7 +22,7 @@ from cloud.errors import HubError
 from cloud.files import tail
 from cloud.registry import service as registry
 from cloud.registry.service import OnBuildRegistered
-from cloud.settings import TrainingSettings
+from cloud.settings import BuildingSettings, TrainingSettings
 from cloud.shipped import ShippedRunner
 from cloud.training import service, workspace
 from cloud.training.models import TrainingJob
@@ -61,13 +63,16 @@ class TrainingRunner:
         settings: TrainingSettings,
         *,
         hooks: Sequence[OnBuildRegistered] = (),
+        building: BuildingSettings | None = None,
         agent: ShippedRunner | None = None,
         child: Sequence[str] = CHILD,
     ) -> None:
         self._database, self._store = database, store
         self._folder, self._settings, self._child = folder, settings, child
         self._agent = agent or ShippedRunner()
-        self._finisher = Finisher(database, store, hooks)
+        self._finisher = Finisher(
+            database, store, hooks, building or BuildingSettings(), child_limits(settings)
+        )
         self._wake, self._stopping = threading.Event(), threading.Event()
         # The children are tied to this thread, so it must outlive each of them.
         self._thread = threading.Thread(target=self._loop, name="training", daemon=True)
@@ -128,7 +133,7 @@ class TrainingRunner:
 
     def _work(self, job: TrainingJob, place: Workspace) -> None:
         watch = _CancelWatch(self._database, job.id, self._stopping)
-        dataset = self._prepare(job, place)
+        dataset = self._prepare(job, place, watch)
         follower = _Follower(self._database, job.id, place, self._settings.progress_every_s)
         run_child(
             [*self._child, str(place.folder)],
@@ -142,10 +147,13 @@ class TrainingRunner:
         self._save_log(job, place)
         self._finisher.finish(job, place, dataset, replace(self._agent, canceled=watch))
 
-    def _prepare(self, job: TrainingJob, place: Workspace) -> DatasetManifest:
-        start_from = None if job.weights == service.SCRATCH else Path(job.weights)
+    def _prepare(self, job: TrainingJob, place: Workspace, watch: _CancelWatch) -> DatasetManifest:
+        start_from = None
+        if job.weights not in (service.SCRATCH, service.PARENT):
+            start_from = self._opened(Path(job.weights), place, watch)
         with self._database.reading() as session:
             version = datasets.get_version(session, PRINCIPAL, job.dataset, job.dataset_version)
+            released = datasets.get_dataset(session, PRINCIPAL, job.dataset).golden_frames_released
             if job.weights == service.PARENT:
                 number = job.parent_version or 0
                 parent = registry.get_version(session, PRINCIPAL, job.model, number)
@@ -153,7 +161,18 @@ class TrainingRunner:
         dataset = datasets.read_manifest(self._store, version)
         parameters = TrainingParameters.model_validate(job.parameters)
         workspace.prepare(place, self._store, dataset, parameters, start_from)
+        write_frames(dataset, self._store, place.golden, released=released)
         return dataset
+
+    def _opened(self, outside: Path, place: Workspace, watch: _CancelWatch) -> Path:
+        """An outside checkpoint as it was saved anew once it was inspected."""
+        return importing.inspect(
+            outside,
+            place.folder / "inspection",
+            lambda command: run_child(
+                command, place.log, canceled=watch, limits=child_limits(self._settings)
+            ),
+        ).weights
 
     def _save_log(self, job: TrainingJob, place: Workspace) -> None:
         with self._database.transaction() as session:

@@ -42,8 +42,26 @@ class Workspace:
     def onnx(self) -> Path:
         return self.folder / "model.onnx"
 
+    @property
+    def run(self) -> Path:
+        """What Ultralytics leaves of the training; see `cloud.training.artefacts`."""
+        return self.folder / "ultralytics" / "train"
+
+    @property
+    def start(self) -> Path:
+        """The checkpoint that training starts from, where it does not start untrained."""
+        return self.folder / "start.pt"
+
+    @property
+    def golden(self) -> Path:
+        return self.folder / "golden"
+
+    def golden_frames(self) -> tuple[Path, ...]:
+        """The frames that the bundle will be held to, as `write_frames` left them."""
+        return tuple(sorted((self.golden / "frames").glob("*.png")))
+
     def result(self) -> dict[str, Any]:
-        """What the child says of the export: opset and library versions."""
+        """What the child says of the export: opset, library versions, what stayed frozen."""
         found: dict[str, Any] = json.loads((self.folder / "result.json").read_text())
         return found
 
@@ -87,7 +105,7 @@ def prepare(
     (data / "data.yaml").write_text(yaml.safe_dump(described, sort_keys=False))
     weights = SCRATCH_ARCHITECTURE
     if start_from is not None:
-        weights = str(workspace.folder / "start.pt")
+        weights = str(workspace.start)
         shutil.copyfile(start_from, weights)
     order = {
         "parameters": parameters.model_dump(mode="json"),

@@ -32,5 +32,5 @@ def handlers(settings: Settings, hooks: Sequence[OnBuildRegistered]) -> dict[str
         BUILD: builder,
         importing.KIND: importing.handler(BringIn(builder)),
         rebuild.KIND: rebuild.handler(),
-        promotion.GATE: gate_handler(evaluations),
+        promotion.GATE: gate_handler(evaluations, settings.datasets.near_distance_bits_max),
     }

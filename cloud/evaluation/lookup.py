@@ -50,8 +50,8 @@ class Evaluations:
         return self._on(build, images, RECENT, "")
 
     def robustness(self, build: Build, dataset: DatasetVersion) -> Mapping[str, float]:
-        """mAP50 under each perturbation relative to clean, by its name; empty where the hub is
-        set not to look."""
+        """mAP50 under each perturbation relative to clean, as "light 1" … "occlusion 5"; empty
+        where the hub is set not to look."""
         items = perturbed.choose(
             self._manifest(dataset).of(Split.GOLDEN),
             self.settings.robustness_images_max,
@@ -75,9 +75,10 @@ class Evaluations:
             metrics = known.metrics
         table: dict[str, dict[str, Any]] = metrics["robustness"]["per_perturbation"]
         return {
-            name: float(entry["mean_relative"])
+            f"{name} {strength}": float(relative)
             for name, entry in table.items()
-            if entry["mean_relative"] is not None
+            for strength, relative in enumerate(entry["relative"], start=1)
+            if relative is not None
         }
 
     def _on(self, build: Build, items: Sequence[Item], kind: str, dataset_digest: str) -> Evaluated:

@@ -35,6 +35,7 @@ class Subject:
         candidate, incumbent: version numbers.
         target: label of the builds.
         dataset: name and number of the version whose golden images judged.
+        left_out: golden images that did not judge, being nearly what a model learned from.
     """
 
     id: str
@@ -50,6 +51,7 @@ class Subject:
     at: float
     by: str
     job: str | None = None
+    left_out: tuple[dict[str, Any], ...] = ()
 
 
 def record(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 import uuid
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from typing import Any, Protocol
 
 from sqlmodel import Session
@@ -17,7 +17,7 @@ from cloud.blobs.store import BlobStore
 from cloud.datasets import service as datasets
 from cloud.datasets.boxes import from_pixels
 from cloud.datasets.models import DatasetVersion
-from cloud.datasets.service import DatasetManifest, Item, Split
+from cloud.datasets.service import DatasetManifest, Item, LeftOut, Split
 from cloud.errors import InvalidError
 from cloud.evaluation.running import Evaluated
 from cloud.jobs.context import Handler, JobContext
@@ -62,20 +62,29 @@ class _Question:
     trained_on: DatasetManifest | None
     policy: GatePolicy
     tasks: Sequence[AnnotationTask]
+    judges: Sequence[Item]
+    left_out: Sequence[LeftOut]
 
 
-def gate_handler(evaluations_of: Callable[[JobContext], Evaluations]) -> Handler:
-    """The handler of jobs of kind `gate`."""
+def gate_handler(
+    evaluations_of: Callable[[JobContext], Evaluations], near_distance_max: int = 8
+) -> Handler:
+    """The handler of jobs of kind `gate`.
+
+    Args:
+        near_distance_max: golden images whose hash differs in at most so many bits from one
+            that a model learned from do not judge.
+    """
 
     def handle(context: JobContext) -> Mapping[str, Any]:
-        return _run(context, evaluations_of(context))
+        return _run(context, evaluations_of(context), near_distance_max)
 
     return handle
 
 
-def _run(context: JobContext, evaluations: Evaluations) -> dict[str, Any]:
+def _run(context: JobContext, evaluations: Evaluations, near_distance_max: int) -> dict[str, Any]:
     with context.database.reading() as session:
-        asked = _question(session, context.store, context.job.parameters)
+        asked = _question(session, context.store, context.job.parameters, near_distance_max)
     context.progress("golden images", 0, 4)
     golden, pair = _pair(context, evaluations, asked)
     context.progress("verdict", 3, 4)
@@ -105,8 +114,11 @@ def _run(context: JobContext, evaluations: Evaluations) -> dict[str, Any]:
     }
 
 
-def _question(session: Session, store: BlobStore, parameters: Mapping[str, Any]) -> _Question:
-    """Raises NotFoundError where a version or build has gone since it was asked."""
+def _question(
+    session: Session, store: BlobStore, parameters: Mapping[str, Any], near_distance_max: int
+) -> _Question:
+    """Raises NotFoundError where a version or build has gone since it was asked, InvalidError
+    where the incumbent learned from a golden image: it would be judged by what it knows."""
     model, candidate = str(parameters["model"]), int(parameters["candidate"])
     incumbent = parameters["incumbent"]
     row = registry.get_model(session, PRINCIPAL, model)
@@ -117,6 +129,11 @@ def _question(session: Session, store: BlobStore, parameters: Mapping[str, Any])
         other = registry.get_version(session, PRINCIPAL, model, incumbent)
         its = datasets.get_version(session, PRINCIPAL, other.dataset, other.dataset_version)
         trained_on = datasets.read_manifest(store, its)
+    manifest = datasets.read_manifest(store, dataset)
+    judges, left_out = list(manifest.of(Split.GOLDEN)), list[LeftOut]()
+    if trained_on is not None:
+        datasets.check_disjoint(manifest, trained_on)
+        judges, left_out = datasets.near_across(manifest, trained_on, near_distance_max)
     return _Question(
         model=model,
         alias=str(parameters["alias"]),
@@ -126,10 +143,12 @@ def _question(session: Session, store: BlobStore, parameters: Mapping[str, Any])
             session, PRINCIPAL, model, candidate, incumbent, target=parameters["target"]
         ),
         dataset=dataset,
-        manifest=datasets.read_manifest(store, dataset),
+        manifest=manifest,
         trained_on=trained_on,
         policy=of_model(row.policy, tuple(row.class_names)),
         tasks=annotation.done_tasks(session),
+        judges=judges,
+        left_out=left_out,
     )
 
 
@@ -145,7 +164,7 @@ def _pair(
         i for i, name in enumerate(manifest.class_names) if name in asked.policy.critical_classes
     )
     golden = comparing.compare(
-        asked.manifest.of(Split.GOLDEN),
+        asked.judges,
         _answers(manifest, own),
         None if theirs is None or other is None else _answers(_manifest(store, theirs), other),
         critical,
@@ -265,4 +284,5 @@ def _subject(context: JobContext, asked: _Question) -> evidence.Subject:
         at=time.time(),
         by=context.job.created_by,
         job=context.job.id,
+        left_out=tuple(asdict(entry) for entry in asked.left_out),
     )

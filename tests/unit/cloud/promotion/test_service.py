@@ -9,13 +9,27 @@ from typing import Any
 import pytest
 
 from cloud.access.principal import Role, service_principal
+from cloud.datasets import manifest as manifests
+from cloud.datasets import service as datasets
+from cloud.datasets.manifest import Item
+from cloud.datasets.splits import Split
 from cloud.errors import ConflictError, ForbiddenError, InvalidError, NotFoundError
 from cloud.promotion import evidence as records
 from cloud.promotion import service
 from cloud.promotion.handler import gate_handler
 from cloud.promotion.models import Evidence
 from cloud.registry import service as registry
-from tests.unit.cloud.promotion.conftest import APPROVER, CLASSES, MODEL, OPERATOR, Shop
+from tests.unit.cloud.promotion.conftest import (
+    APPROVER,
+    CLASSES,
+    GOLDEN_IMAGES,
+    MODEL,
+    OPERATOR,
+    Shop,
+    item,
+    picture,
+    register,
+)
 
 POLICY = {"class_boxes_min": 20, "bootstrap_rounds": 400, "map50_margin": 0.1}
 
@@ -141,3 +155,37 @@ def test_what_cannot_be_compared_is_refused_before_it_is_queued(shop: Shop) -> N
         with pytest.raises(InvalidError, match="crack"):
             service.request_gate(session, OPERATOR, MODEL, 2)
         row.policy = {}
+
+
+def join(shop: Shop, number: int, items: list[Item]) -> None:
+    """A further version, trained on a dataset of its own."""
+    manifest = manifests.build(CLASSES, items)
+    shop.store.put([manifests.canonical(manifest)])
+    with shop.database.transaction() as session:
+        dataset = datasets.register_version(session, OPERATOR, "others", manifest, [])
+        register(session, shop.store, number, dataset)
+    shop.answering.items = manifest.of(Split.GOLDEN)
+
+
+def test_nobody_is_judged_by_what_the_incumbent_learned_from(shop: Shop) -> None:
+    ask(shop, 1)
+    promote(shop, 1)
+    join(shop, 3, [item(picture(100), Split.GOLDEN), item(picture(300), Split.TRAIN)])
+    with pytest.raises(InvalidError, match="1 golden images were learned from"):
+        ask(shop, 3)
+
+
+def test_what_looks_nearly_like_a_learned_image_does_not_judge(shop: Shop) -> None:
+    ask(shop, 1)
+    promote(shop, 1)
+    learned = bytearray.fromhex(item(picture(100), Split.TRAIN).difference_hash)
+    learned[0] ^= 1
+    near = item(picture(200), Split.GOLDEN).model_copy(update={"difference_hash": learned.hex()})
+    golden = [item(picture(n), Split.GOLDEN) for n in range(GOLDEN_IMAGES)]
+    shop.store.put([picture(200)])
+    join(shop, 3, [near, *golden, item(picture(300), Split.TRAIN)])
+    row = evidence(shop, ask(shop, 3)["evidence"])
+    record = json.loads(shop.store.read(row.record_sha256))
+    assert near.image not in record["golden_images"]
+    assert len(record["golden_images"]) == GOLDEN_IMAGES
+    assert [entry["distance"] for entry in record["left_out"]] == [1]

@@ -227,6 +227,57 @@ def evaluate(
             raise typer.Exit(3)
 
 
+@app.command(name="build-engine")
+def build_engine(
+    *,
+    onnx: Annotated[Path, typer.Option(help="The ONNX file, weights within.")],
+    out: Annotated[Path, typer.Option(help="Where the .engine file goes.")],
+    precision: Annotated[str, typer.Option(help="That the plan computes in: fp32, fp16, bf16.")],
+    file_precision: Annotated[str, typer.Option(help="Of the ONNX file.")] = "fp32",
+    batch: Annotated[int, typer.Option(min=1, max=256, help="Frames at once, at most.")] = 1,
+    names: Annotated[Path | None, typer.Option(help="JSON file: the class names.")] = None,
+    timing_cache: Annotated[
+        Path | None, typer.Option(help="Timings of an earlier build here; written anew.")
+    ] = None,
+    summary: Annotated[Path | None, typer.Option(help="JSON: what it is bound to.")] = None,
+    progress: Annotated[Path | None, typer.Option(help="JSON lines: done, total.")] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Build a TensorRT plan of an ONNX file; it runs on this machine's GPU and TensorRT alone."""
+    import signal
+
+    with _refusals():
+        from edge_agent.cli.build_engine import EngineFiles, class_names, known_precision, run_build
+        from edge_agent.detect.tensorrt.build import BuildOrder
+
+        # A worker cancels with SIGTERM; unwound as Ctrl-C is, nothing half written stays.
+        signal.signal(signal.SIGTERM, signal.default_int_handler)
+        files = EngineFiles(onnx, out, names, timing_cache, summary, progress)
+        order = BuildOrder(
+            known_precision(file_precision),
+            known_precision(precision),
+            batch,
+            class_names=class_names(names),
+        )
+        try:
+            found = run_build(files, order)
+        except KeyboardInterrupt:
+            typer.echo("argosy-agent: interrupted; nothing was written", err=True)
+            raise typer.Exit(130) from None
+    if as_json:
+        typer.echo(json.dumps(found, indent=2))
+    else:
+        typer.echo(f"{out}: {found['size_bytes']} bytes in {found['build_s']} s")
+
+
+@app.command()
+def capabilities() -> None:
+    """What this machine can run, as JSON: what an agent reports to its hub."""
+    from edge_agent.observe.hardware import capabilities as found
+
+    typer.echo(found().model_dump_json(indent=2))
+
+
 @app.command()
 def version(as_json: JsonOption = False) -> None:
     """Which agent this is."""

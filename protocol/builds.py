@@ -29,6 +29,8 @@ _RUNTIME_NAMES = {
     "onnxruntime-cuda": "onnx-cuda",
     "onnxruntime-tensorrt": "onnx-tensorrt",
 }
+ARM_HALF_FLAGS = ("asimdhp",)
+"""Flags of CPUs on which ONNX Runtime computes fp16 files in fp16, which it widens elsewhere."""
 VNNI_FLAGS = ("avx512_vnni", "avx_vnni", "asimddp")
 """Flags of CPUs that multiply int8 without saturating in between; others give other answers."""
 
@@ -43,6 +45,8 @@ class BuildIdentity(BaseModel):
         precision: of the file's weights.
         runtime_precision: what the runtime computes in.
         cpu_flags_any: the device's CPU needs one of these; none: any CPU will do.
+        cpu_flags_none: the device's CPU may have none of these, for with them the runtime would
+            compute in another precision.
     """
 
     model_config = ConfigDict(frozen=True, extra="allow")
@@ -58,6 +62,7 @@ class BuildIdentity(BaseModel):
     compute_capability: ShortText | None = None
     tensorrt_version: ShortText | None = None
     cpu_flags_any: tuple[ShortText, ...] = Field(default=(), max_length=16)
+    cpu_flags_none: tuple[ShortText, ...] = Field(default=(), max_length=16)
 
     def label(self) -> str:
         """A short name, for people: `onnx-fp32-320x320`, `openvino-bf16-640x640`.
@@ -125,6 +130,12 @@ def match(build: BuildIdentity, device: Capabilities, *, bundle_format: int = 1)
         )
     if build.cpu_flags_any and not set(build.cpu_flags_any) & set(device.cpu_flags):
         reasons.append(f"needs a CPU with one of {', '.join(build.cpu_flags_any)}")
+    unwanted = [flag for flag in build.cpu_flags_none if flag in device.cpu_flags]
+    if unwanted:
+        reasons.append(
+            f"does not compute in {build.runtime_precision.value} on a CPU with "
+            f"{', '.join(unwanted)}"
+        )
     if build.format is Format.TENSORRT:
         reasons += _engine_reasons(build, device)
     return Fit(not reasons, tuple(reasons))

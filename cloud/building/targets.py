@@ -11,7 +11,7 @@ import re
 from dataclasses import dataclass
 
 from cloud.errors import InvalidError
-from protocol.builds import VNNI_FLAGS, BuildIdentity, Format, Precision
+from protocol.builds import ARM_HALF_FLAGS, VNNI_FLAGS, BuildIdentity, Format, Precision
 
 SIDE_STEP_PX = 32
 SIDE_PX_MIN, SIDE_PX_MAX = 32, 8192
@@ -45,7 +45,7 @@ _FP32, _FP16, _BF16, _INT8 = Precision.FP32, Precision.FP16, Precision.BF16, Pre
 
 _KINDS: dict[str, _Kind] = {
     "onnx-fp32": _onnx("onnxruntime", _FP32, _FP32),
-    # ONNX Runtime's CPU provider has no fp16 kernels: it casts, and computes in fp32.
+    # ONNX Runtime casts on a CPU without fp16 kernels, and computes in fp32.
     "onnx-fp16": _onnx("onnxruntime", _FP16, _FP32),
     "onnx-int8": _onnx("onnxruntime", _INT8, _INT8),
     "openvino-fp32": _openvino(_FP32, _FP32),
@@ -78,6 +78,7 @@ class BuildTarget:
         width, height: of the input, px.
         batch: frames at once, fixed.
         cpu_flags_any: the device's CPU needs one of these; none: any will do.
+        cpu_flags_none: it may have none of these.
     """
 
     name: str
@@ -89,6 +90,7 @@ class BuildTarget:
     height: int
     batch: int = 1
     cpu_flags_any: tuple[str, ...] = ()
+    cpu_flags_none: tuple[str, ...] = ()
 
     @property
     def on_cpu(self) -> bool:
@@ -107,6 +109,7 @@ class BuildTarget:
             batch=self.batch,
             opset=opset if self.format is Format.ONNX else None,
             cpu_flags_any=self.cpu_flags_any,
+            cpu_flags_none=self.cpu_flags_none,
         )
 
     def __str__(self) -> str:
@@ -127,7 +130,8 @@ def parse(text: str, default_side_px: int) -> BuildTarget:
     if at:
         width, height, batch = _size(text, numbers)
     _check(text, width, height, batch)
-    flags = VNNI_FLAGS if kind.precision is Precision.INT8 else ()
+    wanted = VNNI_FLAGS if kind.precision is Precision.INT8 else ()
+    unwanted = ARM_HALF_FLAGS if name == "onnx-fp16" else ()
     return BuildTarget(
         name,
         kind.format,
@@ -137,7 +141,8 @@ def parse(text: str, default_side_px: int) -> BuildTarget:
         width,
         height,
         batch,
-        flags,
+        wanted,
+        unwanted,
     )
 
 

@@ -115,7 +115,7 @@ def _demands(offer: BuildOffer) -> tuple[bool, bool, bool, tuple[int, float, int
     identity = offer.identity
     return (
         identity.runtime != "onnxruntime",
-        bool(identity.cpu_flags_any),
+        bool(identity.cpu_flags_any or identity.cpu_flags_none),
         identity.runtime_precision is not Precision.FP32,
         _order(offer),
     )

@@ -6,7 +6,7 @@ import pytest
 
 from cloud.building.targets import CPU_NAMES, NAMES, parse
 from cloud.errors import InvalidError
-from protocol.builds import VNNI_FLAGS, Format, Precision
+from protocol.builds import ARM_HALF_FLAGS, VNNI_FLAGS, Format, Precision
 
 
 @pytest.mark.parametrize(
@@ -44,6 +44,12 @@ def test_only_int8_wants_certain_cpus() -> None:
     wanting = {n for n in NAMES if parse(n, 640).cpu_flags_any}
     assert wanting == {"onnx-int8", "openvino-int8"}
     assert parse("onnx-int8", 640).identity(17).cpu_flags_any == VNNI_FLAGS
+
+
+def test_only_half_by_onnx_runtime_shuns_certain_cpus() -> None:
+    shunning = {n for n in NAMES if parse(n, 640).cpu_flags_none}
+    assert shunning == {"onnx-fp16"}
+    assert parse("onnx-fp16", 640).identity(17).cpu_flags_none == ARM_HALF_FLAGS
 
 
 def test_a_runtime_that_widens_computes_in_fp32() -> None:

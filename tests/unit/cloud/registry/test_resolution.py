@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from cloud.registry.resolution import BuildOffer, Resolution, resolve, resolve_unheard
 from protocol.builds import (
+    ARM_HALF_FLAGS,
     VNNI_FLAGS,
     BuildIdentity,
     Capabilities,
@@ -194,6 +195,16 @@ def test_the_reasons_are_said() -> None:
     assert "engine of TensorRT 10.3.0" in resolve(MATRIX, ORIN_JP7).refused["trt-orin"][0]
     assert "opset 19" in resolve(MATRIX, OLD_ORT).reason
     assert resolve((), X86_PLAIN) == Resolution(None, (), {}, "there is no build")
+
+
+def test_half_by_onnx_runtime_goes_only_where_it_is_widened() -> None:
+    half = offer("ort-fp16", "onnxruntime", F32, 10.0, precision=F16, cpu_flags_none=ARM_HALF_FLAGS)
+    builds = (half, MATRIX[0])
+    assert resolve(builds, X86_PLAIN).best == "ort-fp16"
+    found = resolve(builds, ORIN_JP6)
+    assert (found.best, found.fallbacks) == ("ort-fp32", ())
+    assert found.refused["ort-fp16"] == ("does not compute in fp32 on a CPU with asimdhp",)
+    assert resolve_unheard(builds).best == "ort-fp32"
 
 
 def test_rejected_and_revoked_builds_are_given_to_nobody() -> None:

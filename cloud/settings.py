@@ -174,6 +174,9 @@ class BuildingSettings(BaseModel):
         default=64, ge=1, description="of the selection split, that choose what stays in float"
     )
     robustness_seed: int = 0
+    compare_definitions: bool = Field(
+        default=True, description="score a build's predictions by Ultralytics' metrics too"
+    )
 
 
 class Settings(BaseSettings):

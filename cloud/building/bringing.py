@@ -11,10 +11,11 @@ from cloud import provenance
 from cloud.building.importing import ImportedFile, ImportRequest
 from cloud.building.making import BASE_NAME
 from cloud.building.matrix import ADMITTED, REJECTED, MatrixBuilder, workshop
-from cloud.building.pipeline import MadeBuild, Order, Source, as_it_is, golden_items, measure
+from cloud.building.pipeline import measure
 from cloud.building.registering import keep, record
 from cloud.building.source import PRINCIPAL, write_frames
 from cloud.building.targets import parse
+from cloud.building.workshop import MadeBuild, Order, Source, as_it_is, golden_items
 from cloud.datasets import service as datasets
 from cloud.datasets.models import DatasetVersion
 from cloud.jobs.context import JobContext

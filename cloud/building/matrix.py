@@ -6,20 +6,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from cloud.building.choosing import choose_artifact
 from cloud.building.making import Artifact, Base, Maker, base_target, is_base, label
-from cloud.building.pipeline import (
-    MadeBuild,
-    Order,
-    Source,
-    Workshop,
-    as_it_is,
-    choose_artifact,
-    golden_items,
-    measure,
-)
+from cloud.building.pipeline import measure
 from cloud.building.registering import keep, register
 from cloud.building.source import Known, base_of, known, parse_all, source_of, standing_base
 from cloud.building.targets import BuildTarget
+from cloud.building.workshop import MadeBuild, Order, Source, Workshop, as_it_is, golden_items
 from cloud.children import ChildFailed
 from cloud.errors import HubError, InvalidError
 from cloud.evaluation import perturbed

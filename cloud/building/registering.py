@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from sqlmodel import Session
 
 from cloud.blobs.store import BlobStore
-from cloud.building.pipeline import MadeBuild
 from cloud.building.source import PRINCIPAL
+from cloud.building.workshop import MadeBuild
 from cloud.evaluation import service as evaluation
 from cloud.registry import service as registry
 from cloud.registry.models import Build, ModelVersion

@@ -12,8 +12,8 @@ from sqlmodel import Session
 from cloud.access.principal import service_principal
 from cloud.blobs.store import BlobStore
 from cloud.building.making import BASE_NAME, Base, base_target, label
-from cloud.building.pipeline import Source
 from cloud.building.targets import BuildTarget, parse
+from cloud.building.workshop import Source
 from cloud.datasets import service as datasets
 from cloud.datasets.service import DatasetManifest, Split
 from cloud.errors import InvalidError

@@ -13,9 +13,10 @@ from cloud.access.principal import service_principal
 from cloud.blobs import service as blobs
 from cloud.blobs.store import BlobStore
 from cloud.building.making import BASE_NAME, Base, Maker, read_reference
-from cloud.building.pipeline import MadeBuild, Order, Source, Workshop, as_it_is, measure
+from cloud.building.pipeline import measure
 from cloud.building.registering import keep, record
 from cloud.building.targets import parse
+from cloud.building.workshop import MadeBuild, Order, Source, Workshop, as_it_is
 from cloud.children import ChildLimits, run_child
 from cloud.database import Database
 from cloud.datasets import service as datasets

@@ -18,18 +18,36 @@ from cloud.access.principal import PrincipalKind, Role
 from cloud.annotation.router import router as annotation_router
 from cloud.blobs.router import router as blobs_router
 from cloud.blobs.store import BlobStore
+from cloud.building.import_router import router as import_router
+from cloud.building.router import router as building_router
 from cloud.database import Database
 from cloud.datasets.importer import Importer
 from cloud.datasets.router import router as datasets_router
+from cloud.evaluation.router import router as evaluation_router
+from cloud.handlers import handlers
+from cloud.jobs.router import router as jobs_router
+from cloud.jobs.runner import JobRunner
+from cloud.promotion.router import router as promotion_router
 from cloud.registry import service as registry
 from cloud.registry.router import router as registry_router
 from cloud.registry.service import OnBuildRegistered
-from cloud.settings import Settings, TrainingSettings
+from cloud.settings import BuildingSettings, Settings, TrainingSettings
 from cloud.training.router import router as training_router
 from cloud.training.runner import CHILD, TrainingRunner
 
 DEADLINE_S = 240.0
-ROUTERS = (blobs_router, annotation_router, datasets_router, registry_router, training_router)
+ROUTERS = (
+    blobs_router,
+    jobs_router,
+    annotation_router,
+    datasets_router,
+    registry_router,
+    evaluation_router,
+    building_router,
+    import_router,
+    training_router,
+    promotion_router,
+)
 
 
 @dataclass
@@ -41,6 +59,7 @@ class LearningHub:
     store: BlobStore
     api: TestClient
     runner: TrainingRunner
+    jobs: JobRunner
     token: str
 
     def get(self, path: str) -> Any:
@@ -75,8 +94,14 @@ class LearningHub:
             f"/imports/{started['id']}", lambda i: i["state"] in ("SUCCEEDED", "FAILED")
         )
 
+    def done(self, job_id: str) -> Any:
+        """The long job once it is over."""
+        return self.wait(
+            f"/jobs/{job_id}", lambda j: j["state"] in ("SUCCEEDED", "FAILED", "CANCELED")
+        )
+
     def ended(self, job_id: str) -> Any:
-        """The job once it is over."""
+        """The training once it is over."""
         return self.wait(
             f"/training/jobs/{job_id}",
             lambda j: j["state"] in ("SUCCEEDED", "FAILED", "CANCELED"),
@@ -91,7 +116,11 @@ def learning_hub(
     child: tuple[str, ...] = CHILD,
 ) -> Iterator[LearningHub]:
     """A hub on the data in `folder`, which may be there from an earlier one."""
-    settings = Settings(data_dir=folder, training=TrainingSettings(progress_every_s=0.1))
+    settings = Settings(
+        data_dir=folder,
+        training=TrainingSettings(progress_every_s=0.1),
+        building=BuildingSettings(latency_frames=3, robustness_images_max=3),
+    )
     folder.mkdir(exist_ok=True)
     database = Database(settings.database_url)
     database.migrate()
@@ -102,23 +131,27 @@ def learning_hub(
         folder / "training",
         settings.training,
         hooks=hooks,
+        building=settings.building,
         child=child,
     )
+    jobs = JobRunner(database, store, folder / "jobs", handlers(settings, hooks))
     importer = Importer(database, store, on_imported=registry.ensure_model)
     app = FastAPI()
     answers.install(app)
     app.state.settings, app.state.database, app.state.blobs = settings, database, store
-    app.state.importer, app.state.training = importer, runner
+    app.state.importer, app.state.training, app.state.jobs = importer, runner, jobs
     for router in ROUTERS:
         app.include_router(router, prefix="/api/v1")
     with database.transaction() as session:
         _row, token = access.issue(session, PrincipalKind.USER, "ada", Role.ADMINISTRATOR)
     importer.start()
     runner.start()
+    jobs.start()
     try:
         with TestClient(app, headers={"Authorization": f"Bearer {token}"}) as api:
-            yield LearningHub(folder, database, store, api, runner, token)
+            yield LearningHub(folder, database, store, api, runner, jobs, token)
     finally:
+        jobs.stop()
         runner.stop()
         importer.stop()
         database.close()

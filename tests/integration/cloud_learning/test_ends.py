@@ -16,7 +16,7 @@ from tests.integration.cloud_learning.hub import LearningHub, learning_hub
 
 pytestmark = pytest.mark.integration
 
-LONG = {"epochs": 500, "imgsz": 64, "batch": 8, "mosaic": 0.0, "val": False}
+LONG = {"epochs": 500, "imgsz": 64, "batch": 8, "mosaic": 0.0, "val": False, "plots": False}
 SLEEPER = (sys.executable, "-c", "import time; time.sleep(600)")
 
 

@@ -20,6 +20,7 @@ pytestmark = pytest.mark.integration
 
 PARAMETERS = {
     "epochs": 1, "imgsz": 64, "batch": 8, "mosaic": 0.0, "val": False, "warmup_epochs": 0.0,
+    "plots": False,
 }  # fmt: skip
 
 
@@ -67,6 +68,12 @@ def check_version(version: dict[str, Any], registered: list[tuple[str, Manifest]
     assert 0 <= metrics["map50_95"] <= metrics["map50"] <= 1
     assert set(metrics["per_class"]) <= set(CLASS_NAMES)
     assert metrics["latency_ms_median"] > 0
+    parity = metrics["parity"]
+    assert parity["frames"] == 4
+    assert parity["confidence_error_max"] < 1e-3, "the build answers as PyTorch does"
+    assert build["verdict"]["admitted"], build["verdict"]["reasons"]
+    assert build["notes"]["fit"]["images"] > 0
+    assert version["lineage"]["environment"]["python"]
 
 
 def check_blobs(read: Callable[[str], bytes], digest: str, folder: Path) -> None:

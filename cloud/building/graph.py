@@ -7,11 +7,17 @@ other names, and then only the decode can be told from the rest.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
 _MODULE = re.compile(r"/model\.(\d+)/")
+PARTS = 20
+"""Into so many blocks a network is cut whose names tell no modules."""
+
+Block = tuple[str, ...]
+"""Names of nodes, or their beginnings up to a slash."""
+
 WEIGHTED = ("Conv", "ConvTranspose", "Gemm", "MatMul")
 
 
@@ -84,6 +90,51 @@ def head_nodes(model: Any) -> list[str]:
     last = max(modules, default=None)
     named = [n.name for n in model.graph.node if last is not None and module_of(n.name) == last]
     return list(dict.fromkeys([*decode_nodes(model), *named]))
+
+
+def blocks(model: Any) -> list[Block]:
+    """What lies before the head, in blocks that are kept in float, or not, as a whole.
+
+    A block is a top module; those without weights go with the next that has some. Where names
+    tell no modules, it is a run of nodes in the graph's order.
+    """
+    head = set(head_nodes(model))
+    body = [n for n in model.graph.node if n.name not in head]
+    weighted = {n.name for n in weighted_nodes(model, without=head)}
+    modules: dict[int, list[str]] = {}
+    for node in body:
+        module = module_of(node.name)
+        if module is None:
+            return _runs([n.name for n in body], weighted)
+        modules.setdefault(module, []).append(node.name)
+    found: list[Block] = []
+    waiting: list[str] = []
+    for module in sorted(modules):
+        waiting.append(f"/model.{module}")
+        if weighted & set(modules[module]):
+            found.append(tuple(waiting))
+            waiting = []
+    return found
+
+
+def _runs(names: Sequence[str], weighted: set[str]) -> list[Block]:
+    """At most PARTS runs with about as many weights in each."""
+    found: list[list[str]] = []
+    every = max(1, -(-len(weighted) // PARTS))
+    seen = 0
+    for name in names:
+        if not found or (name in weighted and seen and seen % every == 0):
+            found.append([])
+        seen += name in weighted
+        found[-1].append(name)
+    return [tuple(run) for run in found]
+
+
+def within(model: Any, block: Iterable[str]) -> list[str]:
+    """The nodes whose names are in the block, or begin with one of it and a slash."""
+    exact = set(block)
+    beginnings = tuple(f"{name}/" for name in exact)
+    return [n.name for n in model.graph.node if n.name in exact or n.name.startswith(beginnings)]
 
 
 def weighted_nodes(model: Any, without: Iterable[str] = ()) -> list[Any]:

@@ -15,6 +15,7 @@ from cloud.building.images import Floats, prepared
 from cloud.building.order import CALIBRATION_IMAGES_MIN, OrderRefused, Progress
 
 QUANTISED = ("Conv", "MatMul", "Add", "Mul", "Sigmoid", "Concat", "MaxPool", "Resize", "Split")
+METHOD = "MinMax"
 
 
 def check_calibration(images: Sequence[Path]) -> None:
@@ -33,10 +34,11 @@ def make(
     *,
     rung: int = 0,
     float_layers: Sequence[str] | None = None,
-    method: str = "MinMax",
+    method: str = METHOD,
     tell: Progress | None = None,
 ) -> list[str]:
-    """Write `source` in int8 to `target`; the layers that stay float besides the head.
+    """Write `source` in int8 to `target`; what stays float besides the head, as names of nodes
+    or beginnings of them up to a slash.
 
     Args:
         images: for calibration.
@@ -47,22 +49,74 @@ def make(
         OrderRefused: too few images, or one that cannot be read.
     """
     import onnx
-    from onnxruntime import quantization
-    from onnxruntime.quantization.shape_inference import quant_pre_process
 
     check_calibration(images)
     plain = target.with_suffix(".prepared.onnx")
+    prepare(source, plain)
+    if float_layers is None:
+        float_layers = _at_rung(plain, images, rung, tell)
+    _quantise(plain, target, images, float_layers, method=method, tell=tell)
+    quantised = graph.load(target)
+    graph.keep_properties(graph.properties(graph.load(source)), quantised)
+    onnx.checker.check_model(quantised)
+    onnx.save(quantised, str(target))
+    plain.unlink()
+    return list(float_layers)
+
+
+def prepare(source: Path, target: Path) -> None:
+    """`source` with a name for each node and without what ONNX Runtime folds away."""
+    import onnx
+    from onnxruntime.quantization.shape_inference import quant_pre_process
+
     named = target.with_suffix(".named.onnx")
     model = graph.load(source)
-    said, (name, shape) = graph.properties(model), graph.input_shape(model)
     graph.name_nodes(model)
     onnx.save(model, str(named))
     # Shapes are static, so the symbolic pass has nothing to add.
-    quant_pre_process(str(named), str(plain), skip_symbolic_shape=True)
+    quant_pre_process(str(named), str(target), skip_symbolic_shape=True)
+    named.unlink()
+
+
+def kept_at_rung(
+    source: Path, folder: Path, images: Sequence[Path], rung: int, tell: Progress | None = None
+) -> list[str]:
+    """What a rung keeps in float of `source`; `folder` is for files in between."""
+    plain = folder / "ranked.prepared.onnx"
+    prepare(source, plain)
+    kept = _at_rung(plain, images, rung, tell)
+    plain.unlink()
+    return kept
+
+
+def _at_rung(plain: Path, images: Sequence[Path], rung: int, tell: Progress | None) -> list[str]:
+    """What a rung keeps in float of a prepared file."""
+    if rung == 0:
+        return []
+    chosen = images[: sensitivity.IMAGES]
+    if tell is not None:
+        tell("measuring noise", 0, 0)
+    whole = plain.with_suffix(".whole.onnx")
+    _quantise(plain, whole, chosen, (), method=METHOD, tell=None)
+    _, (batch, _, height, width) = graph.input_shape(graph.load(plain))
+    ranked = sensitivity.rank(whole, plain, prepared(chosen, width, height, batch))
+    whole.unlink()
+    return sensitivity.at_rung(ranked, rung)
+
+
+def _quantise(
+    plain: Path,
+    target: Path,
+    images: Sequence[Path],
+    float_layers: Sequence[str],
+    *,
+    method: str,
+    tell: Progress | None,
+) -> None:
+    from onnxruntime import quantization
+
     model = graph.load(plain)
-    if float_layers is None:
-        ranked = sensitivity.rank(plain, prepared(images, shape[3], shape[2], shape[0]))
-        float_layers = sensitivity.at_rung(ranked, rung)
+    name, shape = graph.input_shape(model)
     quantization.quantize_static(
         str(plain),
         str(target),
@@ -72,16 +126,9 @@ def make(
         per_channel=True,
         activation_type=quantization.QuantType.QUInt8,
         weight_type=quantization.QuantType.QInt8,
-        nodes_to_exclude=[*graph.head_nodes(model), *float_layers],
+        nodes_to_exclude=[*graph.head_nodes(model), *graph.within(model, float_layers)],
         calibrate_method=quantization.CalibrationMethod[method],
     )
-    quantised = graph.load(target)
-    graph.keep_properties(said, quantised)
-    onnx.checker.check_model(quantised)
-    onnx.save(quantised, str(target))
-    for left in (plain, named):
-        left.unlink()
-    return list(float_layers)
 
 
 class _Reader:

@@ -8,9 +8,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from cloud.building import graph, sensitivity
+from cloud.building import graph
 from cloud.building.images import prepared
-from cloud.building.int8 import check_calibration
+from cloud.building.int8 import check_calibration, kept_at_rung
 from cloud.building.order import Progress
 
 XML_NAME, METADATA_NAME = "model.xml", "metadata.yaml"
@@ -37,8 +37,8 @@ def quantise(
     float_layers: Sequence[str] | None = None,
     tell: Progress | None = None,
 ) -> tuple[list[str], list[str]]:
-    """Write the network in int8; the files' names, and the layers that stay float besides
-    the head.
+    """Write the network in int8; the files' names, and what stays float besides the head, as
+    names of ONNX nodes or beginnings of them up to a slash.
 
     Args:
         images: for calibration.
@@ -56,12 +56,10 @@ def quantise(
     model = graph.load(source)
     graph.name_nodes(model)
     _, (batch, _, height, width) = graph.input_shape(model)
-    head = graph.head_nodes(model)
     if float_layers is None:
-        ranked = sensitivity.rank(source, prepared(images, width, height, batch))
-        float_layers = sensitivity.at_rung(ranked, rung)
+        float_layers = kept_at_rung(source, folder, images, rung, tell)
     network = openvino.convert_model(str(source))
-    kept = [*head, *float_layers]
+    kept = [*graph.head_nodes(model), *graph.within(model, float_layers)]
     names = ignored([node.get_friendly_name() for node in network.get_ordered_ops()], kept)
     done = 0
 

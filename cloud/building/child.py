@@ -40,7 +40,14 @@ def make_onnx(folder: Path, order: OnnxOrder, tell: Progress) -> dict[str, Any]:
     tell("exporting")
     weights = folder / order.weights
     exported = _exported(folder, weights, order)
-    facts = check_export(exported, order.width, order.height, order.class_names, order.batch)
+    facts = check_export(
+        exported,
+        order.width,
+        order.height,
+        order.class_names,
+        order.batch,
+        outside=order.weights_format == "onnx",
+    )
     result: dict[str, Any] = {
         **facts,
         "files": {MODEL_NAME: MODEL_NAME},
@@ -114,12 +121,16 @@ def make_derived(folder: Path, order: DerivedOrder, tell: Progress) -> dict[str,
 def _made(
     folder: Path, order: DerivedOrder, source: Path, images: list[Path], tell: Progress
 ) -> tuple[list[str], list[str]]:
-    """Names of the files, and the layers that were kept in float besides the head."""
+    """Names of the files, and what was kept in float besides the head."""
     from cloud.building import half, int8, openvino_builds
 
     how: dict[str, Any] = {"rung": order.rung, "float_layers": order.float_layers, "tell": tell}
     match order.make:
-        case "onnx-fp16":
+        case "onnx-cuda-fp32" | "onnx-tensorrt-fp32" | "onnx-tensorrt-fp16" | "onnx-tensorrt-bf16":
+            # The runtime computes in what the build says; the file is the base itself.
+            shutil.copyfile(source, folder / MODEL_NAME)
+            return [MODEL_NAME], []
+        case "onnx-fp16" | "onnx-cuda-fp16":
             half.make(source, folder / MODEL_NAME)
             return [MODEL_NAME], []
         case "onnx-int8":

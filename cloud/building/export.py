@@ -31,13 +31,28 @@ def export(weights: Path, width: int, height: int, batch: int = 1) -> Path:
 
 def detections(width: int, height: int) -> int:
     """Rows of the end-to-end head: the best 300, or all places where the input has fewer."""
-    return min(DETECTIONS_MAX, sum((width // s) * (height // s) for s in STRIDES))
+    return min(DETECTIONS_MAX, places(width, height))
+
+
+def places(width: int, height: int) -> int:
+    """Where the network looks: the columns of the raw head."""
+    return sum((width // s) * (height // s) for s in STRIDES)
 
 
 def check_export(
-    path: Path, width: int, height: int, class_names: Sequence[str], batch: int = 1
+    path: Path,
+    width: int,
+    height: int,
+    class_names: Sequence[str],
+    batch: int = 1,
+    *,
+    outside: bool = False,
 ) -> dict[str, Any]:
-    """What the file says of itself, once it is what it should be.
+    """Opset and head of the file, once it is what it should be.
+
+    Args:
+        outside: it was not exported here: its head may be raw, or give another number of rows,
+            and it need not name its classes.
 
     Raises:
         ExportError: shapes or class names are others.
@@ -48,15 +63,31 @@ def check_export(
     session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
     inputs = [list(i.shape) for i in session.get_inputs()]
     outputs = [list(o.shape) for o in session.get_outputs()]
-    expected = [[batch, 3, height, width]], [[batch, detections(width, height), 6]]
-    if (inputs, outputs) != expected:
+    taken = [[batch, 3, height, width]]
+    given = [[batch, detections(width, height), 6]]
+    raw = [[batch, 4 + len(class_names), places(width, height)]]
+    head = "raw" if outside and outputs == raw else "end2end"
+    if outside and _is_end2end(outputs, batch):
+        given = outputs
+    if inputs != taken or (head == "end2end" and outputs != given):
         raise ExportError(
             f"the exported model takes {inputs} and gives {outputs}; an end-to-end detector of "
-            f"{width}x{height} px takes {expected[0]} and gives {expected[1]}: start from weights "
-            "of a YOLO26 detector"
+            f"{width}x{height} px takes {taken} and gives {given}"
+            + (f", one with a raw head {raw}" if outside else "")
+            + ": start from weights of a YOLO26 detector"
         )
-    embedded = ast.literal_eval(session.get_modelmeta().custom_metadata_map.get("names", "{}"))
-    if [embedded.get(i) for i in range(len(class_names))] != list(class_names):
+    said = session.get_modelmeta().custom_metadata_map.get("names")
+    embedded = ast.literal_eval(said or "{}")
+    if not (outside and said is None) and [
+        embedded.get(i) for i in range(len(class_names))
+    ] != list(class_names):
         raise ExportError(f"the exported model names {embedded}, the dataset {list(class_names)}")
     opsets = [o.version for o in onnx.load(str(path)).opset_import if o.domain in ("", "ai.onnx")]
-    return {"opset": max(opsets)}
+    return {"opset": max(opsets), "head": head}
+
+
+def _is_end2end(outputs: Sequence[Sequence[Any]], batch: int) -> bool:
+    """Whether rows of finished detections come out, however many."""
+    return (
+        len(outputs) == 1 and len(outputs[0]) == 3 and [outputs[0][0], outputs[0][2]] == [batch, 6]
+    )

@@ -56,12 +56,23 @@ class DerivedOrder(_Order):
 
     Attributes:
         calibration: images, for int8.
-        float_layers: nodes kept in float besides the head; None: the rung says which.
+        float_layers: nodes kept in float besides the head, by name or its beginning up to a
+            slash; None: the rung says which.
         rung: how much stays in float, from 0, the head alone.
     """
 
     make: Literal[
-        "onnx-fp16", "onnx-int8", "openvino-fp32", "openvino-bf16", "openvino-fp16", "openvino-int8"
+        "onnx-fp16",
+        "onnx-int8",
+        "openvino-fp32",
+        "openvino-bf16",
+        "openvino-fp16",
+        "openvino-int8",
+        "onnx-cuda-fp32",
+        "onnx-cuda-fp16",
+        "onnx-tensorrt-fp32",
+        "onnx-tensorrt-fp16",
+        "onnx-tensorrt-bf16",
     ]
     onnx: str
     calibration: tuple[str, ...] = ()

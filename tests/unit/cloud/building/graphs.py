@@ -11,12 +11,20 @@ SIDE = 32
 CHANNELS = 4
 
 
-def write(path: Path, *, seed: int = 0, head_seed: int = 0, rename: str = "") -> Path:
+def write(
+    path: Path,
+    *,
+    seed: int = 0,
+    head_seed: int = 0,
+    rename: str = "",
+    answer: tuple[int, ...] = (1, 1, 6),
+) -> Path:
     """`/model.0/conv/Conv` → `/model.0/act/Relu` → `/model.1/conv/Conv` → a decode of TopK.
 
     Args:
         seed, head_seed: of the weights of the first module, of the second.
         rename: put before the names of weights.
+        answer: shape of the output, of 6 numbers.
     """
     import onnx
 
@@ -26,7 +34,7 @@ def write(path: Path, *, seed: int = 0, head_seed: int = 0, rename: str = "") ->
         "model.1.conv.weight": _weights(head_seed, CHANNELS),
         "k": np.array([6], np.int64),
         "shape": np.array([1, -1], np.int64),
-        "out": np.array([1, 1, 6], np.int64),
+        "out": np.array(answer, np.int64),
     }
     first, second = rename + "model.0.conv.weight", rename + "model.1.conv.weight"
     nodes = [
@@ -42,7 +50,7 @@ def write(path: Path, *, seed: int = 0, head_seed: int = 0, rename: str = "") ->
         nodes,
         "known",
         [make.make_tensor_value_info("images", floats, [1, 3, SIDE, SIDE])],
-        [make.make_tensor_value_info("output0", floats, [1, 1, 6])],
+        [make.make_tensor_value_info("output0", floats, list(answer))],
         [
             onnx.numpy_helper.from_array(v, rename + n if n.startswith("model.") else n)
             for n, v in weights.items()

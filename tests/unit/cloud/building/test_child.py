@@ -36,11 +36,35 @@ def test_an_onnx_version_cannot_take_another_size(tmp_path: Path) -> None:
 
 
 def test_what_is_no_detector_is_refused(tmp_path: Path) -> None:
-    write(tmp_path / "m.onnx")
+    write(tmp_path / "m.onnx", answer=(1, 2, 3))
     status, result = ordered(tmp_path, **onnx_order(SIDE))
     assert status == REFUSED_STATUS
-    assert "gives [[1, 1, 6]]" in result["error"]["message"]
+    assert "gives [[1, 2, 3]]" in result["error"]["message"]
+    assert "a raw head [[1, 5, 21]]" in result["error"]["message"]
     assert "end-to-end" in result["error"]["remedy"]
+
+
+def test_an_outside_file_may_give_fewer_rows(tmp_path: Path) -> None:
+    write(tmp_path / "m.onnx")
+    status, result = ordered(tmp_path, **onnx_order(SIDE))
+    assert (status, result["head"], result["opset"]) == (0, "end2end", 17)
+
+
+@pytest.mark.parametrize("name", ["onnx-cuda-fp32", "onnx-tensorrt-fp16", "onnx-tensorrt-bf16"])
+def test_where_the_runtime_narrows_the_file_is_the_base(tmp_path: Path, name: str) -> None:
+    source = write(tmp_path / "m.onnx").read_bytes()
+    status, result = ordered(tmp_path, make=name, onnx="m.onnx")
+    assert (status, result["files"], result["opset"]) == (0, {"model.onnx": "model.onnx"}, 17)
+    assert (tmp_path / "model.onnx").read_bytes() == source
+
+
+def test_cuda_gets_the_file_in_half_that_the_cpu_gets(tmp_path: Path) -> None:
+    source = write(tmp_path / "m.onnx").read_bytes()
+    made = []
+    for name in ("onnx-fp16", "onnx-cuda-fp16"):
+        assert ordered(tmp_path, make=name, onnx="m.onnx")[0] == 0
+        made.append((tmp_path / "model.onnx").read_bytes())
+    assert made[0] == made[1] != source
 
 
 def test_an_order_of_something_else_is_no_order(tmp_path: Path) -> None:

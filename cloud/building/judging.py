@@ -83,7 +83,7 @@ def _diagnosis(
     seen = seen_in_variants(order.artifact, spec, probes, shop.runs.agent, folder / "variants")
     faults = diagnose(reference, seen)
     hints: list[str] = []
-    if order.target.precision is Precision.INT8 and "model.onnx" in order.artifact.files:
+    if order.target.precision is Precision.INT8:
         items = source.dataset.of(Split.CALIBRATION)
         own = link_images(items, shop.runs.store, folder / "own-images")
         hint = shop.maker.ranges(order.artifact, order.base, own).get("hint")

@@ -153,10 +153,11 @@ class Maker:
         )
 
     def ranges(self, artifact: Artifact, base: Base, images: Sequence[Path]) -> dict[str, Any]:
-        """How the quantised ranges of an ONNX artifact sit on these images' activations."""
+        """How the quantised ranges of an artifact sit on these images' activations."""
+        quantised = artifact.files.get("model.onnx") or artifact.files["model.xml"]
         order = {
             "make": "ranges",
-            "onnx": str(artifact.files["model.onnx"]),
+            "onnx": str(quantised),
             "float_onnx": str(base.onnx),
             "calibration": [str(image) for image in images],
         }

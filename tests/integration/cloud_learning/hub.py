@@ -79,9 +79,9 @@ class LearningHub:
             assert response.is_success, response.text
         return response.json()
 
-    def wait(self, path: str, until: Callable[[Any], bool]) -> Any:
+    def wait(self, path: str, until: Callable[[Any], bool], deadline_s: float = DEADLINE_S) -> Any:
         """What `path` answers once `until` holds for it."""
-        deadline = time.monotonic() + DEADLINE_S
+        deadline = time.monotonic() + deadline_s
         while not until(found := self.get(path)):
             assert time.monotonic() < deadline, f"{path} is still {found}"
             time.sleep(0.05)
@@ -94,11 +94,10 @@ class LearningHub:
             f"/imports/{started['id']}", lambda i: i["state"] in ("SUCCEEDED", "FAILED")
         )
 
-    def done(self, job_id: str) -> Any:
+    def done(self, job_id: str, deadline_s: float = DEADLINE_S) -> Any:
         """The long job once it is over."""
-        return self.wait(
-            f"/jobs/{job_id}", lambda j: j["state"] in ("SUCCEEDED", "FAILED", "CANCELED")
-        )
+        over = ("SUCCEEDED", "FAILED", "CANCELED")
+        return self.wait(f"/jobs/{job_id}", lambda j: j["state"] in over, deadline_s)
 
     def ended(self, job_id: str) -> Any:
         """The training once it is over."""
@@ -114,12 +113,13 @@ def learning_hub(
     *,
     hooks: tuple[OnBuildRegistered, ...] = (),
     child: tuple[str, ...] = CHILD,
+    building: BuildingSettings | None = None,
 ) -> Iterator[LearningHub]:
     """A hub on the data in `folder`, which may be there from an earlier one."""
     settings = Settings(
         data_dir=folder,
         training=TrainingSettings(progress_every_s=0.1),
-        building=BuildingSettings(latency_frames=3, robustness_images_max=3),
+        building=building or BuildingSettings(latency_frames=3, robustness_images_max=3),
     )
     folder.mkdir(exist_ok=True)
     database = Database(settings.database_url)

@@ -74,6 +74,7 @@ class Artifact:
 
     Attributes:
         rungs: how many grades of keeping layers in float there are; 1: nothing to choose.
+        bound: what of its identity only its maker knew: a plan's GPU and TensorRT.
     """
 
     files: Mapping[str, Path]
@@ -81,6 +82,7 @@ class Artifact:
     notes: Mapping[str, Any] = field(default_factory=dict)
     rungs: int = 1
     head: Head = "end2end"
+    bound: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -108,7 +110,7 @@ class Maker:
         """
         order = {
             "make": "onnx-fp32",
-            "weights": str(weights),
+            "weights": str(self._with_suffix(weights, weights_format, size_of(target))),
             "weights_format": weights_format,
             "width": target.width,
             "height": target.height,
@@ -163,6 +165,13 @@ class Maker:
         }
         _folder, result = self._do("ranges", order, "looking at ranges")
         return result
+
+    def _with_suffix(self, weights: Path, weights_format: str, name: str) -> Path:
+        """A link to the weights by whose name libraries know what they are; a blob has none."""
+        self.folder.mkdir(parents=True, exist_ok=True)
+        link = self.folder / f"weights-{name}.{weights_format}"
+        link.symlink_to(weights.absolute())
+        return link
 
     def _do(self, name: str, order: dict[str, Any], stage: str) -> tuple[Path, dict[str, Any]]:
         folder = self.folder / name

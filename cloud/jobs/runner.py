@@ -1,4 +1,4 @@
-"""The worker of the queue: a thread that runs one job at a time."""
+"""The worker of the queue: threads that run one job at a time each."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import logging
 import shutil
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +31,7 @@ class JobRunner:
     """Runs due jobs of the known kinds, oldest first, from `start` to `stop`.
 
     Args:
+        apart: kinds that wait for others much of their time; they have a thread of their own.
         folder: jobs' folders are made in here, and removed when an attempt is over.
         handlers: who does which kind.
     """
@@ -42,6 +43,7 @@ class JobRunner:
         folder: Path,
         handlers: Mapping[str, Handler],
         *,
+        apart: Sequence[str] = (),
         limits: ChildLimits | None = None,
         log_bytes_max: int = 1024 * 1024,
     ) -> None:
@@ -49,8 +51,13 @@ class JobRunner:
         self._handlers, self._limits = dict(handlers), limits or ChildLimits()
         self._log_bytes_max = log_bytes_max
         self._wake, self._stopping = threading.Event(), threading.Event()
-        # Children are tied to this thread, so it must outlive each of them.
-        self._thread = threading.Thread(target=self._loop, name="jobs", daemon=True)
+        lanes = ([k for k in handlers if k not in apart], [k for k in handlers if k in apart])
+        # Children are tied to their thread, so it must outlive each of them.
+        self._threads = [
+            threading.Thread(target=self._loop, args=(kinds,), name=f"jobs-{n}", daemon=True)
+            for n, kinds in enumerate(lanes)
+            if kinds
+        ]
 
     def start(self) -> None:
         """Settle what an earlier run of the hub left, then work."""
@@ -58,14 +65,16 @@ class JobRunner:
             service.interrupt_running(session, time.time())
         shutil.rmtree(self._folder, ignore_errors=True)
         self._folder.mkdir(parents=True)
-        self._thread.start()
+        for thread in self._threads:
+            thread.start()
 
     def stop(self) -> None:
-        """End the running job's attempt and the thread; it is settled at the next start."""
+        """End the running jobs' attempts and the threads; they are settled at the next start."""
         self._stopping.set()
         self._wake.set()
-        if self._thread.is_alive():
-            self._thread.join()
+        for thread in self._threads:
+            if thread.is_alive():
+                thread.join()
 
     def wake(self) -> None:
         """Look for a job now."""
@@ -76,12 +85,12 @@ class JobRunner:
         current = tail(self._folder / job.id / LOG_NAME, self._log_bytes_max)
         return current or job.log
 
-    def _loop(self) -> None:
+    def _loop(self, kinds: Sequence[str]) -> None:
         while not self._stopping.is_set():
             self._wake.clear()
             try:
                 with self._database.transaction() as session:
-                    job = service.claim_next(session, list(self._handlers), time.time())
+                    job = service.claim_next(session, kinds, time.time())
                 if job is not None:
                     self._run(job)
                     continue

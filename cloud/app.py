@@ -14,6 +14,7 @@ from cloud.annotation.router import router as annotation_router
 from cloud.blobs.router import router as blobs_router
 from cloud.building.import_router import router as import_router
 from cloud.building.router import router as building_router
+from cloud.building.worker_router import router as worker_router
 from cloud.datasets.router import router as datasets_router
 from cloud.evaluation import service as evaluation
 from cloud.evaluation.archived import EvaluationPart
@@ -43,6 +44,7 @@ ROUTERS: tuple[APIRouter, ...] = (
     registry_router,
     evaluation_router,
     building_router,
+    worker_router,
     import_router,
     training_router,
     promotion_router,
@@ -78,6 +80,7 @@ def application(hub: Hub) -> FastAPI:
     state.hub, state.settings, state.database = hub, hub.settings, hub.database
     state.blobs, state.counters, state.samples = hub.blobs, hub.counters, hub.samples
     state.importer, state.training, state.jobs = hub.importer, hub.training, hub.jobs
+    state.desk = hub.desk
     state.archive_parts = (EvaluationPart(), EvidencePart())
     state.on_version_deleted = (evaluation.delete_of,)
     state.link = LinkView(

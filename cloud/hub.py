@@ -13,6 +13,7 @@ from functools import partial
 
 from cloud.blobs.store import BlobStore
 from cloud.broker import EmbeddedBroker, parse_url
+from cloud.building.worker_desk import Desk
 from cloud.database import Database
 from cloud.datasets.importer import Importer
 from cloud.datasets.limits import folder_limits, split_rules
@@ -21,7 +22,7 @@ from cloud.distribution.service import TrustService
 from cloud.distribution.trust import TrustRepository
 from cloud.fleet import inbound as fleet_inbound
 from cloud.fleet import service as fleet
-from cloud.handlers import handlers
+from cloud.handlers import APART, handlers
 from cloud.inbound import Counters, Handler
 from cloud.ingest import IngestWriter
 from cloud.ingress import Ingress, client_name
@@ -82,11 +83,13 @@ class Hub:
             hooks=(self.trust.register_build,),
             building=settings.building,
         )
+        self.desk = Desk()
         self.jobs = JobRunner(
             self.database,
             self.blobs,
             settings.data_dir / "jobs",
-            handlers(settings, (self.trust.register_build,)),
+            handlers(settings, (self.trust.register_build,), self.desk),
+            apart=APART,
             limits=child_limits(settings.training),
             log_bytes_max=settings.training.log_bytes_max,
         )

@@ -10,8 +10,10 @@ from cloud.building.choosing import choose_artifact
 from cloud.building.making import Artifact, Base, Maker, base_target, is_base, label
 from cloud.building.pipeline import measure
 from cloud.building.registering import keep, register
+from cloud.building.remote import through
 from cloud.building.source import Known, base_of, known, parse_all, source_of, standing_base
 from cloud.building.targets import BuildTarget
+from cloud.building.worker_desk import Desk
 from cloud.building.workshop import MadeBuild, Order, Source, Workshop, as_it_is, golden_items
 from cloud.children import ChildFailed
 from cloud.errors import HubError, InvalidError
@@ -25,22 +27,28 @@ from cloud.settings import BuildingSettings
 from cloud.shipped import ShippedRunner
 from protocol.builds import BuildIdentity
 
-KIND = "build"
+KIND, KIND_GPU = "build", "build-gpu"
+"""A job that waits for a GPU worker must not hold up those that need none."""
+
 ADMITTED, REJECTED, FAILED, THERE = "ADMITTED", "REJECTED", "FAILED", "THERE"
 
 
 @dataclass(frozen=True)
 class MatrixBuilder:
-    """The handler of jobs of the kind `build`.
+    """The handler of jobs of the kinds `build` and `build-gpu`.
 
     Parameters of such a job: model, number, targets; `robustness` and `again` (also what is
     there already); `files`: path in the bundle to a blob's digest, of an artifact that was
     made elsewhere for the one target.
+
+    Attributes:
+        desk: where GPU workers take what needs them; None: GPU targets fail.
     """
 
     settings: BuildingSettings
     hooks: Sequence[OnBuildRegistered] = ()
     agent: ShippedRunner = field(default_factory=ShippedRunner)
+    desk: Desk | None = None
 
     def __call__(self, context: JobContext) -> Mapping[str, Any]:
         """Raises InvalidError where not one target could be made."""
@@ -60,16 +68,19 @@ class MatrixBuilder:
 
 def workshop(builder: MatrixBuilder, context: JobContext) -> Workshop:
     """Where a job's builds are made."""
-    maker = Maker(
+    maker: Maker = Maker(
         context.folder / "made",
         lambda command, environment, on_poll: context.child(
             command, environment=environment, on_poll=on_poll
         ),
         tell=context.progress,
     )
+    agent = replace(builder.agent, canceled=context.canceled)
+    if builder.desk is not None:
+        maker, agent = through(builder.desk, maker, agent)
     return Workshop(
         folder=context.folder / "builds",
-        runs=Runs(context.store, replace(builder.agent, canceled=context.canceled)),
+        runs=Runs(context.store, agent),
         maker=maker,
         settings=builder.settings,
         tell=context.progress,
@@ -104,10 +115,10 @@ class _Work:
         return _row_of(target, build, outcome)
 
     def _make(self, target: BuildTarget) -> tuple[Build, MadeBuild]:
-        if not target.on_cpu:
+        if not target.on_cpu and self.builder.desk is None:
             raise InvalidError(
-                f"{target.name} needs a GPU, which this hub does not build on",
-                "start `argosy worker` where the GPU is, with an administrator's token",
+                f"{target.name} needs a GPU, and no worker is listened to here",
+                "ask the running hub for it",
             )
         base, baseline = self._base(target)
         tried: dict[str, Any] = {}

@@ -9,7 +9,7 @@ from sqlmodel import Session
 from cloud.access.principal import Principal, Role, require
 from cloud.blobs import service as blobs
 from cloud.building.making import is_base
-from cloud.building.matrix import KIND
+from cloud.building.matrix import KIND, KIND_GPU
 from cloud.building.targets import BuildTarget, parse
 from cloud.errors import ConflictError, InvalidError
 from cloud.jobs import service as jobs
@@ -39,9 +39,9 @@ def request_builds(
 
     Raises:
         NotFoundError: there is no such version, or a blob of `files` is not there.
-        InvalidError: a target does not exist, needs a GPU, or is not what `files` are.
+        InvalidError: a target does not exist or is not what `files` are, or some need a GPU
+            and some do not.
         ConflictError: the version is archived or revoked, or its builds are being made.
-        ForbiddenError: a plan, which is executable, is brought by no administrator.
     """
     require(principal, Role.OPERATOR)
     version = registry.get_version(session, principal, model, number)
@@ -50,16 +50,11 @@ def request_builds(
     registry.check_standing(session, model, number)
     parsed = [parse(text, SIDE_PX_DEFAULT) for text in targets]
     if files is not None:
-        _check_files(session, principal, parsed[0], files)
-    for target in parsed:
-        if not target.on_cpu:
-            raise InvalidError(
-                f"{target.name} needs a GPU, which this hub does not build on",
-                "start `argosy worker` where the GPU is, with an administrator's token",
-            )
+        _check_files(session, parsed[0], files)
+    kind = _kind_of(parsed)
     subject = f"model/{model}/{number}"
     for job in jobs.open_of(session, subject):
-        if job.kind == KIND:
+        if job.kind == kind:
             raise ConflictError(
                 f"job {job.id} makes builds of {model} {number} already",
                 f"`argosy job watch {job.id}`, or cancel it",
@@ -72,14 +67,28 @@ def request_builds(
         "again": again,
         "files": None if files is None else dict(files),
     }
-    return jobs.request(session, principal, KIND, subject, parameters)
+    return jobs.request(session, principal, kind, subject, parameters)
 
 
-def _check_files(
-    session: Session, principal: Principal, target: BuildTarget, files: Mapping[str, str]
-) -> None:
+def _kind_of(targets: Sequence[BuildTarget]) -> str:
+    """The kind of the job that makes these: what waits for a GPU worker waits apart."""
+    apart = [target.name for target in targets if not target.on_cpu]
+    if not apart:
+        return KIND
+    if len(apart) < len(targets):
+        raise InvalidError(
+            f"{', '.join(apart)} need a GPU worker, the other targets do not",
+            "ask for them apart: `argosy build start` once with these and once without",
+        )
+    return KIND_GPU
+
+
+def _check_files(session: Session, target: BuildTarget, files: Mapping[str, str]) -> None:
     if target.format is Format.TENSORRT:
-        require(principal, Role.ADMINISTRATOR)
+        raise InvalidError(
+            "a plan does not say which GPU it is for, and is executable",
+            "have a GPU worker build it: leave the file out",
+        )
     if is_base(target):
         raise InvalidError(
             "onnx-fp32 is what all other builds are held against",

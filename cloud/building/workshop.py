@@ -95,7 +95,7 @@ def spec_of(source: Source, target: BuildTarget, artifact: Artifact) -> BundleSp
         model=source.model,
         version=source.number,
         class_names=source.class_names,
-        identity=target.identity(artifact.opset),
+        identity=target.identity(artifact.opset).model_copy(update=dict(artifact.bound)),
         head=artifact.head,
         lineage=source.lineage,
     )

@@ -56,7 +56,7 @@ def low_precision() -> Row:
     turns, each in a process of its own; admitted: within the tolerance on 100 photographs."""
     began = os.getloadavg()[0]
     with tempfile.TemporaryDirectory() as name, _hub(Path(name)) as hub:
-        dataset = _photographs_dataset(Path(name) / "photographs")
+        dataset = photographs_dataset(Path(name) / "photographs")
         _version(hub, "photographs", dataset, {"epochs": 0})
         rows = _matrix(hub, "photographs", ("onnx-fp32", *LOW_PRECISION))["result"]["builds"]
         folders = {
@@ -122,11 +122,11 @@ def _matrix(hub: LearningHub, name: str, targets: Sequence[str]) -> Any:
     return job
 
 
-def _photographs_dataset(folder: Path) -> Path:
+def photographs_dataset(folder: Path, golden: int = GOLDEN_PHOTOGRAPHS) -> Path:
     """coco128 in two: what judges, and the rest to calibrate and choose with."""
     source = shared_data() / "coco128"
     paths = sorted((source / "images" / "val").glob("*.jpg"))
-    parts = {"val": paths[:GOLDEN_PHOTOGRAPHS], "train": paths[GOLDEN_PHOTOGRAPHS:]}
+    parts = {"val": paths[:golden], "train": paths[golden:]}
     for split, chosen in parts.items():
         for kind in ("images", "labels"):
             (folder / kind / split).mkdir(parents=True)

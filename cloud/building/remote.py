@@ -19,7 +19,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from cloud.building.making import Artifact, Base, Maker, label, size_of
 from cloud.building.targets import BuildTarget, parse
 from cloud.building.worker_desk import POLL_S, Desk, Done, Ordered, Status, bound_to
-from cloud.building.worker_schemas import PlanOrder, RunOrder, TaskImage
+from cloud.building.worker_schemas import PlanOrder, RunOrder, TaskImage, image_name
 from cloud.children import ChildFailed
 from cloud.errors import InvalidError
 from cloud.shipped import (
@@ -266,11 +266,6 @@ def _results(lines: Any, images: Sequence[Path]) -> Iterable[ShippedResult]:
         yield result.model_copy(update={"image": str(image)})
     if lines.read(1):
         raise ValueError(f"there are more than {len(images)} answers")
-
-
-def image_name(number: int, suffix: str) -> str:
-    """What a worker calls the image at this place of the order."""
-    return f"{number:06d}{suffix}"
 
 
 def sha256_of(path: Path) -> str:

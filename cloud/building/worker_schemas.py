@@ -33,6 +33,11 @@ class TaskImage(_Said):
     suffix: str = Field(pattern=r"^(\.[a-z0-9]{1,8})?$")
 
 
+def image_name(number: int, suffix: str) -> str:
+    """What a worker calls the image at this place of an order."""
+    return f"{number:06d}{suffix}"
+
+
 class RunOrder(_Said):
     """A bundle to be run over images, as `argosy-agent evaluate` does.
 

@@ -22,6 +22,7 @@ from cloud.cli import (
     tracking,
     train,
     version,
+    worker,
 )
 from cloud.cli.client import CommandError, show_error
 
@@ -45,6 +46,7 @@ for _name, _group in (
     ("annotate", annotate.annotation),
     ("rollout", rollout.rollouts),
     ("tracking", tracking.tracking),
+    ("worker", worker.workers),
     ("broker", broker.broker),
 ):
     commands.add_typer(_group, name=_name)

@@ -6,12 +6,16 @@ other names, and then only the decode can be told from the rest.
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 _MODULE = re.compile(r"/model\.(\d+)/")
+BINS_MAX = 64
 PARTS = 20
 """Into so many blocks a network is cut whose names tell no modules."""
 
@@ -72,7 +76,7 @@ def decode_nodes(model: Any) -> list[str]:
     Found from the outputs backwards, up to the first node with weights on each way.
     """
     makers = {output: node for node in model.graph.node for output in node.output}
-    held = {i.name for i in model.graph.initializer}
+    held = _learned(model)
     waiting = [o.name for o in model.graph.output]
     found: dict[str, None] = {}
     while waiting:
@@ -139,8 +143,21 @@ def within(model: Any, block: Iterable[str]) -> list[str]:
 
 def weighted_nodes(model: Any, without: Iterable[str] = ()) -> list[Any]:
     """Nodes that hold weights, in the graph's order, those of these names left out."""
-    held, left_out = {i.name for i in model.graph.initializer}, set(without)
+    held, left_out = _learned(model), set(without)
     return [n for n in model.graph.node if _has_weights(n, held) and n.name not in left_out]
+
+
+def _learned(model: Any) -> set[str]:
+    """Names of what the network holds, but for 0, 1, 2, …: of such a convolution a head with a
+    distribution for each edge (Li et al. 2020, DFL) makes its mean, which is arithmetic."""
+    import onnx
+
+    return {
+        i.name
+        for i in model.graph.initializer
+        if math.prod(i.dims) > BINS_MAX
+        or not np.array_equal(onnx.numpy_helper.to_array(i).ravel(), np.arange(math.prod(i.dims)))
+    }
 
 
 def _has_weights(node: Any, held: set[str]) -> bool:

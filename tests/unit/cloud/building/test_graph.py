@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
+import onnx
+
 from cloud.building import backbone, graph
 from cloud.building.openvino_builds import ignored
 from tests.unit.cloud.building.graphs import SIDE, write
@@ -15,6 +18,15 @@ def test_the_decode_ends_at_the_last_weights(tmp_path: Path) -> None:
     model = graph.load(write(tmp_path / "m.onnx"))
     assert set(graph.decode_nodes(model)) == DECODE
     assert set(graph.head_nodes(model)) == {*DECODE, "/model.1/conv/Conv"}
+
+
+def test_the_mean_over_bins_belongs_to_the_decode(tmp_path: Path) -> None:
+    model = graph.load(write(tmp_path / "m.onnx"))
+    bins = np.arange(4, dtype=np.float32).reshape(1, 4, 1, 1)
+    weights = model.graph.initializer[1]
+    weights.CopyFrom(onnx.numpy_helper.from_array(bins, weights.name))
+    assert set(graph.decode_nodes(model)) == {*DECODE, "/model.1/conv/Conv", "/model.0/act/Relu"}
+    assert [node.name for node in graph.weighted_nodes(model)] == ["/model.0/conv/Conv"]
 
 
 def test_without_module_names_the_head_is_the_decode(tmp_path: Path) -> None:

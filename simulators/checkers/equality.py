@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from protocol.bundles import Thresholds
 from simulators.checkers.records import Labelled
 
 BOX_TOLERANCE_PX = 0.5
@@ -32,12 +33,12 @@ class Comparison:
 
 
 def compare(
-    seen: Sequence[Labelled], reference: Sequence[Labelled], threshold: float
+    seen: Sequence[Labelled], reference: Sequence[Labelled], thresholds: Thresholds
 ) -> Comparison:
     """Match one to one by class, box (BOX_TOLERANCE_PX) and confidence (CONFIDENCE_TOLERANCE).
 
-    A detection within the tolerance of `threshold` may be on one side only: which side of
-    the threshold it falls on is within what is allowed.
+    What lies below its class's threshold is served by nobody. A detection within the tolerance
+    of the threshold may be on one side only: which side it falls on is within what is allowed.
     """
     free = list(reference)
     pairs: list[tuple[Labelled, Labelled]] = []
@@ -50,10 +51,14 @@ def compare(
         partner = min(near, key=lambda r: _box_error_px(detection, r))
         free.remove(partner)
         pairs.append((detection, partner))
-    sure = threshold + CONFIDENCE_TOLERANCE
+
+    def served(detection: Labelled) -> bool:
+        sure = thresholds.of(detection.class_id) + CONFIDENCE_TOLERANCE
+        return detection.confidence >= sure
+
     return Comparison(
         matched=len(pairs),
-        unmatched=tuple(d for d in (*alone, *free) if d.confidence >= sure),
+        unmatched=tuple(d for d in (*alone, *free) if served(d)),
         box_error_px=max((_box_error_px(a, b) for a, b in pairs), default=0.0),
         confidence_error=max((abs(a.confidence - b.confidence) for a, b in pairs), default=0.0),
     )

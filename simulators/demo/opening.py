@@ -19,6 +19,14 @@ PROCESS_START_S = 60.0
 RENDER_S = 180.0
 
 
+HUB_SETTINGS = """\
+[building]
+compare_definitions = false
+latency_frames = 10
+"""
+"""What nobody looks at in a demo is not waited for."""
+
+
 def start_hub(processes: Supervisor, data_dir: Path) -> tuple[HubAddress, Hub]:
     """Start a hub with its own broker and wait until it answers.
 
@@ -27,6 +35,7 @@ def start_hub(processes: Supervisor, data_dir: Path) -> tuple[HubAddress, Hub]:
         ProcessEnded: it ended.
     """
     data_dir.mkdir(parents=True)
+    (data_dir / "hub.toml").write_text(HUB_SETTINGS)
     processes.start("hub", "cloud.cli.main", "serve", "--data", str(data_dir), "--port", "0")
     deadline = time.monotonic() + HUB_START_S
     while (address := HubAddress.read(data_dir)) is None:

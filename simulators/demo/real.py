@@ -17,7 +17,7 @@ from typing import Annotated, Any
 import typer
 import yaml
 
-from protocol.bundles import MODEL_PATH
+from protocol.bundles import MANIFEST_PATH, MODEL_PATH, Thresholds, read_manifest
 from simulators.checkers.equality import Comparison, compare
 from simulators.checkers.records import Labelled, read_boxes
 from simulators.demo.agent_config import write_config
@@ -33,7 +33,6 @@ from simulators.hub import Hub, HubAddress, HubError
 
 DEVICE, CAMERA = "bench", "bench-camera"
 IMAGE_SUFFIXES = {".jpg", ".jpeg", ".png", ".bmp", ".webp"}
-THRESHOLD = 0.25
 IMPORT_S, TRAIN_S, ROLLOUT_S, WATCH_S, PREDICT_S = 600.0, 7200.0, 300.0, 1800.0, 1800.0
 POLL_S = 0.5
 Progress = Callable[[], tuple[float, str]]
@@ -161,11 +160,13 @@ def validation_images(data: Path, limit: int) -> list[Path]:
 
 
 def differences(
-    seen: dict[str, tuple[Labelled, ...]], reference: dict[str, tuple[Labelled, ...]]
+    seen: dict[str, tuple[Labelled, ...]],
+    reference: dict[str, tuple[Labelled, ...]],
+    thresholds: Thresholds,
 ) -> dict[str, Comparison]:
     """The comparison of each image of `reference` by name; an image not seen is empty."""
     return {
-        name: compare(seen.get(name, ()), boxes, THRESHOLD) for name, boxes in reference.items()
+        name: compare(seen.get(name, ()), boxes, thresholds) for name, boxes in reference.items()
     }
 
 
@@ -263,7 +264,10 @@ def _compare(
         Path(row["image"]).name: read_boxes(row["detections"])
         for row in map(json.loads, predicted.read_text().splitlines())
     }
-    found = differences({r["file"]: read_boxes(r["detections"]) for r in seen}, reference)
+    thresholds = read_manifest((bundle / MANIFEST_PATH).read_bytes()).thresholds
+    found = differences(
+        {r["file"]: read_boxes(r["detections"]) for r in seen}, reference, thresholds
+    )
     different = {name: c for name, c in found.items() if not c.equal}
     return {
         "images_compared": len(found),

@@ -10,7 +10,8 @@ import json
 import sys
 from pathlib import Path
 
-CONFIDENCE_MIN = 0.25
+CONFIDENCE_MIN = 0.05
+"""No build serves from lower on."""
 
 
 def main(model_path: str, listing: str, out: str) -> None:

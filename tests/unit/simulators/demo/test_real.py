@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 import tomllib
 
+from protocol.bundles import Thresholds
 from simulators.checkers.records import Labelled
 from simulators.demo.agent_config import write_config
 from simulators.demo.real import differences, validation_images
@@ -37,7 +38,7 @@ def test_a_folder_that_is_no_data_set_is_named(data: Path, text: str) -> None:
 
 def test_an_image_that_the_agent_never_saw_is_a_difference() -> None:
     box = Labelled(0, (1, 1, 9, 9), 0.8)
-    found = differences({"a": (box,)}, {"a": (box,), "b": (box,), "c": ()})
+    found = differences({"a": (box,)}, {"a": (box,), "b": (box,), "c": ()}, Thresholds())
     assert {name: c.equal for name, c in found.items()} == {"a": True, "b": False, "c": True}
 
 

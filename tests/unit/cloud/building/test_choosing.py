@@ -1,0 +1,89 @@
+"""Which grade of a quantised build is taken, by what each sees on the selection split."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, cast
+
+import pytest
+
+from cloud.blobs.store import BlobStore
+from cloud.building import choosing
+from cloud.building.making import Artifact, Base, Maker
+from cloud.building.targets import BuildTarget, parse
+from cloud.building.workshop import Source, Workshop
+from cloud.datasets import manifest as manifests
+from cloud.evaluation.running import Runs
+from cloud.settings import BuildingSettings
+from tests.fixtures.shipped import agent, program
+
+RUNGS = 4
+BASE = Base(Path("model.onnx"), 18)
+
+
+@dataclass
+class Grades:
+    """A maker whose artifacts only tell which grade they are."""
+
+    made: list[int] = field(default_factory=list)
+
+    def derived(
+        self, target: BuildTarget, base: Base, images: Sequence[Path], rung: int
+    ) -> Artifact:
+        assert target.name and base and images == []
+        self.made.append(rung)
+        return Artifact({"model.onnx": Path(f"{rung}")}, 18, rungs=RUNGS)
+
+
+def choose(
+    monkeypatch: pytest.MonkeyPatch, folder: Path, wanted: float, found: Sequence[float]
+) -> tuple[list[int], Path, dict[str, Any]]:
+    """The grades that were made, the one that was taken, and what is told of it."""
+
+    def probe(source: Any, target: Any, artifact: Artifact, shop: Any, name: str) -> float:
+        return wanted if name == "float" else found[int(name)]
+
+    monkeypatch.setattr(choosing, "_probe", probe)
+    grades = Grades()
+    dataset = manifests.build(("a",), [])
+    source = Source("m", 1, ("a",), Path("w.pt"), "pt", dataset, "ab" * 32, (), {})
+    store = BlobStore(folder / "blobs", blob_bytes_max=1000)
+    shop = Workshop(
+        folder, Runs(store, agent(program("{}"))), cast(Maker, grades), BuildingSettings()
+    )
+    artifact, told = choosing.choose_artifact(source, parse("onnx-int8", 64), BASE, shop)
+    return grades.made, artifact.files["model.onnx"], told
+
+
+@pytest.mark.parametrize(
+    ("found", "made", "taken"),
+    [
+        ((0.795, 0.8, 0.8, 0.8), [0], 0),
+        ((0.785, 0.795, 0.8, 0.8), [0, 1], 1),
+        ((0.6, 0.5, 0.7, 0.65), [0, 1, 2, 3], 2),
+        ((0.7, 0.7, 0.7, 0.7), [0, 1, 2, 3], 0),
+    ],
+    ids=["the smallest will do", "one step helps", "none will do: the best", "of equals the first"],
+)
+def test_as_little_as_the_tolerance_asks_for_stays_in_float(
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+    found: tuple[float, ...],
+    made: list[int],
+    taken: int,
+) -> None:
+    tried, chosen, told = choose(monkeypatch, tmp_path, 0.8, found)
+    assert tried == made
+    assert chosen == Path(str(taken))
+    assert told == {"float": 0.8, "rungs": list(found[: len(made)]), "taken": taken}
+
+
+def test_the_base_is_taken_as_it_is(tmp_path: Path) -> None:
+    dataset = manifests.build(("a",), [])
+    source = Source("m", 1, ("a",), Path("w.pt"), "pt", dataset, "ab" * 32, (), {})
+    shop = cast(Workshop, None)
+    artifact, told = choosing.choose_artifact(source, parse("onnx-fp32", 64), BASE, shop)
+    assert artifact.files == {"model.onnx": BASE.onnx}
+    assert told == {}

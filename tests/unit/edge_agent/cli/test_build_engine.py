@@ -15,11 +15,12 @@ from edge_agent.__main__ import app
 from edge_agent.cli import build_engine
 from edge_agent.detect.tensorrt.engine_file import read_engine
 from edge_agent.detect.tensorrt.probe import Gpu
+from edge_agent.evaluation.files import ProgressFile
 from protocol.builds import Capabilities, Precision
 from tests.unit.edge_agent.detect.tensorrt.stage import Stage, grey_model
 
 if TYPE_CHECKING:
-    from click.testing import Result
+    from typer.testing import Result
 
 ONNX = b"an onnx file"
 ORIN = Gpu("Orin", "8.7", "540.4.0", "10.3.0")
@@ -148,7 +149,7 @@ def test_interrupted_it_leaves_no_engine(bench: Bench, monkeypatch: pytest.Monke
     def interrupt(*_: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(build_engine.ProgressFile, "tell", interrupt)
+    monkeypatch.setattr(ProgressFile, "tell", interrupt)
     result = bench.build()
     assert (result.exit_code, "nothing was written" in result.output) == (130, True)
     assert "model.engine" not in bench.left

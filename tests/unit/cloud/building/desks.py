@@ -19,7 +19,10 @@ CUDA = RuntimeCapability(
     runtime="onnxruntime-cuda", version="1.30", formats=(Format.ONNX,), precisions=(FP32, FP16)
 )
 TENSORRT = RuntimeCapability(
-    runtime="tensorrt", version="10.3.0", formats=(Format.TENSORRT,), precisions=(FP32, FP16)
+    runtime="tensorrt",
+    version="10.3.0",
+    formats=(Format.TENSORRT,),
+    precisions=(FP32, FP16, Precision.BF16),
 )
 
 

@@ -20,11 +20,13 @@ from cloud.blobs.router import router as blobs_router
 from cloud.blobs.store import BlobStore
 from cloud.building.import_router import router as import_router
 from cloud.building.router import router as building_router
+from cloud.building.worker_desk import Desk
+from cloud.building.worker_router import router as worker_router
 from cloud.database import Database
 from cloud.datasets.importer import Importer
 from cloud.datasets.router import router as datasets_router
 from cloud.evaluation.router import router as evaluation_router
-from cloud.handlers import handlers
+from cloud.handlers import APART, handlers
 from cloud.jobs.router import router as jobs_router
 from cloud.jobs.runner import JobRunner
 from cloud.promotion.router import router as promotion_router
@@ -45,6 +47,7 @@ ROUTERS = (
     evaluation_router,
     building_router,
     import_router,
+    worker_router,
     training_router,
     promotion_router,
 )
@@ -134,12 +137,15 @@ def learning_hub(
         building=settings.building,
         child=child,
     )
-    jobs = JobRunner(database, store, folder / "jobs", handlers(settings, hooks))
+    desk = Desk()
+    does = handlers(settings, hooks, desk)
+    jobs = JobRunner(database, store, folder / "jobs", does, apart=APART)
     importer = Importer(database, store, on_imported=registry.ensure_model)
     app = FastAPI()
     answers.install(app)
     app.state.settings, app.state.database, app.state.blobs = settings, database, store
     app.state.importer, app.state.training, app.state.jobs = importer, runner, jobs
+    app.state.desk = desk
     for router in ROUTERS:
         app.include_router(router, prefix="/api/v1")
     with database.transaction() as session:

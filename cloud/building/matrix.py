@@ -51,7 +51,8 @@ class MatrixBuilder:
     desk: Desk | None = None
 
     def __call__(self, context: JobContext) -> Mapping[str, Any]:
-        """Raises InvalidError where not one target could be made."""
+        """Raises InvalidError where not one target could be made; ChildFailed where a child was
+        cut off and another attempt is left, which finds what was registered THERE."""
         asked = context.job.parameters
         with context.database.reading() as session:
             found = known(session, context.store, asked["model"], asked["number"])
@@ -61,6 +62,8 @@ class MatrixBuilder:
         if asked.get("robustness", True):
             work.shop = replace(work.shop, perturbed=_perturbed(context, source, self.settings))
         rows = [work.row(target, number, len(targets)) for number, target in enumerate(targets)]
+        if work.cut_off and context.job.attempt < context.job.attempts_max:
+            raise ChildFailed("; ".join(work.cut_off))
         if all(row["outcome"] == FAILED for row in rows):
             raise InvalidError("; ".join(f"{r['target']}: {r['reasons'][0]}" for r in rows))
         return {"builds": rows}
@@ -97,6 +100,7 @@ class _Work:
     source: Source
     shop: Workshop
     bases: dict[str, tuple[Base, Mapping[str, Any]]] = field(default_factory=dict)
+    cut_off: list[str] = field(default_factory=list)
 
     def row(self, target: BuildTarget, number: int, total: int) -> dict[str, Any]:
         """What became of a target; what a user can mend, or a child that failed, ends only it."""
@@ -108,6 +112,8 @@ class _Work:
             build, made = self._make(target)
         except (HubError, ChildFailed) as error:
             self.context.log(f"{target}: {error}")
+            if isinstance(error, ChildFailed):
+                self.cut_off.append(f"{target}: {error}")
             return {"target": str(target), "outcome": FAILED, "reasons": [str(error)]}
         outcome = REJECTED if build.state == BuildState.REJECTED.value else ADMITTED
         for reason in made.verdict.reasons:

@@ -5,7 +5,7 @@ It is chosen on the selection split; the golden one only judges.
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -14,11 +14,28 @@ from cloud.building.targets import BuildTarget
 from cloud.building.workshop import Source, Workshop, as_it_is, spec_of
 from cloud.datasets.service import Split
 from cloud.errors import InvalidError
-from cloud.evaluation.average_precision import map50
-from cloud.evaluation.matching import match
-from cloud.evaluation.running import labelled, link_images
+from cloud.evaluation.running import link_images
+from cloud.evaluation.tolerance import Tolerance
 from cloud.registry.bundles import begin
 from protocol.builds import Precision
+
+ENOUGH = 0.5
+"""Of what the tolerance allows to be lost: other images will judge."""
+
+
+@dataclass(frozen=True)
+class Probed:
+    """What an artifact scores on the selection split."""
+
+    map50: float
+    map50_95: float
+
+    def drop(self, other: Probed, tolerance: Tolerance) -> float:
+        """How much worse `other` is, in shares of what the tolerance allows."""
+        return max(
+            (self.map50 - other.map50) / tolerance.map50_drop_max,
+            (self.map50_95 - other.map50_95) / tolerance.map50_95_drop_max,
+        )
 
 
 def choose_artifact(
@@ -26,7 +43,7 @@ def choose_artifact(
 ) -> tuple[Artifact, dict[str, Any]]:
     """The target's artifact, as little of it in float as the tolerance asks for.
 
-    Returns it with what was tried: mAP50 on the selection split by rung.
+    Returns it with what was tried: the scores on the selection split by rung.
 
     Raises:
         InvalidError: there are too few images to quantise with.
@@ -40,14 +57,15 @@ def choose_artifact(
         return artifact, {}
     wanted = _probe(source, target, as_it_is(base), shop, "float")
     made, found = [artifact], [_probe(source, target, artifact, shop, "0")]
-    enough = wanted - shop.tolerance.map50_drop_max / 2
-    while found[-1] < enough and len(made) < artifact.rungs:
+    while wanted.drop(found[-1], shop.tolerance) > ENOUGH and len(made) < artifact.rungs:
         rung = len(made)
         made.append(shop.maker.derived(target, base, images, rung))
         found.append(_probe(source, target, made[-1], shop, str(rung)))
     # More in float is not always better: the best that was seen, of equals the smallest.
-    best = found.index(max(found))
-    return made[best], {"float": wanted, "rungs": found, "taken": best}
+    drops = [wanted.drop(one, shop.tolerance) for one in found]
+    best = drops.index(min(drops))
+    rungs = [asdict(one) for one in found]
+    return made[best], {"float": asdict(wanted), "rungs": rungs, "taken": best}
 
 
 def _quantisation_images(source: Source, target: BuildTarget, shop: Workshop) -> list[Path]:
@@ -65,8 +83,8 @@ def _quantisation_images(source: Source, target: BuildTarget, shop: Workshop) ->
 
 def _probe(
     source: Source, target: BuildTarget, artifact: Artifact, shop: Workshop, name: str
-) -> float:
-    """mAP50 of an artifact on the selection split."""
+) -> Probed:
+    """The scores of an artifact on the selection split."""
     items = source.dataset.of(Split.SELECTION)[: shop.settings.probe_images_max]
     if not items:
         raise InvalidError(
@@ -79,4 +97,4 @@ def _probe(
         spec = replace(spec, identity=base_target(target).identity(artifact.opset))
     bundle = begin(folder / "bundle", artifact.files, source.frames).write(spec)
     run = shop.runs.labelled_items(bundle, items, "probe", source.dataset_digest, folder / "run")
-    return float(map50(match(labelled(items, run.seen))))
+    return Probed(run.metrics["map50"] or 0.0, run.metrics["map50_95"] or 0.0)

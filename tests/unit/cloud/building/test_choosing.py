@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, cast
 
@@ -11,6 +11,7 @@ import pytest
 
 from cloud.blobs.store import BlobStore
 from cloud.building import choosing
+from cloud.building.choosing import Probed
 from cloud.building.making import Artifact, Base, Maker
 from cloud.building.targets import BuildTarget, parse
 from cloud.building.workshop import Source, Workshop
@@ -38,11 +39,11 @@ class Grades:
 
 
 def choose(
-    monkeypatch: pytest.MonkeyPatch, folder: Path, wanted: float, found: Sequence[float]
+    monkeypatch: pytest.MonkeyPatch, folder: Path, wanted: Probed, found: Sequence[Probed]
 ) -> tuple[list[int], Path, dict[str, Any]]:
     """The grades that were made, the one that was taken, and what is told of it."""
 
-    def probe(source: Any, target: Any, artifact: Artifact, shop: Any, name: str) -> float:
+    def probe(source: Any, target: Any, artifact: Artifact, shop: Any, name: str) -> Probed:
         return wanted if name == "float" else found[int(name)]
 
     monkeypatch.setattr(choosing, "_probe", probe)
@@ -60,24 +61,33 @@ def choose(
 @pytest.mark.parametrize(
     ("found", "made", "taken"),
     [
-        ((0.795, 0.8, 0.8, 0.8), [0], 0),
-        ((0.785, 0.795, 0.8, 0.8), [0, 1], 1),
-        ((0.6, 0.5, 0.7, 0.65), [0, 1, 2, 3], 2),
-        ((0.7, 0.7, 0.7, 0.7), [0, 1, 2, 3], 0),
+        (((0.795, 0.495),), [0], 0),
+        (((0.785, 0.5), (0.795, 0.5)), [0, 1], 1),
+        (((0.8, 0.48), (0.8, 0.495)), [0, 1], 1),
+        (((0.6, 0.5), (0.5, 0.5), (0.7, 0.5), (0.65, 0.5)), [0, 1, 2, 3], 2),
+        (((0.7, 0.5),) * 4, [0, 1, 2, 3], 0),
     ],
-    ids=["the smallest will do", "one step helps", "none will do: the best", "of equals the first"],
+    ids=[
+        "the smallest will do",
+        "one step helps",
+        "it is asked of mAP50-95 too",
+        "none will do: the best",
+        "of equals the first",
+    ],
 )
 def test_as_little_as_the_tolerance_asks_for_stays_in_float(
     monkeypatch: pytest.MonkeyPatch,
     tmp_path: Path,
-    found: tuple[float, ...],
+    found: tuple[tuple[float, float], ...],
     made: list[int],
     taken: int,
 ) -> None:
-    tried, chosen, told = choose(monkeypatch, tmp_path, 0.8, found)
+    wanted, seen = Probed(0.8, 0.5), [Probed(*one) for one in found]
+    tried, chosen, told = choose(monkeypatch, tmp_path, wanted, seen)
     assert tried == made
     assert chosen == Path(str(taken))
-    assert told == {"float": 0.8, "rungs": list(found[: len(made)]), "taken": taken}
+    rungs = [asdict(one) for one in seen[: len(made)]]
+    assert told == {"float": asdict(wanted), "rungs": rungs, "taken": taken}
 
 
 def test_the_base_is_taken_as_it_is(tmp_path: Path) -> None:

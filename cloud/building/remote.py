@@ -6,7 +6,6 @@ What the hub can do by itself they do here; the rest goes over the desk to a wor
 
 from __future__ import annotations
 
-import hashlib
 import json
 import math
 from collections.abc import Callable, Iterable, Sequence
@@ -18,6 +17,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from cloud.building.making import Artifact, Base, Maker, label, size_of
 from cloud.building.targets import BuildTarget, parse
+from cloud.building.worker_cache import sha256_of
 from cloud.building.worker_desk import POLL_S, Desk, Done, Ordered, Status, bound_to
 from cloud.building.worker_schemas import PlanOrder, RunOrder, TaskImage, image_name
 from cloud.children import ChildFailed
@@ -266,12 +266,6 @@ def _results(lines: Any, images: Sequence[Path]) -> Iterable[ShippedResult]:
         yield result.model_copy(update={"image": str(image)})
     if lines.read(1):
         raise ValueError(f"there are more than {len(images)} answers")
-
-
-def sha256_of(path: Path) -> str:
-    """The digest of a file."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _finite(path: Path) -> dict[str, Any]:

@@ -2,15 +2,25 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 from collections.abc import Callable, Collection
 from pathlib import Path
 
-from cloud.building.remote import sha256_of
+READ_BYTES = 1024 * 1024
 
 
 class WrongBytesError(Exception):
     """What was fetched is not what its digest names."""
+
+
+def sha256_of(path: Path) -> str:
+    """The digest of a file."""
+    digest = hashlib.sha256()  # `hashlib.file_digest` is not in Python 3.10, which Jetsons have
+    with path.open("rb") as file:
+        while piece := file.read(READ_BYTES):
+            digest.update(piece)
+    return digest.hexdigest()
 
 
 class FileCache:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -10,6 +9,7 @@ from typing import Any, BinaryIO
 import httpx
 from pydantic import ValidationError
 
+from cloud.building.worker_cache import sha256_of
 from cloud.building.worker_schemas import (
     MESSAGE_CHARACTERS_MAX,
     Claim,
@@ -93,14 +93,13 @@ class WorkerLink:
     def bring(self, task: TaskView, name: OutputName, path: Path) -> None:
         """Send an output. Raises OSError too."""
         with path.open("rb") as file:
-            sha256 = hashlib.file_digest(file, "sha256").hexdigest()
-            size_bytes = file.tell()
+            size_bytes = file.seek(0, 2)
             file.seek(0)
             self._about(
                 task,
                 "PUT",
                 f"outputs/{name}",
-                sha256=sha256,
+                sha256=sha256_of(path),
                 headers={"Content-Length": str(size_bytes)},
                 content=_pieces(file),
             )

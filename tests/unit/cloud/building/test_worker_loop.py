@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import random
+import subprocess
 import sys
 import threading
 import time
@@ -265,6 +266,16 @@ def test_the_hub_runs_by_itself_what_it_can(shop: Shop) -> None:
     run = runner.run(shop.folder / "cpu", shop.images, shop.folder / "here")
     assert len(run.results) == 3
     assert "worker" not in run.summary
+
+
+def test_a_worker_needs_nothing_that_a_device_has_not() -> None:
+    hubs = {"fastapi", "sqlmodel", "sqlalchemy", "alembic", "torch", "uvicorn", "onnx"}
+    text = (
+        "import sys, cloud.cli.main, cloud.building.worker_loop\n"
+        f"print(sorted({hubs!r} & set(sys.modules)))"
+    )
+    found = subprocess.run([sys.executable, "-c", text], capture_output=True, text=True, check=True)
+    assert found.stdout == "[]\n"
 
 
 def test_a_cache_lets_the_oldest_go_but_not_what_is_needed(tmp_path: Path) -> None:

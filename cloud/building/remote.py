@@ -90,14 +90,17 @@ class RemoteRunner(ShippedRunner):
         manifest = Manifest.model_validate_json((bundle / MANIFEST_PATH).read_bytes())
         paths = {p: bundle / p for p in (MANIFEST_PATH, *(f.path for f in manifest.files))}
         digests = {path: sha256_of(path) for path in (*paths.values(), *images)}
-        order = RunOrder(
-            bundle={name: digests[path] for name, path in paths.items()},
-            images=tuple(
-                TaskImage(sha256=digests[path], suffix=path.suffix.lower()) for path in images
-            ),
-            floor=floor,
-            latency_frames=latency_frames,
-        )
+        try:
+            order = RunOrder(
+                bundle={name: digests[path] for name, path in paths.items()},
+                images=tuple(
+                    TaskImage(sha256=digests[path], suffix=path.suffix.lower()) for path in images
+                ),
+                floor=floor,
+                latency_frames=latency_frames,
+            )
+        except ValidationError as error:
+            raise ChildFailed(f"no worker can be asked for that: {error}") from error
         files = {digest: path for path, digest in digests.items()}
         ordered = Ordered(order, manifest.build, files, work)
 
@@ -186,11 +189,16 @@ class RemoteMaker(Maker):
         )
         identity = target.identity(None)
         folder = self.folder / f"{label(target)}-plan"
-        self.tell(f"building {label(target)}", 0, 0)
+        stage = f"building {label(target)}"
+
+        def tell(status: Status) -> None:
+            self.say(status)
+            if status.worker is not None and status.total:
+                self.tell(stage, status.done, status.total)
+
+        self.tell(stage, 0, 0)
         done = _desk(self.desk).get_done(
-            Ordered(order, identity, {digest: path}, folder),
-            canceled=self.canceled,
-            tell=self.say,
+            Ordered(order, identity, {digest: path}, folder), canceled=self.canceled, tell=tell
         )
         summary = read_plan(done, identity, order)
         return Artifact(

@@ -78,7 +78,7 @@ class WorkerLink:
             with self._http.stream(
                 "GET", f"tasks/{task.id}/files/{sha256}", params={"lease": task.lease}
             ) as response:
-                if response.is_error:
+                if not response.is_success:
                     response.read()
                     raise _error(response)
                 with target.open("wb") as file:
@@ -124,7 +124,7 @@ class WorkerLink:
             response = self._http.request(method, path, **request)
         except httpx.HTTPError as error:
             raise HubAway(f"{self.url} does not answer: {error}") from error
-        if response.is_error:
+        if not response.is_success:
             raise _error(response)
         return response
 
@@ -142,6 +142,6 @@ def _error(response: httpx.Response) -> Exception:
         said = f"the hub answered {response.status_code}"
     if response.status_code in GONE:
         return TaskGone(said)
-    if response.is_server_error or response.status_code in PASSING:
+    if not response.is_client_error or response.status_code in PASSING:
         return HubAway(said)
     return HubRefused(said)

@@ -15,7 +15,7 @@ from cloud.building.making import Artifact, Base, Maker
 from cloud.building.remote import RemoteMaker, read_plan, read_run, saying, through
 from cloud.building.targets import parse
 from cloud.building.worker_desk import Desk, Done, Status
-from cloud.building.worker_schemas import OutputName, PlanOrder
+from cloud.building.worker_schemas import OutputName, PlanOrder, TaskProgress
 from cloud.children import ChildFailed
 from cloud.errors import InvalidError
 from cloud.shipped import ShippedRunner
@@ -140,9 +140,11 @@ class Bench:
     def __init__(self, folder: Path, desk: Desk) -> None:
         self.folder, self.desk = folder, desk
         self.orders: list[dict[str, Any]] = []
+        self.told: list[tuple[str, float, float]] = []
         self.base = Base(folder / "base.onnx", 17, facts={"torch": "2"})
         self.base.onnx.write_bytes(b"fp32")
-        maker, _ = through(desk, Maker(folder / "made", self._child), ShippedRunner())
+        made = Maker(folder / "made", self._child, lambda *said: self.told.append(said))
+        maker, _ = through(desk, made, ShippedRunner())
         assert isinstance(maker, RemoteMaker)
         self.maker = maker
 
@@ -175,6 +177,8 @@ class Bench:
                     "precision": order.precision.value,
                     "file_precision": order.file_precision.value,
                 }
+                self.desk.renew(task.id, task.lease, TaskProgress(done=3, total=4))
+                threading.Event().wait(0.1)
                 outputs: dict[OutputName, bytes] = {
                     "engine": b"plan of " + onnx,
                     "summary": json.dumps(said).encode(),
@@ -229,6 +233,7 @@ def test_a_plan_is_bound_to_the_machine_that_built_it(
     assert order.precision.value == name.removeprefix("tensorrt-")
     assert artifact.bound == {"compute_capability": "8.7", "tensorrt_version": "10.3.0"}
     assert artifact.notes["worker"] == "gpu-1"
+    assert (f"building {name}-64x64", 3, 4) in bench.told
     assert artifact.notes["build_s"] == 61.5
     assert artifact.opset is None
 

@@ -8,11 +8,12 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TypeVar
 
+import httpx
 import pytest
 
 from cloud.access.principal import Role
@@ -20,9 +21,9 @@ from cloud.building import worker_desk
 from cloud.building.remote import ByRuntime, RemoteRunner
 from cloud.building.worker_cache import FileCache
 from cloud.building.worker_desk import Desk
-from cloud.building.worker_link import HubAway, WorkerLink
+from cloud.building.worker_link import HubAway, HubRefused, TaskGone, WorkerLink
 from cloud.building.worker_loop import DELAY_MAX_S, Worker, delay_s
-from cloud.building.worker_schemas import Claim, TaskView, WorkerHello
+from cloud.building.worker_schemas import Claim, RunOrder, TaskImage, TaskView, WorkerHello
 from cloud.children import ChildCanceled, ChildFailed
 from cloud.shipped import ShippedRun, ShippedRunner
 from protocol.builds import Capabilities
@@ -249,6 +250,30 @@ def test_what_does_not_fit_is_left_and_said_once(shop: Shop) -> None:
     assert sum("needs the runtime onnxruntime-cuda" in line for line in shop.lines) == 1
     shop.canceled = True
     runner.join(DEADLINE_S)
+
+
+@pytest.mark.parametrize(
+    ("status", "kind"),
+    [(307, HubAway), (401, HubAway), (404, TaskGone), (409, TaskGone), (413, HubRefused),
+     (422, HubRefused), (429, HubAway), (500, HubAway), (503, HubAway)],
+)  # fmt: skip
+def test_what_the_hub_answers_means_later_another_or_no(
+    tmp_path: Path, status: int, kind: type[Exception]
+) -> None:
+    transport = httpx.MockTransport(lambda _: httpx.Response(status, text="no json"))
+    link = WorkerLink("http://hub", "token", transport)
+    run = RunOrder(bundle={"a": "0" * 64}, images=(TaskImage(sha256="0" * 64, suffix=""),), floor=0)
+    task = TaskView(id="0" * 32, lease="1", lease_s=1, order=run)
+    (tmp_path / "out").write_bytes(b"x")
+    calls: tuple[Callable[[], None], ...] = (
+        lambda: link.progress(task, 0, 1),
+        lambda: link.fetch(task, "0" * 64, tmp_path / "file"),
+        lambda: link.bring(task, "summary", tmp_path / "out"),
+        lambda: link.finish(task),
+    )
+    for call in calls:
+        with pytest.raises(kind, match=f"answered {status}"):
+            call()
 
 
 @pytest.mark.parametrize("failures", [0, 1, 5, 50])

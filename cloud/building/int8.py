@@ -15,7 +15,9 @@ from cloud.building.images import Floats, prepared
 from cloud.building.order import CALIBRATION_IMAGES_MIN, OrderRefused, Progress
 
 QUANTISED = ("Conv", "MatMul", "Add", "Mul", "Sigmoid", "Concat", "MaxPool", "Resize", "Split")
-METHOD = "MinMax"
+METHOD, PERCENTILE = "Percentile", 99.99
+"""Where a tensor's range ends: few values lie far out, and a range over all of them leaves the
+rest few levels."""
 
 
 def check_calibration(images: Sequence[Path]) -> None:
@@ -128,11 +130,13 @@ def _quantise(
         weight_type=quantization.QuantType.QInt8,
         nodes_to_exclude=[*graph.head_nodes(model), *graph.within(model, float_layers)],
         calibrate_method=quantization.CalibrationMethod[method],
+        # Image by image: it would hold the tensors of all images at once.
+        extra_options={"CalibStridedMinMax": 1, "CalibPercentile": PERCENTILE},
     )
 
 
 class _Reader:
-    """Prepared images as ONNX Runtime's calibration wants them, one after the other."""
+    """Prepared images as ONNX Runtime's calibration wants them, range by range."""
 
     def __init__(
         self,
@@ -141,17 +145,25 @@ class _Reader:
         shape: tuple[int, int, int, int],
         tell: Progress | None,
     ) -> None:
-        self._name, self._total, self._tell = name, len(images), tell
-        batch, _, height, width = shape
-        self._inputs: Iterator[Floats] = prepared(images, width, height, batch)
+        self._name, self._images, self._tell = name, images, tell
+        self._batch, _, self._height, self._width = shape
+        self._inputs: Iterator[Floats] = iter(())
         self._done = 0
 
+    def __len__(self) -> int:
+        return len(self._images)
+
+    def set_range(self, start_index: int, end_index: int) -> None:
+        """The images that come next."""
+        chosen = self._images[start_index:end_index]
+        self._inputs = prepared(chosen, self._width, self._height, self._batch)
+
     def get_next(self) -> dict[str, Any] | None:
-        """The next input, None after the last."""
+        """The next input, None after the last of the range."""
         given = next(self._inputs, None)
         if given is None:
             return None
         if self._tell is not None:
-            self._tell("calibrating", self._done, self._total)
+            self._tell("calibrating", self._done, len(self))
         self._done += 1
         return {self._name: given}

@@ -7,7 +7,7 @@ import os
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from cloud.building.targets import BuildTarget
 from protocol.bundles import (
@@ -28,10 +28,9 @@ def order(folder: Path, **order: Any) -> tuple[int, dict[str, Any]]:
     """Run the child in `folder`; its exit status and its result."""
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "order.json").write_text(json.dumps(order))
-    offline = {"YOLO_OFFLINE": "true", "YOLO_AUTOINSTALL": "false", "NNCF_TELEMETRY": "0"}
     ended = subprocess.run(
         [sys.executable, "-m", "cloud.building.child", str(folder)],
-        env={**os.environ, **offline, "YOLO_CONFIG_DIR": str(folder / "config")},
+        env=_environment(folder),
         capture_output=True,
         text=True,
         timeout=CHILD_S,
@@ -41,8 +40,27 @@ def order(folder: Path, **order: Any) -> tuple[int, dict[str, Any]]:
     return ended.returncode, json.loads((folder / "result.json").read_text())
 
 
+def export_raw(weights: Path, side_px: int) -> None:
+    """Ultralytics' default export to ONNX, beside the checkpoint, in a process of its own."""
+    code = "import sys; from ultralytics import YOLO; "
+    code += "YOLO(sys.argv[1]).export(format='onnx', imgsz=int(sys.argv[2]))"
+    command = [sys.executable, "-c", code, str(weights), str(side_px)]
+    subprocess.run(
+        command, env=_environment(weights.parent), capture_output=True, timeout=CHILD_S, check=True
+    )
+
+
+def _environment(folder: Path) -> dict[str, str]:
+    offline = {"YOLO_OFFLINE": "true", "YOLO_AUTOINSTALL": "false", "NNCF_TELEMETRY": "0"}
+    return {**os.environ, **offline, "YOLO_CONFIG_DIR": str(folder / "config")}
+
+
 def write_bundle(
-    folder: Path, files: dict[str, Path], target: BuildTarget, class_names: tuple[str, ...]
+    folder: Path,
+    files: dict[str, Path],
+    target: BuildTarget,
+    class_names: tuple[str, ...],
+    head: Literal["end2end", "raw"] = "end2end",
 ) -> Path:
     """A bundle of `files`; its golden set is empty, for nothing is rolled out here."""
     contents = {path: place.read_bytes() for path, place in files.items()} | {GOLDEN_PATH: b"{}"}
@@ -50,7 +68,7 @@ def write_bundle(
         model="boards",
         version=1,
         build=target.identity(None),
-        head="end2end",
+        head=head,
         class_names=class_names,
         thresholds=Thresholds(default=0.25),
         preprocessing=Preprocessing(),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -12,7 +13,7 @@ import pytest
 from cloud.building.order import REFUSED_STATUS
 from cloud.building.targets import CPU_NAMES, parse
 from tests.fixtures.spoiled import noise_images, scale_input, swap_channels
-from tests.integration.building.making import evaluate, order, shared, write_bundle
+from tests.integration.building.making import evaluate, export_raw, order, shared, write_bundle
 
 pytestmark = pytest.mark.integration
 
@@ -39,7 +40,8 @@ class Base:
         bundle = self.folder.parent / f"{label}-{name}"
         target = parse(name, SIDE)
         return evaluate(
-            write_bundle(bundle, files, target, self.class_names), self.photographs[:12]
+            write_bundle(bundle, files, target, self.class_names, self.result["head"]),
+            self.photographs[:12],
         )
 
     @cached_property
@@ -67,6 +69,26 @@ def base(tmp_path_factory: pytest.TempPathFactory, shared_data: Path) -> Base:
     )
     assert status == 0, result
     return Base(folder, result, names, photographs)
+
+
+@pytest.fixture(scope="module")
+def raw(base: Base, shared_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Base:
+    """The same network with the head that Ultralytics exports by default, as an outside file."""
+    folder = tmp_path_factory.mktemp("raw")
+    weights = folder / "outside.pt"
+    shutil.copyfile(shared_data / "weights" / "yolo26n-reconstructed.pt", weights)
+    export_raw(weights, SIDE)
+    status, result = order(
+        folder / "base",
+        make="onnx-fp32",
+        weights=str(weights.with_suffix(".onnx")),
+        weights_format="onnx",
+        width=SIDE,
+        height=SIDE,
+        class_names=base.class_names,
+    )
+    assert status == 0, result
+    return Base(folder / "base", result, base.class_names, base.photographs)
 
 
 def test_the_export_sees_what_pytorch_sees(base: Base) -> None:
@@ -97,25 +119,46 @@ def test_a_target_sees_what_fp32_sees(base: Base, name: str) -> None:
         assert size_bytes < 0.6 * base.onnx.stat().st_size
 
 
-def test_a_higher_rung_keeps_more_in_float(base: Base) -> None:
-    folder = base.folder.parent / "rung"
+@pytest.mark.parametrize("name", ["onnx-int8", "openvino-int8"])
+def test_a_higher_rung_keeps_whole_blocks_in_float(base: Base, name: str) -> None:
+    folder = base.folder.parent / f"rung-{name}"
     images = [str(path) for path in base.photographs[12:20]]
-    status, result = order(
-        folder, make="onnx-int8", onnx=str(base.onnx), calibration=images, rung=2
-    )
+    status, result = order(folder, make=name, onnx=str(base.onnx), calibration=images, rung=2)
     assert status == 0, result
     notes = result["notes"]
     assert (notes["rung"], notes["rungs"], notes["calibration_images"]) == (2, 4, 8)
-    assert len(notes["float_layers"]) > 10
+    # What comes first sees the finest structure, and its noise is in all that follows.
+    assert "/model.1" in notes["float_layers"]
+    files = {path: folder / place for path, place in result["files"].items()}
+    rounded = _rounded_onnx if name == "onnx-int8" else _rounded_openvino
+    kept = tuple(f"{block}/" for block in notes["float_layers"])
+    found = rounded(files)
+    assert len(found) > 20
+    assert not [layer for layer in found if layer.startswith(kept)]
+    assert shared(base.seen_by_fp32, base.seen(name, files, "kept"), sure=0.5) >= 0.9
+
+
+def _rounded_onnx(files: dict[str, Path]) -> list[str]:
+    """Layers whose weights are int8."""
     import onnx
 
-    quantised = {
+    return [
         n.name
-        for n in onnx.load(str(folder / "model.onnx")).graph.node
+        for n in onnx.load(str(files["model.onnx"])).graph.node
         if n.op_type == "Conv" and n.input[1].endswith("_DequantizeLinear_Output")
-    }
-    assert quantised
-    assert not quantised & set(notes["float_layers"])
+    ]
+
+
+def _rounded_openvino(files: dict[str, Path]) -> list[str]:
+    """Layers that read what a FakeQuantize rounded."""
+    import openvino
+
+    return [
+        node.get_friendly_name()
+        for node in openvino.Core().read_model(str(files["model.xml"])).get_ordered_ops()
+        if node.get_type_name() in ("Convolution", "GroupConvolution")
+        and node.input_value(0).get_node().get_type_name() == "FakeQuantize"
+    ]
 
 
 def test_calibration_on_noise_shows_in_the_ranges(base: Base) -> None:
@@ -157,6 +200,25 @@ def test_too_few_images_are_refused_with_the_remedy(base: Base) -> None:
         assert status == REFUSED_STATUS
         assert "there are 7" in result["error"]["message"]
         assert "at least 8" in result["error"]["remedy"]
+
+
+@pytest.mark.parametrize("name", ["onnx-fp32", "onnx-fp16", "onnx-int8", "openvino-int8"])
+def test_a_file_with_a_raw_head_sees_the_same_in_all_its_builds(
+    raw: Base, base: Base, name: str
+) -> None:
+    assert raw.result["head"] == "raw"
+    assert raw.result["reference"] is None
+    files = {"model.onnx": raw.onnx}
+    if name != "onnx-fp32":
+        folder = raw.folder.parent / f"raw-{name}"
+        images = [str(path) for path in base.photographs[12:28]]
+        status, result = order(folder, make=name, onnx=str(raw.onnx), calibration=images)
+        assert status == 0, result
+        files = {path: folder / place for path, place in result["files"].items()}
+    seen = raw.seen(name, files, "seen")
+    minimum = 0.8 if name == "onnx-fp32" else SEEN_MIN.get(name, 1.0)
+    reference = base.seen_by_fp32 if name == "onnx-fp32" else raw.seen_by_fp32
+    assert shared(reference, seen, sure=0.5) >= minimum
 
 
 def test_an_onnx_version_has_one_size_only(base: Base) -> None:

@@ -26,7 +26,7 @@ from cloud.building.worker_schemas import (
     WorkerHello,
 )
 from cloud.dependencies import PrincipalDep, SessionDep
-from cloud.errors import InvalidError, NotFoundError, TooLargeError
+from cloud.errors import InvalidError, NotFoundError, StorageError, TooLargeError
 from protocol.chunks import Sha256
 
 PIECE_BYTES = 256 * 1024
@@ -126,8 +126,12 @@ async def bring(
         if found != sha256:
             raise InvalidError(f"the body is {found[:12]}, not {sha256[:12]}", "send it again")
         await to_thread.run_sync(desk.keep, task_id, lease, name, partial)
+    except FileNotFoundError as error:  # the folder went with the job
+        raise NotFoundError(f"there is no task {task_id}", "ask for another") from error
     except OSError as error:
-        raise NotFoundError(f"the task {task_id} is gone: {error.strerror}", "ask again") from error
+        raise StorageError(
+            f"the hub's disk failed: {error.strerror}", "free space there"
+        ) from error
     finally:
         partial.unlink(missing_ok=True)
     return TaskWanted(wanted=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -115,6 +116,24 @@ def test_bytes_that_are_not_what_was_said_or_too_many_leave_nothing(
     answer = held.ask("POST", "result")
     assert answer.status_code == 422
     assert "predictions" in answer.json()["error"]["message"]
+
+
+def test_a_disk_that_is_full_is_no_fault_of_the_task(
+    held: Held, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(path: Path, *_: Any) -> Any:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(type(held.waiter.ordered.folder), "open", full)
+    answer = held.bring("summary", b"{}")
+    assert answer.status_code == 507
+    assert "No space left" in answer.json()["error"]["message"]
+
+
+def test_an_output_for_a_job_that_ended_finds_no_task(held: Held) -> None:
+    held.waiter.ordered.folder.rmdir()
+    assert held.bring("summary", b"{}").status_code == 404
+    held.waiter.ordered.folder.mkdir()
 
 
 def test_a_file_that_is_gone_is_said_to_be(held: Held) -> None:

@@ -18,6 +18,7 @@ QUANTISED = ("Conv", "MatMul", "Add", "Mul", "Sigmoid", "Concat", "MaxPool", "Re
 METHOD, PERCENTILE = "Percentile", 99.99
 """Where a tensor's range ends: few values lie far out, and a range over all of them leaves the
 rest few levels."""
+WITHOUT_HISTOGRAM = "MinMax"
 
 
 def check_calibration(images: Sequence[Path]) -> None:
@@ -113,6 +114,25 @@ def _quantise(
     float_layers: Sequence[str],
     *,
     method: str,
+    tell: Progress | None,
+) -> None:
+    try:
+        _quantise_by(method, plain, target, images, float_layers, tell=tell)
+    except ValueError:
+        # A tensor that hardly varies, as in a network that has learned next to nothing, has no
+        # histogram of which a percentile could be taken; its extremes it has.
+        if method == WITHOUT_HISTOGRAM:
+            raise
+        _quantise_by(WITHOUT_HISTOGRAM, plain, target, images, float_layers, tell=tell)
+
+
+def _quantise_by(
+    method: str,
+    plain: Path,
+    target: Path,
+    images: Sequence[Path],
+    float_layers: Sequence[str],
+    *,
     tell: Progress | None,
 ) -> None:
     from onnxruntime import quantization

@@ -44,9 +44,12 @@ class BuildIdentity(BaseModel):
     Attributes:
         precision: of the file's weights.
         runtime_precision: what the runtime computes in.
-        cpu_flags_any: the device's CPU needs one of these; none: any CPU will do.
+        cpu_flags_any: the device's CPU needs one of these; None: any CPU will do.
         cpu_flags_none: the device's CPU may have none of these, for with them the runtime would
             compute in another precision.
+
+    Both are None where there are none, and then no part of the canonical form: a manifest of
+    before they existed keeps its digest.
     """
 
     model_config = ConfigDict(frozen=True, extra="allow")
@@ -61,8 +64,8 @@ class BuildIdentity(BaseModel):
     opset: int | None = Field(default=None, ge=1)
     compute_capability: ShortText | None = None
     tensorrt_version: ShortText | None = None
-    cpu_flags_any: tuple[ShortText, ...] = Field(default=(), max_length=16)
-    cpu_flags_none: tuple[ShortText, ...] = Field(default=(), max_length=16)
+    cpu_flags_any: tuple[ShortText, ...] | None = Field(default=None, max_length=16)
+    cpu_flags_none: tuple[ShortText, ...] | None = Field(default=None, max_length=16)
 
     def label(self) -> str:
         """A short name, for people: `onnx-fp32-320x320`, `openvino-bf16-640x640`.
@@ -130,7 +133,7 @@ def match(build: BuildIdentity, device: Capabilities, *, bundle_format: int = 1)
         )
     if build.cpu_flags_any and not set(build.cpu_flags_any) & set(device.cpu_flags):
         reasons.append(f"needs a CPU with one of {', '.join(build.cpu_flags_any)}")
-    unwanted = [flag for flag in build.cpu_flags_none if flag in device.cpu_flags]
+    unwanted = [flag for flag in build.cpu_flags_none or () if flag in device.cpu_flags]
     if unwanted:
         reasons.append(
             f"does not compute in {build.runtime_precision.value} on a CPU with "

@@ -108,8 +108,8 @@ class BuildTarget:
             input_height=self.height,
             batch=self.batch,
             opset=opset if self.format is Format.ONNX else None,
-            cpu_flags_any=self.cpu_flags_any,
-            cpu_flags_none=self.cpu_flags_none,
+            cpu_flags_any=self.cpu_flags_any or None,
+            cpu_flags_none=self.cpu_flags_none or None,
         )
 
     def __str__(self) -> str:

@@ -3,6 +3,7 @@ from __future__ import annotations
 import json
 
 import pytest
+import rfc8785
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -14,6 +15,7 @@ from protocol.bundles import (
     digest,
     read_manifest,
 )
+from protocol.chunks import sha256_hex
 from protocol.errors import DigestError, ManifestError, ProtocolError
 from tests.unit.protocol.examples import CAPABILITIES, IDENTITY, MANIFEST
 
@@ -26,6 +28,23 @@ def test_canonical_bytes_do_not_depend_on_the_order_of_keys() -> None:
     fields = json.loads(canonical(MANIFEST))
     shuffled = json.dumps(dict(reversed(list(fields.items()))), indent=2).encode()
     assert canonical(read_manifest(shuffled)) == canonical(MANIFEST)
+
+
+def test_a_manifest_of_before_the_cpu_flags_keeps_its_name_when_it_is_written_again() -> None:
+    fields = json.loads(canonical(MANIFEST))
+    assert not {"cpu_flags_any", "cpu_flags_none"} & set(fields["build"])
+    old = rfc8785.dumps(fields)
+    read = read_manifest(old, sha256_hex(old))
+    assert canonical(read) == old
+    assert digest(read) == sha256_hex(old)
+
+
+@pytest.mark.parametrize("flags", [[], ["avx_vnni"]])
+def test_cpu_flags_that_a_manifest_names_stay_in_it(flags: list[str]) -> None:
+    fields = json.loads(canonical(MANIFEST))
+    fields["build"] |= {"cpu_flags_any": flags, "cpu_flags_none": flags}
+    data = rfc8785.dumps(fields)
+    assert canonical(read_manifest(data, sha256_hex(data))) == data
 
 
 def test_anything_changed_changes_the_name() -> None:

@@ -44,6 +44,8 @@ def test_only_int8_wants_certain_cpus() -> None:
     wanting = {n for n in NAMES if parse(n, 640).cpu_flags_any}
     assert wanting == {"onnx-int8", "openvino-int8"}
     assert parse("onnx-int8", 640).identity(17).cpu_flags_any == VNNI_FLAGS
+    assert parse("onnx-int8", 640).identity(17).cpu_flags_none is None
+    assert parse("onnx-fp32", 640).identity(17).cpu_flags_any is None
 
 
 def test_only_half_by_onnx_runtime_shuns_certain_cpus() -> None:

@@ -186,7 +186,8 @@ class ArchiveReader:
             if session.get(Build, row.digest) is not None:
                 continue
             manifest = manifests[row.digest]
-            build = _build(session, versions[row.number][0], row, manifest)
+            stored = refs[row.digest]
+            build = _build(session, versions[row.number][0], row, manifest, stored.size_bytes)
             added.append(build.digest)
             if row.state is not BuildState.REJECTED:
                 for hook in self.hooks:
@@ -308,9 +309,12 @@ def _version(session: Session, model: str, row: ArchivedVersion) -> tuple[ModelV
 
 
 def _build(
-    session: Session, version: ModelVersion, row: ArchivedBuild, manifest: Manifest
+    session: Session,
+    version: ModelVersion,
+    row: ArchivedBuild,
+    manifest: Manifest,
+    manifest_bytes: int,
 ) -> Build:
-    manifest_bytes = len(bundles.canonical(manifest))
     build = Build(
         **row.model_dump(mode="json"),
         version_id=version.id or 0,

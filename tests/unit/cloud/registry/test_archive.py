@@ -16,6 +16,7 @@ from cloud.errors import ConflictError, ForbiddenError, HubError, InvalidError, 
 from cloud.registry import archive, packing, service
 from cloud.registry.archive import ArchiveReader, Imported
 from cloud.registry.packing import ArchiveLimits
+from protocol.bundles import read_manifest
 from protocol.chunks import sha256_hex
 from tests.unit.cloud.registry.conftest import ADA, APPROVER, OPERATOR, Registry
 
@@ -135,6 +136,24 @@ def test_another_content_under_the_same_name_is_a_conflict(
     with pytest.raises(ConflictError, match="another version 1 here") as caught:
         take(registry, changed)
     assert "delete the version here first" in caught.value.remedy
+
+
+def test_a_manifest_in_another_form_counts_with_its_own_bytes(full: bytes, other: Registry) -> None:
+    (name, table), *blobs_in = members(full)
+    found = json.loads(table)
+    was = found["builds"][0]["digest"]
+    data = json.dumps(json.loads(dict(blobs_in)[was]), indent=2).encode()
+    digest = sha256_hex(data)
+    found["builds"][0]["digest"] = digest
+    (blob,) = (blob for blob in found["blobs"] if blob["sha256"] == was)
+    blob.update(sha256=digest, size_bytes=len(data))
+    entries = [(digest, data) if entry[0] == was else entry for entry in blobs_in]
+    take(other, packed([(name, json.dumps(found).encode()), *entries]))
+    with other.database.reading() as session:
+        build = service.get_build(session, ADA, digest)
+        manifest = read_manifest(data, digest)
+    assert build.manifest_bytes == len(data)
+    assert build.size_bytes == manifest.size_bytes + len(data)
 
 
 def test_only_an_administrator_imports(full: bytes, other: Registry) -> None:

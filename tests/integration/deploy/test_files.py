@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import configparser
 import re
 import shutil
 import subprocess
@@ -39,6 +40,28 @@ def test_systemd_understands_every_line(unit: Path, tmp_path: Path) -> None:
     )  # fmt: skip
 
     assert (said.returncode, said.stderr) == (0, "")
+
+
+def test_the_hubs_unit_lets_its_child_leave_the_network() -> None:
+    """What `cloud.isolation` asks of the kernel: seccomp must not stand in its way."""
+    unit = configparser.ConfigParser(strict=False, interpolation=None)
+    unit.optionxform = str  # type: ignore[assignment,method-assign]
+    unit.read(DEPLOY / "systemd" / "argosy-hub.service")
+    service = unit["Service"]
+    assert set(service["RestrictNamespaces"].split()) == {"user", "net"}
+    if shutil.which("systemd-analyze") is None:
+        lacking("systemd-analyze is not installed (apt-get install systemd)")
+    calls: set[str] = set()
+    groups = service["SystemCallFilter"].split()
+    while groups:
+        listed = subprocess.run(
+            ["systemd-analyze", "syscall-filter", groups.pop()],
+            capture_output=True, text=True, check=True, timeout=60,
+        ).stdout  # fmt: skip
+        names = [line.strip() for line in listed.splitlines()[1:] if line.startswith("    ")]
+        calls |= set(names)
+        groups += [name for name in names if name.startswith("@")]
+    assert {"unshare", "prctl", "capset", "prlimit64", "execve"} <= calls
 
 
 @pytest.mark.parametrize("script", SCRIPTS, ids=lambda path: path.name)

@@ -33,7 +33,8 @@ def evaluation_report(
 
     mAP of the whole and of each class is pycocotools'. Slices are scored by the same
     definition from one matching. What is said of serving (precision, recall, F1,
-    mean_confidence, duplicate_rate) holds at `thresholds`.
+    mean_confidence, served_boxes, duplicate_rate) holds at `thresholds`.
+    `ece_detections` are those that the calibration errors were taken over.
 
     Args:
         tags: of each image, such as {"site", "line", "camera"}; what is empty is left out.
@@ -64,6 +65,8 @@ def evaluation_report(
         "per_camera": parts.get("camera", {}),
         "ece_raw": calibration.expected_calibration_error(counted.confidences, counted.correct),
         "ece_calibrated": calibration.expected_calibration_error(after, counted.correct),
+        "ece_detections": len(counted.confidences),
+        "served_boxes": len(serving.confidences),
         "duplicate_rate": duplicate_rate(images, thresholds),
         **_speed(summary),
         "size_bytes": summary.get("size_bytes"),

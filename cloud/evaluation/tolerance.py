@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -19,7 +19,10 @@ class Tolerance:
             box more or less is a large drop and says nothing.
         box_error_px_max, confidence_error_max, unmatched_max: parity on golden frames, asked of
             builds that compute in fp32; a lower precision moves single answers far.
-        duplicate_rate_rise_max, ece_rise_max: against the baseline.
+        duplicate_rate_rise_max: against the baseline, where each of the two serves
+            `served_boxes_min` boxes or more; of fewer, one pair is a large rise.
+        ece_rise_max: against the baseline, where each was taken over `ece_detections_min`
+            detections or more.
         latency_ratio_max: median latency ÷ the baseline's; None: a slow build is admitted.
     """
 
@@ -31,7 +34,9 @@ class Tolerance:
     confidence_error_max: float = 0.02
     unmatched_max: int = 0
     duplicate_rate_rise_max: float = 0.02
+    served_boxes_min: int = 100
     ece_rise_max: float = 0.05
+    ece_detections_min: int = 100
     latency_ratio_max: float | None = None
 
 
@@ -107,6 +112,9 @@ def judge(
         unjudged.append("accuracy: the images hold no labelled object")
     if baseline is not None:
         checks += _against(figures, baseline, tolerance)
+        for of_few, few in _of_few(figures, baseline, tolerance):
+            checks += [] if few else [of_few]
+            unjudged += [few] if few else []
     if trainer_map50 is not None:
         checks.append(
             _fall("map50_trainer", "mAP50 is", figures.get("map50"), trainer_map50,
@@ -138,11 +146,7 @@ def _against(
     checks = [
         _fall("map50", "mAP50 is", *both("map50"), tolerance.map50_drop_max),
         _fall("map50_95", "mAP50-95 is", *both("map50_95"), tolerance.map50_95_drop_max),
-        _rise("duplicate_rate", "the share of duplicates is", *both("duplicate_rate"),
-              tolerance.duplicate_rate_rise_max),
-        _rise("ece", "the expected calibration error is", _ece(figures), _ece(baseline),
-              tolerance.ece_rise_max),
-    ]  # fmt: skip
+    ]
     theirs = baseline.get("per_class", {})
     for name, entry in figures.get("per_class", {}).items():
         other = theirs.get(name, {})
@@ -159,6 +163,31 @@ def _against(
                    tolerance.latency_ratio_max, " ms")
         )  # fmt: skip
     return checks
+
+
+def _of_few(
+    figures: Mapping[str, Any], baseline: Mapping[str, Any], tolerance: Tolerance
+) -> Iterator[tuple[_Check, str]]:
+    """Shares of detections, each with the words why it is not judged: empty where it is."""
+    yield (
+        _rise("duplicate_rate", "the share of duplicates is", figures.get("duplicate_rate"),
+              baseline.get("duplicate_rate"), tolerance.duplicate_rate_rise_max),
+        _few("duplicates", "served boxes", figures.get("served_boxes"),
+             baseline.get("served_boxes"), tolerance.served_boxes_min),
+    )  # fmt: skip
+    yield (
+        _rise("ece", "the expected calibration error is", _ece(figures), _ece(baseline),
+              tolerance.ece_rise_max),
+        _few("calibration error", "detections", figures.get("ece_detections"),
+             baseline.get("ece_detections"), tolerance.ece_detections_min),
+    )  # fmt: skip
+
+
+def _few(name: str, what: str, build: int | None, baseline: int | None, least: int) -> str:
+    if build is not None and baseline is not None and min(build, baseline) >= least:
+        return ""
+    mine, other = ("no count" if n is None else n for n in (build, baseline))
+    return f"{name}: judged from {least} {what} on; the build has {mine}, the original {other}"
 
 
 def _fall(

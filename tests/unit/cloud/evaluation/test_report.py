@@ -65,6 +65,7 @@ def test_what_is_served_goes_by_the_threshold_of_its_class() -> None:
         "threshold": 0.5, "precision": None, "recall": 0, "f1": 0,
     }  # fmt: skip
     assert "hole" not in found["per_class"]
+    assert (found["served_boxes"], found["ece_detections"]) == (1, 2)
 
 
 def test_calibration_changes_its_own_figure_only() -> None:

@@ -24,7 +24,8 @@ def figures(**changed: Any) -> dict[str, Any]:
     }
     return {
         "map50": 0.85, "map50_95": 0.6, "per_class": per_class, "duplicate_rate": 0.01,
-        "ece_raw": 0.2, "ece_calibrated": 0.03, "latency_ms_median": 10.0, **changed,
+        "ece_raw": 0.2, "ece_calibrated": 0.03, "latency_ms_median": 10.0,
+        "served_boxes": 100, "ece_detections": 100, **changed,
     }  # fmt: skip
 
 
@@ -99,6 +100,32 @@ def test_the_trainers_figure_and_known_faults_refuse() -> None:
     assert judge(figures(), None, EXACT, [], Tolerance(), trainer_map50=0.86).admitted
     spoiled = judge(figures(), figures(), None, ["BGR", HINT], Tolerance(), faults=["BGR"])
     assert spoiled.reasons == ("BGR", HINT)
+
+
+@pytest.mark.parametrize(
+    ("count", "worse", "words"),
+    [
+        ("served_boxes", {"duplicate_rate": 0.0714},
+         "duplicates: judged from 100 served boxes on; the build has "),
+        ("ece_detections", {"ece_calibrated": 0.5},
+         "calibration error: judged from 100 detections on; the build has "),
+    ],
+)  # fmt: skip
+def test_shares_of_few_detections_are_chance_and_not_judged(
+    count: str, worse: dict[str, float], words: str
+) -> None:
+    enough = judge(figures(**worse), figures(), None, [], Tolerance())
+    assert (enough.admitted, enough.figures["unjudged"]) == (False, [])
+    for mine, other, told in ((99, 100, "99, the original 100"), (None, 99, "no count, the")):
+        build, original = figures(**worse, **{count: mine}), figures(**{count: other})
+        few = judge(build, original, None, [], Tolerance())
+        assert few.admitted
+        (unjudged,) = few.figures["unjudged"]
+        assert unjudged.startswith(words + told)
+        assert set(worse) - set(few.figures)
+    least = Tolerance(served_boxes_min=99, ece_detections_min=99)
+    few = judge(figures(**worse, **{count: 99}), figures(), None, [], least)
+    assert not few.admitted
 
 
 @given(st.floats(0, 1), st.floats(0, 1))

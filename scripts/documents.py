@@ -73,7 +73,7 @@ MACHINES: tuple[tuple[str, str, Any, Enum], ...] = (
     ),
     (
         "Job",
-        "Builds, imports, gates, rebuilds, archives (cloud/jobs/states.py).",
+        "Builds, imports, gates, rebuilds (cloud/jobs/states.py).",
         LONG_JOB_TABLE,
         LongJobState.QUEUED,
     ),

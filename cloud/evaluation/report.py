@@ -51,7 +51,6 @@ def evaluation_report(
     at = match_at(images, COCO_IOUS, range(len(class_names)))
     whole = score(images)
     counted = calibration.samples(at[0])
-    after = calibration.apply(calibrated_by, counted.confidences)
     serving = _Serving(at[0], thresholds)
     parts = _slices(slices.members(tags, luminances), at, serving, class_names)
     report = {
@@ -64,7 +63,7 @@ def evaluation_report(
         "per_slice": parts,
         "per_camera": parts.get("camera", {}),
         "ece_raw": calibration.expected_calibration_error(counted.confidences, counted.correct),
-        "ece_calibrated": calibration.expected_calibration_error(after, counted.correct),
+        "ece_calibrated": _ece_after(calibrated_by, counted),
         "ece_detections": len(counted.confidences),
         "served_boxes": len(serving.confidences),
         "duplicate_rate": duplicate_rate(images, thresholds),
@@ -97,6 +96,14 @@ def duplicate_rate(
         repeated = np.tril(overlaps(xywh, xywh) > iou, k=-1)
         duplicates += int(repeated.any(axis=1).sum())
     return duplicates / served if served else None
+
+
+def _ece_after(calibrated_by: Calibration | None, counted: calibration.Samples) -> float | None:
+    """None without a calibrator: there is nothing after it."""
+    if calibrated_by is None:
+        return None
+    after = calibration.apply(calibrated_by, counted.confidences)
+    return calibration.expected_calibration_error(after, counted.correct)
 
 
 def definitions_compared(

@@ -10,6 +10,10 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
+ID_COLUMNS = ("id", "digest", "evidence", "job")
+ID_CHARACTERS_IN_LINE = 36
+"""An id up to so long stays in one line; a longer one goes on in the next."""
+
 
 def print_json(value: Any) -> None:
     """`value` as indented JSON, nothing else, on standard output."""
@@ -24,7 +28,16 @@ def print_table(
     if as_json:
         print_json(rows)
         return
-    table = Table(*(column.replace("_", " ") for column in columns), header_style="bold")
+    table = Table(header_style="bold")
+    for column in columns:
+        # What is typed into the next command is never cut short; the other columns give way.
+        is_id = column in ID_COLUMNS
+        longest = max((len(_cell(column, row.get(column))) for row in rows), default=0)
+        table.add_column(
+            column.replace("_", " "),
+            no_wrap=is_id and longest <= ID_CHARACTERS_IN_LINE,
+            overflow="fold" if is_id else "ellipsis",
+        )
     for row in rows:
         table.add_row(*(_cell(column, row.get(column)) for column in columns))
     Console().print(table)
@@ -36,6 +49,8 @@ def print_fields(row: dict[str, Any], *, as_json: bool = False) -> None:
         print_json(row)
         return
     table = Table(show_header=False, box=None)
+    table.add_column(no_wrap=True)
+    table.add_column(overflow="fold")
     for name, value in row.items():
         table.add_row(f"[bold]{name.replace('_', ' ')}[/bold]", _cell(name, value))
     Console().print(table)

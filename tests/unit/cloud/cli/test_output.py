@@ -1,0 +1,49 @@
+"""Tables in a narrow terminal: what is typed into the next command stays whole."""
+
+from __future__ import annotations
+
+import pytest
+
+from cloud.cli.output import print_fields, print_table
+
+ID = "0f1e2d3c4b5a69788796a5b4c3d2e1f0"
+
+
+@pytest.fixture(autouse=True)
+def narrow(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+
+
+@pytest.mark.parametrize("column", ["id", "evidence", "job"])
+def test_ids_are_whole_in_80_columns(column: str, capsys: pytest.CaptureFixture[str]) -> None:
+    row = {column: ID, "subject": "model/boards/12", "state": "SUCCEEDED", "error": "words " * 20}
+    print_table([row], (column, "kind", "subject", "state", "attempt", "error", "created_at"))
+    said = capsys.readouterr().out
+    assert ID in said
+    assert max(map(len, said.splitlines())) <= 80
+
+
+def test_a_longer_id_goes_on_in_the_next_line(capsys: pytest.CaptureFixture[str]) -> None:
+    print_table([{"id": "q" * 64, "state": "online"}], ("id", "site", "state", "a", "b", "c", "d"))
+    said = capsys.readouterr().out
+    assert said.count("q") == 64
+    assert "online" in said
+
+
+def test_digests_are_cut_to_twelve_digits_and_no_further(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    row = {"digest": "ab" * 32, "reason": "words " * 40}
+    print_table([row], ("a", "b", "c", "d", "e", "f", "g", "reason", "digest"))
+    said = capsys.readouterr().out
+    assert " abababababab " in said
+    assert "ab" * 7 not in said
+
+
+def test_a_field_that_is_too_long_for_its_line_goes_on_in_the_next(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    print_fields({"id": ID, "remedy": "x" * 150})
+    said = capsys.readouterr().out
+    assert ID in said
+    assert said.count("x") == 150

@@ -6,6 +6,8 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
+from rich.console import Console
+from rich.table import Table
 
 from cloud.cli import job as job_cli
 from cloud.cli.client import CommandError, HubClient, JsonOption, connected
@@ -15,10 +17,13 @@ builds = typer.Typer(help="Builds of a version, each evaluated as it ships.", no
 
 ModelArgument = Annotated[str, typer.Argument(help="The model's name.")]
 NumberArgument = Annotated[int, typer.Argument(help="The version's number.")]
-DigestArgument = Annotated[str, typer.Argument(help="The build's digest.")]
+DigestArgument = Annotated[str, typer.Argument(help="The build's digest, or its first digits.")]
 
 MATRIX = ("onnx-fp32", "onnx-int8", "openvino-fp32", "openvino-bf16", "openvino-int8")
-COLUMNS = ("target", "outcome", "map50", "map50_95", "ms", "fps", "mb", "robust", "digest")
+FIGURES = (("map50", "mAP50", 3), ("map50_95", "mAP50-95", 3), ("latency_ms_median", "ms", 1),
+           ("fps", "fps", 1), ("size_mb", "MB", 1))  # fmt: skip
+"""Of a build's row: the key, what stands above it, and how many decimals."""
+DIGEST_DIGITS = 12
 
 
 @builds.command("targets")
@@ -38,11 +43,16 @@ def start(
     number: NumberArgument,
     targets: Annotated[
         list[str] | None,
-        typer.Option("--target", help="onnx-int8, openvino-bf16@320, …; else five for CPUs."),
+        typer.Option(
+            "--target", help="onnx-int8, openvino-bf16@320, …; repeat; else five for CPUs."
+        ),
     ] = None,
     file: Annotated[
         list[Path] | None,
-        typer.Option(help="An artifact that was made elsewhere, for the one target."),
+        typer.Option(
+            help="An artifact that was made elsewhere, for the one target, by its name in the "
+            "bundle; repeat."
+        ),
     ] = None,
     robustness: Annotated[bool, typer.Option(help="Look at spoiled images too.")] = True,
     again: Annotated[bool, typer.Option("--again", help="Also what is there already.")] = False,
@@ -93,7 +103,8 @@ def show(client: HubClient, digest: DigestArgument, as_json: JsonOption = False)
     tables = {key: metrics.pop(key, None) or {} for key in ("per_class", "per_slice")}
     metrics.pop("per_camera", None)
     verdict = found.pop("verdict", {})
-    print_fields(found)
+    fit = found["notes"].pop("fit", None)
+    print_fields({**found, "fit": _fit_in_words(fit)})
     print_fields(metrics)
     for reason in verdict.get("reasons", []):
         typer.echo(f"  {reason}")
@@ -127,7 +138,7 @@ def reject(
     reason: Annotated[str, typer.Option(help="Why.")],
     as_json: JsonOption = False,
 ) -> None:
-    """Bar a build from every new rollout."""
+    """Bar a build: it goes to no further device."""
     print_fields(client.post(f"builds/{digest}/reject", {"reason": reason}), as_json=as_json)
 
 
@@ -144,12 +155,20 @@ def reinstate(
 
 
 def _print_rows(rows: list[dict[str, Any]]) -> None:
+    # Without lines between them the columns fit into a terminal of 80.
+    table = Table(box=None, header_style="bold", pad_edge=False, padding=(0, 1, 0, 0))
+    table.add_column("target", no_wrap=True)
+    table.add_column("verdict", no_wrap=True)
+    for _, head, _ in FIGURES:
+        table.add_column(head, justify="right", no_wrap=True)
+    table.add_column("digest", no_wrap=True)
     for row in rows:
         size_bytes = row.get("size_bytes")
-        row["mb"] = None if size_bytes is None else size_bytes / 1e6
-        row["ms"], row["robust"] = row.get("latency_ms_median"), row.get("robustness")
-        row["digest"] = (row.get("digest") or "")[:8]
-    print_table(rows, COLUMNS)
+        known = {**row, "size_mb": None if size_bytes is None else size_bytes / 1e6}
+        figures = [_rounded(known.get(key), decimals) for key, _, decimals in FIGURES]
+        digest = (row.get("digest") or "-")[:DIGEST_DIGITS]
+        table.add_row(row["target"], row["outcome"], *figures, digest)
+    Console().print(table)
     for row in rows:
         for reason in row.get("reasons", []):
             typer.echo(f"{row['target']}: {reason}")
@@ -157,14 +176,25 @@ def _print_rows(rows: list[dict[str, Any]]) -> None:
         raise CommandError("no build could be made", "see the reasons above")
 
 
+def _rounded(value: float | None, decimals: int) -> str:
+    return "-" if value is None else f"{value:.{decimals}f}"
+
+
 def _row(build: dict[str, Any]) -> dict[str, Any]:
     metrics = build["metrics"]
     return {
         **{key: metrics.get(key) for key in ("map50", "map50_95", "latency_ms_median", "fps")},
         "target": build["target"],
-        "outcome": build["state"],
+        "outcome": "ADMITTED" if build["state"] == "EVALUATED" else build["state"],
         "digest": build["digest"],
         "size_bytes": build["size_bytes"],
-        "robustness": (metrics.get("robustness") or {}).get("relative"),
         "reasons": build.get("verdict", {}).get("reasons", []),
     }
+
+
+def _fit_in_words(fit: dict[str, Any] | None) -> str:
+    """How thresholds and calibration were found; `--json` has the whole."""
+    if not fit:
+        return "-"
+    method = (fit.get("calibration") or {}).get("method", "none")
+    return f"calibration {method}, on {fit.get('images', 0)} images"

@@ -12,7 +12,7 @@ from cloud.evaluation.schemas import EvaluationView
 
 router = APIRouter(tags=["evaluation"])
 
-DigestPath = Annotated[str, Path(pattern="^[0-9a-f]{64}$")]
+DigestPath = Annotated[str, Path(pattern="^[0-9a-f]{6,64}$")]
 
 
 @router.get("/builds/{digest}/evaluations")

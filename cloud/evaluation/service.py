@@ -49,10 +49,13 @@ def record(session: Session, build: str, evaluated: Evaluated, seen: BlobRef | N
 
 
 def evaluations_of(session: Session, principal: Principal, build: str) -> Sequence[Evaluation]:
-    """Of a build, oldest first. Raises NotFoundError where there is no such build."""
+    """Of a build, oldest first. `build` may be the beginning of its digest.
+
+    Raises NotFoundError or ConflictError where it names none, or several.
+    """
     require(principal, Role.VIEWER)
-    registry.get_build(session, principal, build)
-    return queries.evaluations(session, build)
+    found = registry.get_build(session, principal, build)
+    return queries.evaluations(session, found.digest)
 
 
 def newest(

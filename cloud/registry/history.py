@@ -173,7 +173,7 @@ def add_note(session: Session, principal: Principal, subject: str, text: str) ->
         InvalidError: the text is empty or too long, or the subject is none of these.
     """
     require(principal, Role.OPERATOR)
-    _check_subject(session, principal, subject)
+    subject = _subject(session, principal, subject)
     text = text.strip()
     if not 0 < len(text) <= NOTE_CHARACTERS_MAX:
         raise InvalidError(
@@ -203,12 +203,13 @@ def _check_target(session: Session, principal: Principal, model: str, number: in
         )
 
 
-def _check_subject(session: Session, principal: Principal, subject: str) -> None:
+def _subject(session: Session, principal: Principal, subject: str) -> str:
+    """The subject, with the whole digest of a build. Raises where there is no such thing."""
     kind, _, rest = subject.partition("/")
     name, _, number = rest.partition("/")
     if kind == "build" and rest:
-        get_build(session, principal, rest)
-    elif kind == "model" and name and not number:
+        return f"build/{get_build(session, principal, rest).digest}"
+    if kind == "model" and name and not number:
         get_model(session, principal, name)
     elif kind == "model" and number.isdecimal() and len(number) < 10:
         get_version(session, principal, name, int(number))
@@ -217,3 +218,4 @@ def _check_subject(session: Session, principal: Principal, subject: str) -> None
             f"{subject[:80]!r} is nothing to write about",
             "name model/NAME, model/NAME/NUMBER or build/DIGEST",
         )
+    return subject

@@ -89,6 +89,16 @@ def all_builds(session: Session) -> Sequence[Build]:
     return session.exec(select(Build).order_by(col(Build.created_at))).all()
 
 
+def builds_by_prefix(session: Session, prefix: str, limit: int) -> Sequence[Build]:
+    """Builds whose digest begins so, `prefix` being hex digits."""
+    return session.exec(
+        select(Build)
+        .where(col(Build.digest).startswith(prefix))
+        .order_by(col(Build.digest))
+        .limit(limit)
+    ).all()
+
+
 def model_digests(session: Session, model: str) -> set[str]:
     return set(session.exec(select(Build.digest).where(Build.model == model)).all())
 

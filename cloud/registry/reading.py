@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 
 from sqlmodel import Session
@@ -11,6 +12,9 @@ from cloud.errors import ConflictError, NotFoundError
 from cloud.registry import queries
 from cloud.registry.models import Build, DetectorModel, ModelVersion
 from cloud.registry.states import BuildState
+
+PREFIX_DIGITS_MIN = 6
+_PREFIX = re.compile(f"[0-9a-f]{{{PREFIX_DIGITS_MIN},63}}")
 
 
 def list_models(
@@ -71,13 +75,30 @@ def all_builds(session: Session) -> Sequence[Build]:
 
 
 def get_build(session: Session, principal: Principal, digest: str) -> Build:
-    """Raises NotFoundError where there is none."""
+    """The build of a digest, or the only one whose digest begins so.
+
+    Raises:
+        NotFoundError: there is none, or fewer than PREFIX_DIGITS_MIN hex digits name it.
+        ConflictError: several begin so.
+    """
     if principal.kind is not PrincipalKind.DEVICE:
         require(principal, Role.VIEWER)
     build = session.get(Build, digest)
-    if build is None:
-        raise NotFoundError(f"there is no build {digest[:12]}", "check the digest")
-    return build
+    if build is not None:
+        return build
+    found = queries.builds_by_prefix(session, digest, 2) if _PREFIX.fullmatch(digest) else []
+    if len(found) > 1:
+        raise ConflictError(
+            f"several builds begin with {digest}: {', '.join(b.digest[:12] for b in found)}, …",
+            "give more digits of the digest",
+        )
+    if not found:
+        raise NotFoundError(
+            f"there is no build {digest[:12]}",
+            f"give {PREFIX_DIGITS_MIN} hex digits of its digest, or more; `argosy build list "
+            "MODEL NUMBER` shows them",
+        )
+    return found[0]
 
 
 def weights(session: Session, principal: Principal, model: str, number: int) -> ModelVersion:

@@ -213,9 +213,9 @@ def _move_build(
     try:
         build.state = advance(BUILD_TABLE, BuildState(build.state), event).value
     except IllegalEvent as error:
-        raise ConflictError(f"build {digest[:12]}: {error}", "it is so already") from error
+        raise ConflictError(f"build {build.digest[:12]}: {error}", "it is so already") from error
     session.add(build)
-    access.audit(session, principal, f"build.{event.value}", f"build/{digest}", reason=reason)
+    access.audit(session, principal, f"build.{event.value}", f"build/{build.digest}", reason=reason)
     return build
 
 

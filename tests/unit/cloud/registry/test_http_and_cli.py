@@ -11,9 +11,11 @@ import httpx
 import pytest
 from typer.testing import CliRunner, Result
 
+from cloud.access import service as access
 from cloud.access.principal import Role
 from cloud.cli import client as cli_client
 from cloud.cli import transfer
+from cloud.cli.build import builds
 from cloud.cli.client import CommandError, HubClient
 from cloud.cli.model import models
 from cloud.cli.version import versions
@@ -196,6 +198,26 @@ def test_a_device_is_told_its_build_and_a_deleted_version_tells_those_above(
     http.app.state.on_version_deleted = (hook,)  # type: ignore[attr-defined]
     assert http.delete("models/caps/versions/2").status_code == 200
     assert told == [2]
+
+
+@pytest.mark.usefixtures("client")
+def test_the_first_digits_of_a_digest_name_a_build(caps: Registry) -> None:
+    with caps.database.reading() as session:
+        digest = service.builds_of(session, service.get_version(session, ADA, "caps", 2))[0].digest
+    cli = CliRunner()
+    shown = said(cli.invoke(builds, ["show", digest[:8], "--json"]))
+    assert (shown["digest"], shown["evaluations"]) == (digest, [])
+    out = said(cli.invoke(builds, ["reject", digest[:6], "--reason", "blurry", "--json"]))
+    assert (out["digest"], out["state"]) == (digest, "REJECTED")
+    out = said(cli.invoke(builds, ["reinstate", digest[:63], "--reason", "mended", "--json"]))
+    assert (out["digest"], out["state"]) == (digest, "EVALUATED")
+    with caps.database.reading() as session:
+        subjects = {r.subject for r in access.list_audit(session, ADA, None, None, 50)}
+        assert f"build/{digest}" in subjects
+        assert f"build/{digest[:6]}" not in subjects
+    refused = cli.invoke(builds, ["show", digest[:5]])
+    assert isinstance(refused.exception, CommandError)
+    assert "6 hex digits" in refused.exception.remedy
 
 
 def test_reinstating_over_http_names_the_build(caps: Registry, api: Api) -> None:

@@ -112,6 +112,28 @@ def test_what_is_not_there_is_named(session: Session) -> None:
         service.get_build(session, ADA, "e" * 64)
 
 
+def test_a_build_is_found_by_the_first_digits_that_only_it_has(session: Session) -> None:
+    digest = register(session, 1).digest
+    twin = digest[:9] + ("0" if digest[9] != "0" else "1") + digest[10:]
+    row = service.get_build(session, ADA, digest)
+    session.add(Build(**{**row.model_dump(), "digest": twin}))
+    session.flush()
+    assert service.get_build(session, ADA, digest[:10]).digest == digest
+    assert service.get_build(session, ADA, twin[:10]).digest == twin
+    with pytest.raises(ConflictError, match="several builds") as caught:
+        service.get_build(session, ADA, digest[:9])
+    assert "more digits" in caught.value.remedy
+    for unknown in (digest[:5], digest[:6] + "%", "_" * 8, digest.upper() + "0", "e" * 10):
+        with pytest.raises(NotFoundError, match="no build"):
+            service.get_build(session, ADA, unknown)
+
+
+def test_a_note_about_the_first_digits_is_about_the_whole_build(session: Session) -> None:
+    digest = register(session, 1).digest
+    service.add_note(session, OPERATOR, f"build/{digest[:8]}", "sharp")
+    assert [n.text for n in service.notes(session, ADA, f"build/{digest}")] == ["sharp"]
+
+
 def test_a_build_is_barred_and_reinstated_by_an_approver(session: Session) -> None:
     digest = register(session, 1).digest
     with pytest.raises(ForbiddenError):

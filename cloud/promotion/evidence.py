@@ -74,7 +74,7 @@ def record(
         "images": result.images,
         "recent_images": result.recent_images,
         "more_images": result.more_images,
-        "policy": policy.model_dump(mode="json"),
+        "policy": policy.model_dump(mode="json", exclude={"licence"}),
         "class_names": list(pair.class_names),
         "classes_known": sorted(pair.class_names[c] for c in pair.known),
         "components": [_plain(asdict(c)) for c in result.components],

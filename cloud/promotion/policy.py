@@ -37,6 +37,7 @@ class GatePolicy(BaseModel):
         map50_bar: mAP50 to be shown where there is no incumbent.
         class_map50_bar: AP50 to be shown in a class that the incumbent does not know.
         critical_classes: an object of these that the incumbent found must be found.
+        licence: of the model, for its cards; judges nothing.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
@@ -58,6 +59,7 @@ class GatePolicy(BaseModel):
     map50_bar: Share = 0.5
     class_map50_bar: Share = 0.5
     critical_classes: tuple[ClassName, ...] = Field(default=(), max_length=256)
+    licence: str | None = Field(default=None, min_length=1, max_length=200)
 
 
 def of_model(overrides: Mapping[str, Any], class_names: tuple[str, ...]) -> GatePolicy:

@@ -42,7 +42,8 @@ class CardFacts:
         splits: images of each split of the dataset version; None where it is not on this hub.
         left_out: how many near-duplicates were left out of it.
         revoked: the version is below the model's floor.
-        policy: of the model; `licence` there replaces the default one.
+        policy: of the model; `licence` there replaces the default one, and gives way to the one
+            that an imported file came with (`lineage["imported"]["licence"]`).
     """
 
     model: str
@@ -238,8 +239,10 @@ def _blanks(facts: CardFacts) -> Iterable[str]:
 def _licence(facts: CardFacts) -> Iterable[str]:
     yield "## Licence"
     yield ""
-    given = facts.policy.get("licence")
-    yield f"{_text(given) if isinstance(given, str) and given else LICENCE}."
+    imported = facts.lineage.get("imported")
+    came_with = imported.get("licence") if isinstance(imported, Mapping) else None
+    stated = [s for s in (came_with, facts.policy.get("licence")) if isinstance(s, str) and s]
+    yield f"{_text(stated[0]) if stated else LICENCE}."
 
 
 def _provenance(facts: CardFacts) -> Iterable[str]:

@@ -76,6 +76,7 @@ def test_an_equal_version_passes_and_its_record_and_page_are_kept(shop: Shop) ->
     assert records.canonical(record) == data
     assert (record["schema_version"], record["candidate"], record["incumbent"]) == (1, 2, 1)
     assert record["policy"]["class_boxes_min"] == 20
+    assert "licence" not in record["policy"]
     page = shop.store.read(row.page_sha256).decode()
     assert "may take over" in page
     assert "<b>dent</b>" not in page and "&lt;b&gt;dent&lt;/b&gt;" in page
@@ -154,6 +155,8 @@ def test_what_cannot_be_compared_is_refused_before_it_is_queued(shop: Shop) -> N
         row.policy = {"critical_classes": ["crack"]}
         with pytest.raises(InvalidError, match="crack"):
             service.request_gate(session, OPERATOR, MODEL, 2)
+        row.policy = {"licence": "Enterprise"}
+        service.request_gate(session, OPERATOR, MODEL, 2)
         row.policy = {}
 
 

@@ -120,6 +120,18 @@ def test_the_policy_may_name_another_licence_and_a_revoked_version_says_so() -> 
     assert "It is revoked" in card
 
 
+@pytest.mark.parametrize(
+    ("came_with", "expected"),
+    [("CC BY 4.0", "CC BY 4.0."), ("", "Enterprise."), (None, "Enterprise."), (7, "Enterprise.")],
+)
+def test_an_imported_file_keeps_the_licence_that_it_came_with(
+    came_with: object, expected: str
+) -> None:
+    lineage = {**FACTS.lineage, "imported": {"licence": came_with}}
+    card = write(replace(FACTS, lineage=lineage, policy={"licence": "Enterprise"}))
+    assert card.split("## Licence")[1].split("##")[0].strip() == expected
+
+
 def test_names_from_outside_break_no_table() -> None:
     metrics = {**METRICS, "per_class": {"a|b\n# c <script>": {"map50": 0.1, "truth_boxes": 90}}}
     card = write(replace(FACTS, metrics=metrics, notes=(("eve", "x\n# y"),)))

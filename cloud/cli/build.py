@@ -196,5 +196,6 @@ def _fit_in_words(fit: dict[str, Any] | None) -> str:
     """How thresholds and calibration were found; `--json` has the whole."""
     if not fit:
         return "-"
-    method = (fit.get("calibration") or {}).get("method", "none")
-    return f"calibration {method}, on {fit.get('images', 0)} images"
+    method = (fit.get("calibration") or {}).get("method", "identity")
+    named = "none" if method == "identity" else method
+    return f"calibration {named}, on {fit.get('images', 0)} images"

@@ -249,19 +249,20 @@ def _provenance(facts: CardFacts) -> Iterable[str]:
     yield "## Provenance"
     yield ""
     lineage = facts.lineage
-    made = datetime.fromtimestamp(facts.created_at, tz=timezone.utc)
     rows: list[tuple[str, Any]] = [
-        ("made", f"{made:%Y-%m-%d %H:%M} UTC by {facts.created_by} ({facts.source})"),
-        ("parent", UNKNOWN if facts.parent is None else f"v{facts.parent}"),
+        ("made", f"{_utc(facts.created_at)} by {facts.created_by} ({facts.source})"),
+        ("parent", "none" if facts.parent is None else f"v{facts.parent}"),
         ("dataset digest", facts.dataset_digest),
         ("weights sha256", facts.weights_sha256),
     ]
-    named = ("parameters", "hyperparameters")
-    rows += [(key.replace("_", " "), v) for key, v in sorted(lineage.items()) if key not in named]
+    named = ("parameters", "hyperparameters", "parent")
+    rows += [
+        (key.replace("_", " "), _utc(v) if key.endswith("_at") else v)
+        for key, v in sorted(lineage.items())
+        if key not in named
+    ]
     rows += [(key, UNKNOWN) for key in ("seed",) if key not in lineage]
     rows += [(f"build {build.target}", build.digest) for build in facts.builds]
-    if facts.parent is None:
-        rows[1] = ("parent", "none")
     yield from _table(("what", "value"), rows)
 
 
@@ -279,6 +280,15 @@ def _verdict(verdict: Mapping[str, Any]) -> str:
     if verdict["admitted"]:
         return "admitted"
     return f"rejected: {'; '.join(map(str, verdict.get('reasons') or ()))}"
+
+
+def _utc(seconds: Any) -> Any:
+    """A time since the epoch, in words; anything else as it is."""
+    try:
+        moment = datetime.fromtimestamp(seconds, tz=timezone.utc)
+    except (TypeError, ValueError, OverflowError, OSError):
+        return seconds
+    return f"{moment:%Y-%m-%d %H:%M} UTC"
 
 
 def _parts(value: Any) -> list[tuple[str, Mapping[str, Any]]]:

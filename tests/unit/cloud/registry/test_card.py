@@ -132,6 +132,16 @@ def test_an_imported_file_keeps_the_licence_that_it_came_with(
     assert card.split("## Licence")[1].split("##")[0].strip() == expected
 
 
+def test_the_provenance_names_the_parent_once_and_times_as_people_do() -> None:
+    times = {"started_at": 1_796_000_000.5, "training_ended_at": None, "registered_at": 1e300}
+    card = write(replace(FACTS, lineage={**FACTS.lineage, "parent": 2, **times}))
+    assert card.count("| parent |") == 1
+    assert "| parent | v2 |" in card
+    assert "| started at | 2026-11-30 00:53 UTC |" in card
+    assert "| training ended at | - |" in card
+    assert "| registered at | 1e+300 |" in card
+
+
 def test_names_from_outside_break_no_table() -> None:
     metrics = {**METRICS, "per_class": {"a|b\n# c <script>": {"map50": 0.1, "truth_boxes": 90}}}
     card = write(replace(FACTS, metrics=metrics, notes=(("eve", "x\n# y"),)))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from sqlmodel import Session
@@ -111,10 +111,28 @@ def pairing(
         raise NotFoundError(
             f"{model} v{candidate} has no admitted build of {wanted} to compare "
             f"(it has {have}{had})",
-            f"`argosy build start {model} {candidate}` makes builds",
+            f"`argosy build start {model} {candidate}{_lacking(theirs or {}, target)}` makes one",
         )
-    label = next((label for label in chosen if label.startswith(_FIRST_CHOICE)), chosen[0])
+    label = _first_choice(chosen)
     return Pairing(ours[label], None if theirs is None else theirs[label])
+
+
+def _first_choice(labels: Sequence[str]) -> str:
+    return next((label for label in labels if label.startswith(_FIRST_CHOICE)), labels[0])
+
+
+def _lacking(theirs: Mapping[str, Build], target: str | None) -> str:
+    """The option that makes the candidate a build of the incumbent's target and input size;
+    nothing where the incumbent has none of that target either."""
+    labels = [label for label in theirs if target is None or label.startswith(target)]
+    if not labels:
+        return ""
+    label = _first_choice(labels)
+    identity = BuildIdentity.model_validate(theirs[label].identity)
+    width, height, batch = identity.input_width, identity.input_height, identity.batch
+    name = label.split(f"-{width}x{height}", 1)[0]
+    side = f"{width}" if width == height else f"{width}x{height}"
+    return f" --target {name}@{side}{'' if batch == 1 else f'x{batch}'}"
 
 
 def _builds(session: Session, principal: Principal, model: str, number: int) -> dict[str, Build]:

@@ -116,7 +116,16 @@ class Shop:
         return JobContext(job, folder, self.database, self.store, save=lambda _: False)
 
 
-def register(session: Session, store: BlobStore, number: int, dataset: DatasetVersion) -> Build:
+def register(
+    session: Session,
+    store: BlobStore,
+    number: int,
+    dataset: DatasetVersion,
+    *,
+    width: int = SIDE_PX,
+    height: int = SIDE_PX,
+    batch: int = 1,
+) -> Build:
     files = {"model.onnx": f"weights {number}".encode(), "golden.json": b"{}"}
     manifest = Manifest(
         model=MODEL,
@@ -126,8 +135,9 @@ def register(session: Session, store: BlobStore, number: int, dataset: DatasetVe
             precision=Precision.FP32,
             runtime="onnxruntime",
             runtime_precision=Precision.FP32,
-            input_width=SIDE_PX,
-            input_height=SIDE_PX,
+            input_width=width,
+            input_height=height,
+            batch=batch,
         ),
         head="end2end",
         class_names=CLASSES,

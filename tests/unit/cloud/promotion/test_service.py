@@ -160,6 +160,27 @@ def test_what_cannot_be_compared_is_refused_before_it_is_queued(shop: Shop) -> N
         row.policy = {}
 
 
+@pytest.mark.parametrize(
+    ("shape", "target", "option"),
+    [
+        ({"width": 640, "height": 640}, None, " --target onnx-fp32@640`"),
+        ({"width": 640, "height": 384}, "onnx-fp32", " --target onnx-fp32@640x384`"),
+        ({"batch": 4}, None, " --target onnx-fp32@64x4`"),
+        ({"width": 640, "height": 640}, "openvino-int8", " 2`"),
+    ],
+)
+def test_another_input_size_is_told_which_build_is_lacking(
+    shop: Shop, shape: dict[str, int], target: str | None, option: str
+) -> None:
+    with shop.database.transaction() as session:
+        dataset = datasets.get_version(session, OPERATOR, "caps", 1)
+        register(session, shop.store, 3, dataset, **shape)
+        with pytest.raises(NotFoundError) as caught:
+            service.request_gate(session, OPERATOR, MODEL, 2, against=3, target=target)
+    assert f"`argosy build start {MODEL} 2" in caught.value.remedy
+    assert option in caught.value.remedy
+
+
 def join(shop: Shop, number: int, items: list[Item]) -> None:
     """A further version, trained on a dataset of its own."""
     manifest = manifests.build(CLASSES, items)

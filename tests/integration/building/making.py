@@ -22,6 +22,7 @@ from protocol.bundles import (
 from protocol.chunks import describe
 
 CHILD_S = 200
+FLOOR = 0.05
 
 
 def order(folder: Path, **order: Any) -> tuple[int, dict[str, Any]]:
@@ -81,11 +82,11 @@ def write_bundle(
 
 
 def evaluate(bundle: Path, images: list[Path]) -> list[list[dict[str, Any]]]:
-    """What the agent sees in each image from confidence 0.05 on."""
+    """What the agent sees in each image from a confidence of FLOOR on."""
     listed, out = bundle / "images.txt", bundle / "out.jsonl"
     listed.write_text("".join(f"{image}\n" for image in images))
     command = [sys.executable, "-m", "edge_agent", "evaluate", "--bundle", str(bundle)]
-    command += ["--images", str(listed), "--out", str(out), "--floor", "0.05"]
+    command += ["--images", str(listed), "--out", str(out), "--floor", str(FLOOR)]
     ended = subprocess.run(command, capture_output=True, text=True, timeout=CHILD_S, check=False)
     assert ended.returncode == 0, ended.stderr[-2000:]
     return [json.loads(line)["detections"] for line in out.read_text().splitlines()]

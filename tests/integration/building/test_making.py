@@ -13,7 +13,14 @@ import pytest
 from cloud.building.order import REFUSED_STATUS
 from cloud.building.targets import CPU_NAMES, parse
 from tests.fixtures.spoiled import noise_images, scale_input, swap_channels
-from tests.integration.building.making import evaluate, export_raw, order, shared, write_bundle
+from tests.integration.building.making import (
+    FLOOR,
+    evaluate,
+    export_raw,
+    order,
+    shared,
+    write_bundle,
+)
 
 pytestmark = pytest.mark.integration
 
@@ -95,7 +102,9 @@ def test_the_export_sees_what_pytorch_sees(base: Base) -> None:
     assert base.result["opset"] >= 17
     assert len(base.result["backbone_sha256"]) == 64
     assert base.result["backbone"]["bytes"] > 1_000_000
-    for ours, reference in zip(base.seen_by_fp32, base.result["reference"], strict=True):
+    for ours, whole in zip(base.seen_by_fp32, base.result["reference"], strict=True):
+        # The reference goes further down, for detectors that are sure of little.
+        reference = [d for d in whole if d["confidence"] >= FLOOR]
         assert [d["class_id"] for d in ours] == [d["class_id"] for d in reference]
         for a, b in zip(ours, reference, strict=True):
             assert a["confidence"] == pytest.approx(b["confidence"], abs=1e-3)
@@ -119,7 +128,9 @@ def test_a_target_sees_what_fp32_sees(base: Base, name: str) -> None:
         assert size_bytes < 0.6 * base.onnx.stat().st_size
 
 
-@pytest.mark.parametrize("name", ["onnx-int8", "openvino-int8"])
+@pytest.mark.parametrize(
+    "name", ["onnx-int8", pytest.param("openvino-int8", marks=pytest.mark.slow)]
+)
 def test_a_higher_rung_keeps_whole_blocks_in_float(base: Base, name: str) -> None:
     folder = base.folder.parent / f"rung-{name}"
     images = [str(path) for path in base.photographs[12:20]]

@@ -12,7 +12,7 @@ import json
 import shutil
 import sys
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from pydantic import TypeAdapter
 
@@ -28,6 +28,9 @@ from cloud.building.order import (
     Progress,
     RangesOrder,
 )
+
+if TYPE_CHECKING:
+    from cloud.building.sensitivity import Ranked
 
 MODEL_NAME = "model.onnx"
 
@@ -104,8 +107,9 @@ def make_derived(folder: Path, order: DerivedOrder, tell: Progress) -> dict[str,
     images = [folder / path for path in order.calibration]
     quantised = order.make.endswith("int8")
     tell("quantising" if quantised else "converting", 0, len(images))
-    files, kept = _made(folder, order, source, images, tell)
-    result: dict[str, Any] = {"files": {name: name for name in files}}
+    ranking, kept = _kept(folder, order, source, images, tell) if quantised else (None, [])
+    files = _made(folder, order, source, images, kept=kept, tell=tell)
+    result: dict[str, Any] = {"files": {name: name for name in files}, "ranking": ranking}
     if order.make.startswith("onnx"):
         result["opset"] = graph.opset(graph.load(folder / MODEL_NAME))
     result["notes"] = {
@@ -118,29 +122,52 @@ def make_derived(folder: Path, order: DerivedOrder, tell: Progress) -> dict[str,
     return result
 
 
-def _made(
+def _kept(
     folder: Path, order: DerivedOrder, source: Path, images: list[Path], tell: Progress
-) -> tuple[list[str], list[str]]:
-    """Names of the files, and what was kept in float besides the head."""
+) -> tuple[Ranked | None, list[str]]:
+    """The ranking, where one was needed, and what stays in float besides the head."""
+    from cloud.building import int8, sensitivity
+
+    int8.check_calibration(images)
+    if order.float_layers is not None:
+        return order.ranking, list(order.float_layers)
+    if order.rung == 0:
+        return order.ranking, []
+    ranking: Ranked | None = order.ranking
+    if ranking is None:
+        ranking = int8.ranking(source, folder, images, tell)
+    return ranking, sensitivity.at_rung(ranking, order.rung)
+
+
+def _made(
+    folder: Path,
+    order: DerivedOrder,
+    source: Path,
+    images: list[Path],
+    *,
+    kept: list[str],
+    tell: Progress,
+) -> list[str]:
+    """Names of the files; `kept` in float is what an int8 one keeps besides its head."""
     from cloud.building import half, int8, openvino_builds
 
-    how: dict[str, Any] = {"rung": order.rung, "float_layers": order.float_layers, "tell": tell}
     match order.make:
         case "onnx-cuda-fp32" | "onnx-tensorrt-fp32" | "onnx-tensorrt-fp16" | "onnx-tensorrt-bf16":
             # The runtime computes in what the build says; the file is the base itself.
             shutil.copyfile(source, folder / MODEL_NAME)
-            return [MODEL_NAME], []
+            return [MODEL_NAME]
         case "onnx-fp16" | "onnx-cuda-fp16":
             half.make(source, folder / MODEL_NAME)
-            return [MODEL_NAME], []
+            return [MODEL_NAME]
         case "onnx-int8":
-            return [MODEL_NAME], int8.make(source, folder / MODEL_NAME, images, **how)
+            int8.make(source, folder / MODEL_NAME, images, float_layers=kept, tell=tell)
+            return [MODEL_NAME]
         case "openvino-int8":
-            return openvino_builds.quantise(source, folder, images, **how)
+            return openvino_builds.quantise(source, folder, images, float_layers=kept, tell=tell)
         case "openvino-fp16":
-            return openvino_builds.convert(source, folder, half=True), []
+            return openvino_builds.convert(source, folder, half=True)
         case "openvino-fp32" | "openvino-bf16":
-            return openvino_builds.convert(source, folder), []
+            return openvino_builds.convert(source, folder)
 
 
 def _images_digest(images: list[Path]) -> str:

@@ -59,7 +59,7 @@ def choose_artifact(
     made, found = [artifact], [_probe(source, target, artifact, shop, "0")]
     while wanted.drop(found[-1], shop.tolerance) > ENOUGH and len(made) < artifact.rungs:
         rung = len(made)
-        made.append(shop.maker.derived(target, base, images, rung))
+        made.append(shop.maker.derived(target, base, images, rung, made[-1].ranking))
         found.append(_probe(source, target, made[-1], shop, str(rung)))
     # More in float is not always better: the best that was seen, of equals the smallest.
     drops = [wanted.drop(one, shop.tolerance) for one in found]

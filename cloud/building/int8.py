@@ -35,17 +35,16 @@ def make(
     target: Path,
     images: Sequence[Path],
     *,
-    rung: int = 0,
-    float_layers: Sequence[str] | None = None,
+    float_layers: Sequence[str] = (),
     method: str = METHOD,
     tell: Progress | None = None,
-) -> list[str]:
-    """Write `source` in int8 to `target`; what stays float besides the head, as names of nodes
-    or beginnings of them up to a slash.
+) -> None:
+    """Write `source` in int8 to `target`.
 
     Args:
         images: for calibration.
-        rung: how much stays in float, where `float_layers` does not say which.
+        float_layers: what stays float besides the head, as names of nodes or beginnings of
+            them up to a slash.
         method: how a tensor's range follows from what was seen; ONNX Runtime's name of it.
 
     Raises:
@@ -56,15 +55,12 @@ def make(
     check_calibration(images)
     plain = target.with_suffix(".prepared.onnx")
     prepare(source, plain)
-    if float_layers is None:
-        float_layers = _at_rung(plain, images, rung, tell)
     _quantise(plain, target, images, float_layers, method=method, tell=tell)
     quantised = graph.load(target)
     graph.keep_properties(graph.properties(graph.load(source)), quantised)
     onnx.checker.check_model(quantised)
     onnx.save(quantised, str(target))
     plain.unlink()
-    return list(float_layers)
 
 
 def prepare(source: Path, target: Path) -> None:
@@ -81,30 +77,26 @@ def prepare(source: Path, target: Path) -> None:
     named.unlink()
 
 
-def kept_at_rung(
-    source: Path, folder: Path, images: Sequence[Path], rung: int, tell: Progress | None = None
-) -> list[str]:
-    """What a rung keeps in float of `source`; `folder` is for files in between."""
-    plain = folder / "ranked.prepared.onnx"
-    prepare(source, plain)
-    kept = _at_rung(plain, images, rung, tell)
-    plain.unlink()
-    return kept
+def ranking(
+    source: Path, folder: Path, images: Sequence[Path], tell: Progress | None = None
+) -> sensitivity.Ranked:
+    """The blocks of `source`, those that quantisation hurts most first: takes minutes.
 
-
-def _at_rung(plain: Path, images: Sequence[Path], rung: int, tell: Progress | None) -> list[str]:
-    """What a rung keeps in float of a prepared file."""
-    if rung == 0:
-        return []
-    chosen = images[: sensitivity.IMAGES]
+    Args:
+        folder: for files in between.
+        images: the first few are looked at.
+    """
     if tell is not None:
         tell("measuring noise", 0, 0)
-    whole = plain.with_suffix(".whole.onnx")
+    plain, whole = folder / "ranked.prepared.onnx", folder / "ranked.whole.onnx"
+    prepare(source, plain)
+    chosen = images[: sensitivity.IMAGES]
     _quantise(plain, whole, chosen, (), method=METHOD, tell=None)
     _, (batch, _, height, width) = graph.input_shape(graph.load(plain))
     ranked = sensitivity.rank(whole, plain, prepared(chosen, width, height, batch))
+    plain.unlink()
     whole.unlink()
-    return sensitivity.at_rung(ranked, rung)
+    return ranked
 
 
 def _quantise(

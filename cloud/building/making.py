@@ -24,6 +24,9 @@ ChildCanceled."""
 
 Head = Literal["end2end", "raw"]
 
+Ranking = Sequence[Sequence[Any]]
+"""As a child wrote it; for the next child."""
+
 Tell = Callable[[str, float, float], None]
 """Told a stage, how much of it is done, and of how much."""
 
@@ -74,6 +77,8 @@ class Artifact:
 
     Attributes:
         rungs: how many grades of keeping layers in float there are; 1: nothing to choose.
+        ranking: the blocks with what rounding each costs, where it was measured: the next
+            rung of the same target is made by it.
         bound: what of its identity only its maker knew: a plan's GPU and TensorRT.
     """
 
@@ -81,6 +86,7 @@ class Artifact:
     opset: int | None
     notes: Mapping[str, Any] = field(default_factory=dict)
     rungs: int = 1
+    ranking: Ranking | None = None
     head: Head = "end2end"
     bound: Mapping[str, str] = field(default_factory=dict)
 
@@ -129,12 +135,19 @@ class Maker:
         )
 
     def derived(
-        self, target: BuildTarget, base: Base, images: Sequence[Path], rung: int
+        self,
+        target: BuildTarget,
+        base: Base,
+        images: Sequence[Path],
+        rung: int,
+        ranking: Ranking | None = None,
     ) -> Artifact:
         """The target's artifact, `rung` grades of it kept in float.
 
         Args:
             images: whose activations an int8 build takes its ranges from.
+            ranking: of a lower rung's artifact, of the same target, base and images; None: it
+                is measured, which takes minutes.
 
         Raises: as `base` does.
         """
@@ -143,6 +156,7 @@ class Maker:
             "onnx": str(base.onnx),
             "calibration": [str(image) for image in images],
             "rung": rung,
+            "ranking": ranking,
         }
         folder, result = self._do(f"{label(target)}-{rung}", order, f"making {label(target)}")
         notes = result.get("notes", {})
@@ -151,6 +165,7 @@ class Maker:
             opset=result.get("opset"),
             notes={**notes, **base.facts},
             rungs=int(notes.get("rungs", 1)),
+            ranking=result.get("ranking"),
             head=base.head,
         )
 

@@ -10,7 +10,7 @@ from typing import Any
 
 from cloud.building import graph
 from cloud.building.images import prepared
-from cloud.building.int8 import check_calibration, kept_at_rung
+from cloud.building.int8 import check_calibration
 from cloud.building.order import Progress
 
 XML_NAME, METADATA_NAME = "model.xml", "metadata.yaml"
@@ -33,16 +33,15 @@ def quantise(
     folder: Path,
     images: Sequence[Path],
     *,
-    rung: int = 0,
-    float_layers: Sequence[str] | None = None,
+    float_layers: Sequence[str] = (),
     tell: Progress | None = None,
-) -> tuple[list[str], list[str]]:
-    """Write the network in int8; the files' names, and what stays float besides the head, as
-    names of ONNX nodes or beginnings of them up to a slash.
+) -> list[str]:
+    """Write the network in int8 into `folder`; the files' names.
 
     Args:
         images: for calibration.
-        rung: how much stays in float, where `float_layers` does not say which.
+        float_layers: what stays float besides the head, as names of ONNX nodes or beginnings
+            of them up to a slash.
 
     Raises:
         OrderRefused: too few images, or one that cannot be read.
@@ -56,8 +55,6 @@ def quantise(
     model = graph.load(source)
     graph.name_nodes(model)
     _, (batch, _, height, width) = graph.input_shape(model)
-    if float_layers is None:
-        float_layers = kept_at_rung(source, folder, images, rung, tell)
     network = openvino.convert_model(str(source))
     kept = [*graph.head_nodes(model), *graph.within(model, float_layers)]
     names = ignored([node.get_friendly_name() for node in network.get_ordered_ops()], kept)
@@ -77,7 +74,7 @@ def quantise(
         subset_size=len(images),
         ignored_scope=nncf.IgnoredScope(names=names, validate=False),
     )
-    return _save(quantised, source, folder, half=False), list(float_layers)
+    return _save(quantised, source, folder, half=False)
 
 
 def ignored(operations: Sequence[str], nodes: Sequence[str]) -> list[str]:

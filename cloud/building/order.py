@@ -59,6 +59,8 @@ class DerivedOrder(_Order):
         float_layers: nodes kept in float besides the head, by name or its beginning up to a
             slash; None: the rung says which.
         rung: how much stays in float, from 0, the head alone.
+        ranking: of the same file and images, as the order of a lower rung found it; None:
+            it is measured, where the rung asks for it.
     """
 
     make: Literal[
@@ -79,6 +81,7 @@ class DerivedOrder(_Order):
     golden: tuple[str, ...] = ()
     float_layers: tuple[str, ...] | None = None
     rung: int = Field(default=0, ge=0)
+    ranking: tuple[tuple[tuple[str, ...], float], ...] | None = None
 
 
 class RangesOrder(_Order):

@@ -15,7 +15,7 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from cloud.building.making import Artifact, Base, Maker, label, size_of
+from cloud.building.making import Artifact, Base, Maker, Ranking, label, size_of
 from cloud.building.targets import BuildTarget, parse
 from cloud.building.worker_cache import sha256_of
 from cloud.building.worker_desk import POLL_S, Desk, Done, Ordered, Status, bound_to
@@ -146,7 +146,12 @@ class RemoteMaker(Maker):
     say: Say = lambda status: None  # noqa: ARG005
 
     def derived(
-        self, target: BuildTarget, base: Base, images: Sequence[Path], rung: int
+        self,
+        target: BuildTarget,
+        base: Base,
+        images: Sequence[Path],
+        rung: int,
+        ranking: Ranking | None = None,
     ) -> Artifact:
         """As of `Maker`. What is not on the CPU computes one of the hub's own ONNX files.
 
@@ -155,7 +160,7 @@ class RemoteMaker(Maker):
             ChildFailed, ChildCanceled: the worker or the child did not end well.
         """
         if target.on_cpu:
-            return super().derived(target, base, images, rung)
+            return super().derived(target, base, images, rung, ranking)
         onnx = self._onnx(target, base, images)
         if target.format is not Format.TENSORRT:
             return onnx

@@ -65,6 +65,17 @@ def write(
     return path
 
 
+def two_blocks(path: Path) -> Path:
+    """Both convolutions become parts of the body; the decode alone is the head."""
+    import onnx
+
+    model = onnx.load(str(write(path)))
+    for node in model.graph.node[3:]:
+        node.name = node.name.replace("/model.1/", "/model.2/")
+    onnx.save(model, str(path))
+    return path
+
+
 def _weights(seed: int, channels: int) -> Any:
     shape = (CHANNELS, channels, 1, 1)
     return np.random.default_rng(seed).standard_normal(shape).astype(np.float32)

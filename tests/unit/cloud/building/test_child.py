@@ -9,11 +9,12 @@ from typing import Any
 import numpy as np
 import pytest
 
-from cloud.building import graph, half
+from cloud.building import graph, half, int8
 from cloud.building.child import main
 from cloud.building.int8 import check_calibration
 from cloud.building.order import CALIBRATION_IMAGES_MIN, REFUSED_STATUS, OrderRefused, Progress
-from tests.unit.cloud.building.graphs import SIDE, write
+from tests.fixtures.spoiled import noise_images
+from tests.unit.cloud.building.graphs import SIDE, two_blocks, write
 
 
 def ordered(folder: Path, **order: Any) -> tuple[int, dict[str, Any]]:
@@ -76,6 +77,32 @@ def test_few_images_are_refused_and_enough_are_not() -> None:
     check_calibration([Path("a.png")] * CALIBRATION_IMAGES_MIN)
     with pytest.raises(OrderRefused, match="there are 1"):
         check_calibration([Path("a.png")])
+
+
+def test_blocks_are_ranked_once_for_all_rungs(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ranked: list[Path] = []
+    measure = int8.ranking
+
+    def counted(source: Path, *arguments: Any) -> Any:
+        ranked.append(source)
+        return measure(source, *arguments)
+
+    monkeypatch.setattr(int8, "ranking", counted)
+    two_blocks(tmp_path / "m.onnx")
+    images = [str(path) for path in noise_images(tmp_path / "noise", side_px=SIDE)]
+    order = {"make": "onnx-int8", "onnx": "m.onnx", "calibration": images}
+    status, whole = ordered(tmp_path, **order)
+    assert (status, whole["ranking"], whole["notes"]["float_layers"], ranked) == (0, None, [], [])
+    status, first = ordered(tmp_path, **order, rung=1)
+    assert (status, len(ranked)) == (0, 1)
+    assert sorted(block for block, _ in first["ranking"]) == [["/model.0"], ["/model.1"]]
+    assert first["notes"]["float_layers"] == first["ranking"][0][0]
+    assert not list(tmp_path.glob("ranked.*"))
+    status, second = ordered(tmp_path, **order, rung=2, ranking=first["ranking"])
+    assert (status, second["ranking"], len(ranked)) == (0, first["ranking"], 1)
+    assert second["notes"]["float_layers"] == [b for block, _ in first["ranking"] for b in block]
 
 
 def test_half_answers_in_float_what_the_whole_answers(tmp_path: Path) -> None:

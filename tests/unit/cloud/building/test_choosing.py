@@ -12,7 +12,7 @@ import pytest
 from cloud.blobs.store import BlobStore
 from cloud.building import choosing
 from cloud.building.choosing import Probed
-from cloud.building.making import Artifact, Base, Maker
+from cloud.building.making import Artifact, Base, Maker, Ranking
 from cloud.building.targets import BuildTarget, parse
 from cloud.building.workshop import Source, Workshop
 from cloud.datasets import manifest as manifests
@@ -29,13 +29,22 @@ class Grades:
     """A maker whose artifacts only tell which grade they are."""
 
     made: list[int] = field(default_factory=list)
+    measured: list[int] = field(default_factory=list)
 
     def derived(
-        self, target: BuildTarget, base: Base, images: Sequence[Path], rung: int
+        self,
+        target: BuildTarget,
+        base: Base,
+        images: Sequence[Path],
+        rung: int,
+        ranking: Ranking | None = None,
     ) -> Artifact:
         assert target.name and base and images == []
         self.made.append(rung)
-        return Artifact({"model.onnx": Path(f"{rung}")}, 18, rungs=RUNGS)
+        if rung and ranking is None:
+            self.measured.append(rung)
+            ranking = [[["/model.1"], 0.5]]
+        return Artifact({"model.onnx": Path(f"{rung}")}, 18, rungs=RUNGS, ranking=ranking)
 
 
 def choose(
@@ -55,6 +64,7 @@ def choose(
         folder, Runs(store, agent(program("{}"))), cast(Maker, grades), BuildingSettings()
     )
     artifact, told = choosing.choose_artifact(source, parse("onnx-int8", 64), BASE, shop)
+    assert grades.measured == grades.made[1:2], "the first that keeps blocks ranks them for all"
     return grades.made, artifact.files["model.onnx"], told
 
 

@@ -154,6 +154,7 @@ class Bench:
         self.orders.append(order)
         (place / "model.onnx").write_bytes(order["make"].encode())
         result = {"files": {"model.onnx": "model.onnx"}, "opset": 17, "notes": {"rungs": 1}}
+        result["ranking"] = order["ranking"] or [[["/model.1"], 0.5]]
         (place / "result.json").write_text(json.dumps(result))
 
     def derived(self, name: str) -> Artifact:
@@ -215,6 +216,15 @@ def test_cuda_in_half_takes_the_hubs_own_file_in_half(bench: Bench) -> None:
 
 def test_what_is_on_the_cpu_is_made_as_ever(bench: Bench) -> None:
     assert bench.derived("openvino-bf16").files["model.onnx"].read_bytes() == b"openvino-bf16"
+
+
+def test_a_ranking_goes_from_one_child_to_the_next(bench: Bench) -> None:
+    target = parse("onnx-int8@64", 64)
+    first = bench.maker.derived(target, bench.base, [], 1)
+    second = bench.maker.derived(target, bench.base, [], 2, first.ranking)
+    assert [order["ranking"] for order in bench.orders] == [None, [[["/model.1"], 0.5]]]
+    assert second.ranking == first.ranking
+    assert "ranking" not in second.notes, "it is long, and only for the next child"
 
 
 @pytest.mark.parametrize(

@@ -7,6 +7,7 @@ from typing import Annotated, Any
 
 import typer
 from rich.console import Console
+from rich.markup import escape
 
 from cloud.cli.client import CommandError, HubClient, JsonOption, connected
 from cloud.cli.job import end, follow
@@ -116,6 +117,50 @@ def history(client: HubClient, model: ModelArgument, as_json: JsonOption = False
     """List what gates found of a model's versions, newest first."""
     columns = ("id", "alias", "candidate", "incumbent", "verdict", "at", "by")
     print_table(client.items(f"models/{model}/evidence"), columns, as_json=as_json)
+
+
+@promotion.command("policy")
+@connected
+def policy(
+    client: HubClient,
+    model: ModelArgument,
+    settings: Annotated[
+        list[str] | None, typer.Option("--set", help="Override one, as name=value; repeat.")
+    ] = None,
+    unset: Annotated[
+        list[str] | None, typer.Option(help="Let the default of one hold again; repeat.")
+    ] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Show what the gate demands of a model's candidates, or change it."""
+    path = f"models/{model}/policy"
+    if settings or unset:
+        changes = dict(_setting(text) for text in settings or ())
+        found = client.put(path, {"set": changes, "unset": unset or []})
+    else:
+        found = client.get(path)
+    if as_json:
+        print_json(found)
+        return
+    rows = [
+        {
+            "name": name,
+            "value": [escape(v) for v in value] if isinstance(value, list) else value,
+            "": "set" if name in found["overrides"] else "default",
+        }
+        for name, value in found["values"].items()
+    ]
+    print_table(rows, ("name", "value", ""))
+
+
+def _setting(text: str) -> tuple[str, Any]:
+    """Name and value; several classes are told apart by commas."""
+    name, equals, value = text.partition("=")
+    if not equals:
+        raise CommandError(f"{text!r} sets nothing", "write --set name=value")
+    if name == "critical_classes":
+        return name, [part for part in map(str.strip, value.split(",")) if part]
+    return name, value
 
 
 def _request(client: HubClient, model: str, number: int, **asked: Any) -> dict[str, Any]:

@@ -65,6 +65,8 @@ class GatePolicy(BaseModel):
 def of_model(overrides: Mapping[str, Any], class_names: tuple[str, ...]) -> GatePolicy:
     """The policy of a model that overrides some of the defaults.
 
+    Its fields that were set are those that the model overrides.
+
     Raises:
         InvalidError: an override is unknown or out of range, or a critical class is none of
             the model's.
@@ -75,7 +77,7 @@ def of_model(overrides: Mapping[str, Any], class_names: tuple[str, ...]) -> Gate
         first = error.errors(include_url=False, include_input=False)[0]
         field = ".".join(str(part) for part in first["loc"]) or "policy"
         raise InvalidError(
-            f"the model's gate policy: {field}: {first['msg']}",
+            f"the model's gate policy: {field[:80]}: {first['msg']}",
             f"it may set {', '.join(GatePolicy.model_fields)}",
         ) from error
     unknown = sorted(set(policy.critical_classes) - set(class_names))

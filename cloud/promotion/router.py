@@ -14,7 +14,14 @@ from cloud.dependencies import LimitDep, Page, PrincipalDep, SessionDep, page
 from cloud.jobs.router import JobsDep
 from cloud.jobs.schemas import JobView
 from cloud.promotion import service
-from cloud.promotion.schemas import EvidenceView, GateBody, PromoteBody, PromotionView
+from cloud.promotion.schemas import (
+    EvidenceView,
+    GateBody,
+    PolicyBody,
+    PolicyView,
+    PromoteBody,
+    PromotionView,
+)
 
 router = APIRouter(tags=["promotion"])
 
@@ -52,6 +59,21 @@ def request_gate(
     )
     after_commit(session, runner.wake)
     return JobView.of(job)
+
+
+@router.get("/models/{name}/policy")
+def get_policy(name: str, session: SessionDep, principal: PrincipalDep) -> PolicyView:
+    """What a gate demands of the model's candidates."""
+    return PolicyView.of(name, service.policy_of(session, principal, name))
+
+
+@router.put("/models/{name}/policy")
+def set_policy(
+    name: str, body: PolicyBody, session: SessionDep, principal: PrincipalDep
+) -> PolicyView:
+    """Change what is named; the rest of the policy stays."""
+    policy = service.set_policy(session, principal, name, body.set, body.unset)
+    return PolicyView.of(name, policy)
 
 
 @router.get("/models/{name}/evidence")

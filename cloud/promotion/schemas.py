@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field
 
 from cloud.promotion.models import Evidence
+from cloud.promotion.policy import GatePolicy
 
 Alias = Annotated[str, Field(pattern=r"^[a-z][a-z0-9._-]{0,63}$")]
 Number = Annotated[int, Field(ge=1)]
@@ -28,6 +29,41 @@ class PromoteBody(BaseModel):
     evidence: str | None = Field(default=None, min_length=1, max_length=64)
     force: bool = False
     reason: str = Field(default="", max_length=500)
+
+
+class PolicyBody(BaseModel):
+    """Changes of a model's gate policy.
+
+    Attributes:
+        set: values by name.
+        unset: names whose default is to hold again.
+    """
+
+    model_config = ConfigDict(extra="forbid")
+
+    set: dict[str, Any] = Field(default_factory=dict, max_length=64)
+    unset: list[Annotated[str, Field(max_length=128)]] = Field(default=[], max_length=64)
+
+
+class PolicyView(BaseModel):
+    """What a gate demands of a model's candidates.
+
+    Attributes:
+        values: by name, all of them.
+        overrides: those that the model sets; the others are defaults.
+    """
+
+    model: str
+    values: dict[str, Any]
+    overrides: dict[str, Any]
+
+    @classmethod
+    def of(cls, model: str, policy: GatePolicy) -> PolicyView:
+        return cls(
+            model=model,
+            values=policy.model_dump(mode="json"),
+            overrides=policy.model_dump(mode="json", exclude_unset=True),
+        )
 
 
 class EvidenceView(BaseModel):

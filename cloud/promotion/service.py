@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 from sqlmodel import Session
 
@@ -16,7 +17,7 @@ from cloud.jobs.models import Job
 from cloud.promotion import queries
 from cloud.promotion.gate import Verdict
 from cloud.promotion.models import Evidence
-from cloud.promotion.policy import of_model
+from cloud.promotion.policy import GatePolicy, of_model
 from cloud.registry import service as registry
 from cloud.registry.models import Build, Promotion
 from protocol.builds import BuildIdentity
@@ -65,8 +66,7 @@ def request_gate(
         raise ConflictError(
             f"{model} v{candidate} is what {alias} points at", "name another version"
         )
-    row = registry.get_model(session, principal, model)
-    of_model(row.policy, tuple(row.class_names))
+    policy_of(session, principal, model)
     pairing(session, principal, model, candidate, incumbent, target=target)
     subject = f"model/{model}/{version.number}"
     for job in jobs.open_of(session, subject):
@@ -88,6 +88,45 @@ def request_gate(
             "target": target,
         },
     )
+
+
+def policy_of(session: Session, principal: Principal, model: str) -> GatePolicy:
+    """What a gate demands of the model's candidates; its fields that were set are not defaults.
+
+    Raises InvalidError where the model was given a policy that is none.
+    """
+    row = registry.get_model(session, principal, model)
+    return of_model(row.policy, tuple(row.class_names))
+
+
+def set_policy(
+    session: Session,
+    principal: Principal,
+    model: str,
+    changes: Mapping[str, Any],
+    unset: Collection[str] = (),
+) -> GatePolicy:
+    """Override some of the gate's defaults for a model, and let others hold again.
+
+    Raises:
+        ForbiddenError: whoever asks is no approver.
+        InvalidError: a name is unknown, a value is out of range or a class is none of the
+            model's; nothing is changed then.
+    """
+    require(principal, Role.APPROVER)
+    row = registry.get_model(session, principal, model)
+    unknown = sorted(set(unset) - set(GatePolicy.model_fields) - set(row.policy))
+    if unknown:
+        raise InvalidError(
+            f"{unknown[0][:80]!r} is no part of a gate policy",
+            f"it may set {', '.join(GatePolicy.model_fields)}",
+        )
+    kept = {name: value for name, value in row.policy.items() if name not in unset}
+    policy = of_model({**kept, **changes}, tuple(row.class_names))
+    registry.set_policy(
+        session, principal, model, policy.model_dump(mode="json", exclude_unset=True)
+    )
+    return policy
 
 
 def pairing(

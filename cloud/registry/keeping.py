@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 from sqlmodel import Session
 
@@ -72,6 +73,23 @@ def set_floor(
     session.flush()
     for hook in hooks:
         hook(session, model, floor)
+    return row
+
+
+def set_policy(
+    session: Session, principal: Principal, model: str, policy: Mapping[str, Any]
+) -> DetectorModel:
+    """Replace what a model demands of its candidates; what it may hold is the gate's to check."""
+    require(principal, Role.APPROVER)
+    row = get_model(session, principal, model)
+    if row.policy != dict(policy):
+        before, row.policy = row.policy, dict(policy)
+        session.add(row)
+        access.audit(
+            session, principal, "model.policy", f"model/{model}",
+            before=before, policy=row.policy,
+        )  # fmt: skip
+        session.flush()
     return row
 
 

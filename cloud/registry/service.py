@@ -25,6 +25,7 @@ from cloud.registry.keeping import (
     delete_version,
     pin,
     set_floor,
+    set_policy,
 )
 from cloud.registry.offering import offers, resolve_for
 from cloud.registry.reading import (
@@ -101,6 +102,7 @@ __all__ = [
     "resolve_for",
     "set_alias",
     "set_floor",
+    "set_policy",
     "timeline",
     "weights",
 ]

@@ -15,7 +15,9 @@ from cloud.cli.output import print_fields, print_json, print_table
 POLL_S = 0.5
 ENDED = ("SUCCEEDED", "FAILED", "CANCELED")
 
-jobs = typer.Typer(help="Long work of the hub: builds, imports, gates.", no_args_is_help=True)
+jobs = typer.Typer(
+    help="Long work of the hub: builds, imports, gates, rebuilds.", no_args_is_help=True
+)
 
 JobArgument = Annotated[str, typer.Argument(help="The job's id.")]
 
@@ -24,7 +26,9 @@ JobArgument = Annotated[str, typer.Argument(help="The job's id.")]
 @connected
 def list_jobs(
     client: HubClient,
-    kind: Annotated[str | None, typer.Option(help="Only those: build, gate, …")] = None,
+    kind: Annotated[
+        str | None, typer.Option(help="Only those: build, build-gpu, import, gate, rebuild.")
+    ] = None,
     state: Annotated[str | None, typer.Option(help="Only those: QUEUED, RUNNING, …")] = None,
     as_json: JsonOption = False,
 ) -> None:
@@ -50,7 +54,7 @@ def watch(client: HubClient, job_id: JobArgument, as_json: JsonOption = False) -
 @jobs.command("cancel")
 @connected
 def cancel(client: HubClient, job_id: JobArgument, as_json: JsonOption = False) -> None:
-    """End a job; nothing of it stays."""
+    """End a job. Builds that were registered already stay."""
     print_fields(client.post(f"jobs/{job_id}/cancel"), as_json=as_json)
 
 

@@ -70,9 +70,9 @@ def weights(
     client: HubClient,
     name: NameArgument,
     version: Annotated[int, typer.Argument(help="The version's number.")],
-    out: Annotated[Path, typer.Option(help="Where the .pt goes.")],
+    out: Annotated[Path, typer.Option(help="Where the file goes.")],
 ) -> None:
-    """Download a version's PyTorch checkpoint."""
+    """Download a version's weights: a checkpoint, or the ONNX file that was brought."""
     out.write_bytes(client.content(f"versions/{name}/{version}/weights"))
 
 
@@ -101,10 +101,13 @@ def set_alias(
     name: NameArgument,
     alias: Annotated[str, typer.Argument(help="production, candidate, any.")],
     version: Annotated[int | None, typer.Argument(help="Where it points; else nowhere.")] = None,
-    reason: Annotated[str, typer.Option(help="Kept in the history.")] = "",
+    reason: Annotated[str, typer.Option(help="Kept in the history; needed for production.")] = "",
     as_json: JsonOption = False,
 ) -> None:
-    """Point an alias at a version by hand, without asking the gate."""
+    """Point an alias at a version by hand, without asking the gate.
+
+    Without a version: take it away.
+    """
     body = {"number": version, "reason": reason}
     rows = client.put(f"models/{name}/aliases/{alias}", body)
     print_table(rows, ("alias", "number", "set_at", "set_by"), as_json=as_json)
@@ -119,7 +122,7 @@ def floor(
     reason: Annotated[str, typer.Option(help="Needed to lower it.")] = "",
     as_json: JsonOption = False,
 ) -> None:
-    """Revoke every version below one."""
+    """Revoke every version below one; devices that run one go on."""
     body = {"floor": version, "reason": reason}
     print_fields(client.put(f"models/{name}/floor", body), as_json=as_json)
 
@@ -144,7 +147,7 @@ def archive(
     undo: Annotated[bool, typer.Option("--undo", help="Bring it back.")] = False,
     as_json: JsonOption = False,
 ) -> None:
-    """Hide a model from lists and rollouts."""
+    """Hide a model from lists, builds and rollouts."""
     print_fields(client.post(f"models/{name}/archived", {"on": not undo}), as_json=as_json)
 
 
@@ -203,12 +206,17 @@ def import_model(
     file: Annotated[
         Path, typer.Argument(help="An .onnx, or for administrators a .pt.", exists=True)
     ],
-    dataset: Annotated[str, typer.Option(help="Whose classes it tells apart; evaluates it.")],
+    dataset: Annotated[
+        str,
+        typer.Option(
+            help="The dataset whose classes it tells apart, and on which it is evaluated."
+        ),
+    ],
     dataset_version: Annotated[int | None, typer.Option(help="Else the newest.")] = None,
     imgsz: Annotated[
         int | None, typer.Option(help="Side in px, where the file leaves it open.")
     ] = None,
-    licence: Annotated[str, typer.Option(help="Under which it was given.")] = "",
+    licence: Annotated[str, typer.Option(help="The licence that it came with.")] = "",
     notes: Annotated[str, typer.Option(help="For whoever reads the version.")] = "",
     watch: Annotated[bool, typer.Option(help="Stay until the result.")] = True,
     as_json: JsonOption = False,

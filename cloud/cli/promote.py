@@ -38,14 +38,15 @@ def check(
     ] = None,
     alias: AliasOption = "production",
     target: Annotated[
-        str | None, typer.Option(help="Which builds to compare; else onnx-fp32.")
+        str | None,
+        typer.Option(help="Which builds to compare; else onnx-fp32 where both have it."),
     ] = None,
-    watch_it: Annotated[bool, typer.Option("--watch", help="Stay and show progress.")] = False,
+    watch: Annotated[bool, typer.Option(help="Stay and show progress.")] = True,
     as_json: JsonOption = False,
 ) -> None:
     """Ask the gate whether a version is as good as what serves."""
     job = _request(client, model, number, alias=alias, against=against, target=target)
-    if not watch_it:
+    if not watch:
         print_fields(job, as_json=as_json)
         return
     done = follow(client, job["id"], quiet=as_json)

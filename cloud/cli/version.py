@@ -66,7 +66,7 @@ def rebuild(
     client: HubClient,
     model: ModelArgument,
     number: NumberArgument,
-    watch: Annotated[bool, typer.Option("--watch", help="Stay until the result.")] = False,
+    watch: Annotated[bool, typer.Option(help="Stay until the result.")] = True,
     as_json: JsonOption = False,
 ) -> None:
     """Train a version again from what is kept of it, and say how far off the result is.
@@ -103,7 +103,7 @@ def archive(
     undo: Annotated[bool, typer.Option("--undo", help="Bring it back.")] = False,
     as_json: JsonOption = False,
 ) -> None:
-    """Hide a version from lists and rollouts."""
+    """Hide a version from lists, builds and rollouts."""
     found = client.post(f"models/{model}/versions/{number}/archived", {"on": not undo})
     show_version(found, as_json=as_json)
 

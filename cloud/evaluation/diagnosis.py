@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from cloud.evaluation.parity import FLOOR, Detection, compare
+from cloud.evaluation.parity import FLOOR, Detection, Parity, compare
 
 AS_SHIPPED = "as shipped"
 VARIANTS: dict[str, str] = {
@@ -28,6 +28,8 @@ VARIANTS: dict[str, str] = {
 }
 """What a variant that restores parity says of the artifact, by the variant's name."""
 
+EXACT_CONFIDENCE, EXACT_PX = 0.01, 0.5
+"""Within both, object by object, two builds are the same network fed the same pixels."""
 RESTORED = 0.8
 GAIN_MIN = 0.2
 _TIED = 0.02
@@ -40,9 +42,11 @@ def diagnose(
 ) -> tuple[str, ...]:
     """What is wrong with the build's input, in words; empty where no one variant explains it.
 
-    A variant explains the build where its agreement with the reference is 0.8 or more and at
-    least 0.2 above that of the build as shipped. Variants that do so equally well (all of them
-    on grey images, where channels cannot be told apart) say nothing of which it is.
+    A variant explains the build where it answers exactly as the reference does and the build as
+    shipped does not; or, for a build of another precision, where its agreement with the reference
+    is 0.8 or more and at least 0.2 above that of the build as shipped. Variants that do so
+    equally well (all of them on grey images, where channels cannot be told apart) say nothing of
+    which it is.
 
     Args:
         reference: the original's detections, for each golden frame.
@@ -51,21 +55,29 @@ def diagnose(
     Raises:
         KeyError: "as shipped" is lacking, or a variant is not known.
     """
-    agreements = {
-        name: compare(reference, answers, floor).agreement or 0.0
-        for name, answers in variants.items()
-    }
-    shipped = agreements.pop(AS_SHIPPED)
-    restoring = {
-        name: found
-        for name, found in agreements.items()
-        if found >= RESTORED and found - shipped >= GAIN_MIN
-    }
-    if not restoring:
+    found = {name: compare(reference, answers, floor) for name, answers in variants.items()}
+    shipped = found.pop(AS_SHIPPED)
+    leading = [] if _is_exact(shipped) else [n for n, p in found.items() if _is_exact(p)]
+    leading = leading or _restoring(shipped, found)
+    if len(leading) != 1:
         return ()
-    best = max(restoring.values())
-    leading = [name for name, found in restoring.items() if best - found <= _TIED]
-    if len(leading) > 1:
-        return ()
-    said = VARIANTS[leading[0]]
-    return (f"{said} (agreement {shipped:.2f} as shipped, {best:.2f} so)",)
+    before, after = shipped.agreement or 0.0, found[leading[0]].agreement or 0.0
+    return (f"{VARIANTS[leading[0]]} (agreement {before:.2f} as shipped, {after:.2f} so)",)
+
+
+def _restoring(shipped: Parity, found: Mapping[str, Parity]) -> list[str]:
+    """The variants that make most answers right again, those that do it best."""
+    before = shipped.agreement or 0.0
+    after = {name: parity.agreement or 0.0 for name, parity in found.items()}
+    good = {n: a for n, a in after.items() if a >= RESTORED and a - before >= GAIN_MIN}
+    best = max(good.values(), default=0.0)
+    return [name for name, agreement in good.items() if best - agreement <= _TIED]
+
+
+def _is_exact(parity: Parity) -> bool:
+    return (
+        parity.objects > 0
+        and parity.unmatched == 0
+        and parity.confidence_error_max <= EXACT_CONFIDENCE
+        and parity.box_error_px_max <= EXACT_PX
+    )

@@ -95,3 +95,12 @@ def test_where_no_one_variant_explains_it_nothing_is_claimed() -> None:
     half = {AS_SHIPPED: blind, "not scaled": [[ONE]]}
     assert diagnose(reference, half) == (), "better, and still not as the original"
     assert diagnose([[]], {AS_SHIPPED: [[]], "not scaled": [[]]}) == (), "nothing to go by"
+
+
+def test_a_small_difference_that_one_variant_takes_away_wholly_is_explained_by_it() -> None:
+    reference = [[ONE, TWO]]
+    shaken = [[replace(ONE, confidence=0.7), TWO]]
+    assert compare(reference, shaken).agreement == 1.0, "a person would call them alike"
+    answers = {AS_SHIPPED: shaken, "channels exchanged": reference, "not scaled": shaken}
+    (hint,) = diagnose(reference, answers)
+    assert hint.startswith(VARIANTS["channels exchanged"])

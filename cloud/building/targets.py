@@ -16,9 +16,11 @@ from protocol.builds import ARM_HALF_FLAGS, VNNI_FLAGS, BuildIdentity, Format, P
 SIDE_STEP_PX = 32
 SIDE_PX_MIN, SIDE_PX_MAX = 32, 8192
 BATCH_MAX = 256
+INPUT_BYTES_MAX = 1024**3
+"""Of a whole batch in fp32: an inference holds several of that size."""
 TARGET_CHARACTERS_MAX = 64
 
-_NUMBERS = re.compile(r"[1-9][0-9]{0,4}(x[1-9][0-9]{0,4}){0,2}")
+_NUMBERS = re.compile(r"[1-9][0-9]*(x[1-9][0-9]*){0,2}")
 
 
 @dataclass(frozen=True)
@@ -169,3 +171,9 @@ def _check(text: str, width: int, height: int, batch: int) -> None:
             )
     if batch > BATCH_MAX:
         raise InvalidError(f"{text!r} has a batch of {batch}", f"take at most {BATCH_MAX}")
+    input_bytes = width * height * 3 * 4 * batch
+    if input_bytes > INPUT_BYTES_MAX:
+        raise InvalidError(
+            f"{text!r} takes {input_bytes / 1024**3:.1f} GiB at once",
+            f"take a smaller side or batch: at most {INPUT_BYTES_MAX // 1024**3} GiB of input",
+        )

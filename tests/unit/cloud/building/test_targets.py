@@ -69,6 +69,10 @@ def test_an_unknown_target_lists_those_there_are() -> None:
 @pytest.mark.parametrize(
     ("text", "reason"),
     [
+        ("onnx-fp32@100000", "side of 100000 px; take a multiple of 32 from 32 to 8192"),
+        ("onnx-fp32@320x320x1000000", "batch of 1000000; take at most 256"),
+        ("onnx-fp32@8192x8192x256", "takes 192.0 GiB at once; take a smaller side or batch"),
+        ("onnx-fp32@8192x8192x2", "takes 1.5 GiB at once"),
         ("onnx-fp32@", "says no size"),
         ("onnx-fp32@a", "says no size"),
         ("onnx-fp32@-320", "says no size"),

@@ -18,6 +18,7 @@ from cloud.building.targets import parse
 from cloud.building.workshop import MadeBuild, Order, Source, as_it_is, golden_items
 from cloud.datasets import service as datasets
 from cloud.datasets.models import DatasetVersion
+from cloud.evaluation.tolerance import accuracy_warnings
 from cloud.jobs.context import JobContext
 from cloud.registry import service as registry
 from cloud.registry.service import NewVersion
@@ -108,6 +109,7 @@ class BringIn:
             "build": build.digest,
             "outcome": ADMITTED if made.verdict.admitted else REJECTED,
             "reasons": list(made.verdict.reasons),
+            "warnings": accuracy_warnings(made.verdict.as_dict()),
             "map50": made.metrics.get("map50"),
             "map50_95": made.metrics.get("map50_95"),
         }

@@ -19,6 +19,7 @@ from cloud.children import ChildFailed
 from cloud.errors import HubError, InvalidError
 from cloud.evaluation import perturbed
 from cloud.evaluation.running import Runs
+from cloud.evaluation.tolerance import accuracy_warnings
 from cloud.jobs.context import JobContext
 from cloud.registry.models import Build
 from cloud.registry.service import OnBuildRegistered
@@ -193,6 +194,7 @@ def _row_of(target: BuildTarget, build: Build, outcome: str) -> dict[str, Any]:
         "size_bytes": build.size_bytes,
         "robustness": (metrics.get("robustness") or {}).get("relative"),
         "reasons": build.verdict.get("reasons", []),
+        "warnings": accuracy_warnings(build.verdict),
     }
 
 

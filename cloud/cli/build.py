@@ -12,6 +12,7 @@ from rich.table import Table
 from cloud.cli import job as job_cli
 from cloud.cli.client import CommandError, HubClient, JsonOption, connected
 from cloud.cli.output import print_fields, print_json, print_table
+from cloud.evaluation.tolerance import accuracy_warnings
 
 builds = typer.Typer(help="Builds of a version, each evaluated as it ships.", no_args_is_help=True)
 
@@ -106,8 +107,8 @@ def show(client: HubClient, digest: DigestArgument, as_json: JsonOption = False)
     fit = found["notes"].pop("fit", None)
     print_fields({**found, "fit": _fit_in_words(fit)})
     print_fields(metrics)
-    for reason in verdict.get("reasons", []):
-        typer.echo(f"  {reason}")
+    for line in (*verdict.get("reasons", []), *accuracy_warnings(verdict)):
+        typer.echo(f"  {line}")
     figures = ("map50", "map50_95", "truth_boxes", "threshold", "precision", "recall", "f1")
     rows = [{"class": name, **entry} for name, entry in tables["per_class"].items()]
     print_table(rows, ("class", *figures))
@@ -170,7 +171,7 @@ def _print_rows(rows: list[dict[str, Any]]) -> None:
         table.add_row(row["target"], row["outcome"], *figures, digest)
     Console().print(table)
     for row in rows:
-        for reason in row.get("reasons", []):
+        for reason in (*row.get("reasons", []), *row.get("warnings", [])):
             typer.echo(f"{row['target']}: {reason}")
     if rows and all(row["outcome"] == "FAILED" for row in rows):
         raise CommandError("no build could be made", "see the reasons above")
@@ -189,6 +190,7 @@ def _row(build: dict[str, Any]) -> dict[str, Any]:
         "digest": build["digest"],
         "size_bytes": build["size_bytes"],
         "reasons": build.get("verdict", {}).get("reasons", []),
+        "warnings": accuracy_warnings(build.get("verdict", {})),
     }
 
 

@@ -8,6 +8,9 @@ from typing import Any
 
 from cloud.evaluation.parity import Parity
 
+MAP50_BLIND = 0.001
+"""Below it a network finds nothing: two such are alike within any tolerance."""
+
 
 @dataclass(frozen=True)
 class Tolerance:
@@ -110,6 +113,11 @@ def judge(
     unjudged: list[str] = []
     if figures.get("map50") is None:
         unjudged.append("accuracy: the images hold no labelled object")
+    elif _blind(figures) and (baseline is None or _blind(baseline)):
+        unjudged.append(
+            "accuracy: it finds none of the labelled objects, so a tolerance against it says "
+            "nothing"
+        )
     if baseline is not None:
         checks += _against(figures, baseline, tolerance)
         for of_few, few in _of_few(figures, baseline, tolerance):
@@ -135,6 +143,17 @@ def judge(
     }
     told = None if parity is None else parity.as_dict()
     return Verdict(not reasons, tuple(reasons), {**compared, "parity": told, "unjudged": unjudged})
+
+
+def accuracy_warnings(verdict: Mapping[str, Any]) -> list[str]:
+    """What a stored verdict could not say of a build's accuracy."""
+    unjudged = (verdict.get("figures") or {}).get("unjudged") or []
+    return [line for line in unjudged if line.startswith("accuracy:")]
+
+
+def _blind(figures: Mapping[str, Any]) -> bool:
+    map50 = figures.get("map50")
+    return map50 is not None and map50 < MAP50_BLIND
 
 
 def _against(

@@ -100,3 +100,18 @@ def test_a_build_says_in_a_line_how_it_was_fitted(
     assert lines["notes"] == ["notes", "rung=2"]
     assert lines["ece calibrated"][-1] == "-"
     assert "by_class" not in out
+
+
+def test_accuracy_that_could_not_be_judged_stands_below_the_table(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    build = a_build("onnx-fp32-640x640", map50=0.0)
+    blind = "accuracy: it finds none of the labelled objects"
+    build["verdict"]["figures"] = {"unjudged": [blind, "parity: there is no original"]}
+    out = told(
+        monkeypatch, capsys, {"models/caps/versions/1": {"builds": [build]}}, "list", "caps", "1"
+    )
+    assert out.splitlines()[-1] == f"onnx-fp32-640x640: {blind}"
+    assert "parity" not in out
+    shown = told(monkeypatch, capsys, {f"builds/{DIGEST}": build}, "show", DIGEST)
+    assert f"  {blind}" in shown.splitlines()

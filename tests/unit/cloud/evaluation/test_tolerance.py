@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cloud.evaluation.parity import Parity
-from cloud.evaluation.tolerance import Tolerance, judge
+from cloud.evaluation.tolerance import Tolerance, accuracy_warnings, judge
 
 EXACT = Parity(4, 20, 0, 0.2, 0.001, 1.0)
 HINT = "activation ranges are those of noise"
@@ -132,3 +132,27 @@ def test_shares_of_few_detections_are_chance_and_not_judged(
 def test_admission_is_the_limit_and_nothing_else(build: float, original: float) -> None:
     verdict = judge(figures(map50=build), figures(map50=original), None, [], Tolerance())
     assert verdict.admitted == (original - build <= 0.02)
+
+
+@pytest.mark.parametrize(
+    ("build", "baseline", "admitted", "told"),
+    [
+        (0.0, None, True, True),
+        (0.0, 0.0005, True, True),
+        (0.85, 0.85, True, False),
+        (0.0, 0.85, False, False),
+        (0.85, None, True, False),
+    ],
+)
+def test_a_network_that_finds_nothing_is_said_to_be_unjudged(
+    build: float, baseline: float | None, admitted: bool, told: bool
+) -> None:
+    against = None if baseline is None else figures(map50=baseline)
+    verdict = judge(figures(map50=build), against, EXACT, [], Tolerance())
+    assert verdict.admitted == admitted
+    warned = accuracy_warnings(verdict.as_dict())
+    assert ["finds none of the labelled objects" in line for line in warned] == [True] * told
+
+
+def test_a_verdict_without_figures_warns_of_nothing() -> None:
+    assert accuracy_warnings({}) == []

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 TAIL_BYTES = 4096
+LAST_LINES = 3
 
 
 class ChildCanceled(Exception):  # noqa: N818 - an outcome that was asked for
@@ -20,7 +21,19 @@ class ChildCanceled(Exception):  # noqa: N818 - an outcome that was asked for
 
 
 class ChildFailed(Exception):  # noqa: N818 - says how it ended
-    """The child ended by itself and not well."""
+    """The child ended by itself and not well.
+
+    Attributes:
+        status: its exit status, minus a signal's number where one ended it; None where it
+            ended well and left something that cannot be used.
+        last_lines: of its output, the end.
+    """
+
+    def __init__(
+        self, message: str, *, status: int | None = None, last_lines: Sequence[str] = ()
+    ) -> None:
+        super().__init__(message)
+        self.status, self.last_lines = status, tuple(last_lines)
 
 
 @dataclass(frozen=True)
@@ -71,7 +84,13 @@ def run_child(
         _end_group(process, limits.terminate_grace_s)
     on_poll()
     if process.returncode != 0:
-        raise ChildFailed(f"{_ended(process.returncode)}; its last words: {_tail(log)}")
+        lines = _tail(log)
+        words = " | ".join(lines[-LAST_LINES:]) or "none"
+        raise ChildFailed(
+            f"{_ended(process.returncode)}; its last words: {words}",
+            status=process.returncode,
+            last_lines=lines,
+        )
 
 
 def _end_group(process: subprocess.Popen[bytes], grace_s: float) -> None:
@@ -96,7 +115,6 @@ def _ended(returncode: int) -> str:
     return f"it ended with status {returncode}"
 
 
-def _tail(log: Path) -> str:
+def _tail(log: Path) -> list[str]:
     data = log.read_bytes()[-TAIL_BYTES:]
-    lines = [line.strip() for line in data.decode(errors="replace").splitlines() if line.strip()]
-    return " | ".join(lines[-3:]) or "none"
+    return [line.strip() for line in data.decode(errors="replace").splitlines() if line.strip()]

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import shutil
+import signal
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -19,6 +20,7 @@ from sqlmodel import Session
 from cloud import isolation
 from cloud.access.principal import Principal, Role, require, service_principal
 from cloud.blobs.store import BlobStore
+from cloud.building.refusal import ELSEWHERE, EXPORT
 from cloud.children import ChildFailed
 from cloud.datasets import service as datasets
 from cloud.errors import ConfigurationError, InvalidError, TooLargeError
@@ -28,9 +30,11 @@ from cloud.jobs.models import Job
 from cloud.registry import service as registry
 
 KIND = "import"
+FORMATS = ("pt", "onnx")
 PRINCIPAL = service_principal("import")
 FILE_BYTES_MAX = 1024**3
 READ_BYTES = 1024 * 1024
+RUN_ONCE_S = 20
 CHECKPOINT, ONNX = "cloud.building.inspect_checkpoint", "cloud.building.inspect_onnx"
 
 RunChild = Callable[[Sequence[str]], None]
@@ -42,7 +46,7 @@ class ImportRequest(BaseModel):
 
     Attributes:
         file: absolute path on the hub's machine, or `sha256:` and the digest of a blob.
-        format: of a blob, which has no name; of a path its suffix tells.
+        format: onnx or pt, of a blob, which has no name; of a path its suffix tells.
         name: that a blob had as a file.
         imgsz: side of the input in px; needed where the file leaves it open.
     """
@@ -50,7 +54,7 @@ class ImportRequest(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     file: str = Field(min_length=1, max_length=4096)
-    format: Literal["pt", "onnx"] | None = None
+    format: str | None = Field(default=None, max_length=255)
     name: str = Field(default="", max_length=255)
     dataset: str
     dataset_version: int | None = Field(default=None, ge=1)
@@ -133,10 +137,12 @@ def file_format(wanted: ImportRequest) -> str:
     if wanted.file.startswith("sha256:"):
         if wanted.format is None:
             raise InvalidError("a blob does not say what it is", "give format: onnx or pt")
+        if wanted.format not in FORMATS:
+            raise InvalidError(f"{_origin(wanted)} is no .onnx and no .pt", "bring one of those")
         return wanted.format
     path = Path(wanted.file)
     suffix = path.suffix.lower().lstrip(".")
-    if suffix not in ("pt", "onnx") or wanted.format not in (None, suffix):
+    if suffix not in FORMATS or wanted.format not in (None, suffix):
         raise InvalidError(f"{path.name} is no .onnx and no .pt", "bring one of those")
     if not path.is_absolute() or not path.is_file():
         raise InvalidError(
@@ -216,7 +222,8 @@ def inspect(source: Path, folder: Path, run: RunChild, side_px: int | None = Non
     scratch.mkdir(parents=True)
     is_checkpoint = source.suffix == ".pt"
     program = [sys.executable, "-m", CHECKPOINT if is_checkpoint else ONNX, str(source), str(out)]
-    program.append(str(clean) if is_checkpoint else str(side_px or "-"))
+    program += [str(clean)] if is_checkpoint else [str(side_px or "-"), str(RUN_ONCE_S)]
+    remedy = EXPORT if is_checkpoint else ELSEWHERE
     try:
         run(isolation.command(scratch.absolute(), program))
     except ChildFailed as failed:
@@ -227,13 +234,19 @@ def inspect(source: Path, folder: Path, run: RunChild, side_px: int | None = Non
                 "allow the hub user namespaces (kernel.unprivileged_userns_clone=1, "
                 "user.max_user_namespaces > 0, for a container CAP_SYS_ADMIN)",
             ) from failed
+        if failed.status == -signal.SIGALRM:
+            raise InvalidError(
+                f"the file is refused: running it once took over {RUN_ONCE_S} s: it is no "
+                "detector that a device could run",
+                "bring a smaller detector, without loops in its graph",
+            ) from failed
         raise InvalidError(
             f"the file is refused: opening it failed or took more than is allowed: {failed}",
-            "export it to ONNX where it was made",
+            remedy,
         ) from failed
     finally:
         shutil.rmtree(scratch, ignore_errors=True)
-    facts = _facts(out)
+    facts = _facts(out, remedy)
     return ImportedFile(facts, clean if is_checkpoint else source)
 
 
@@ -255,7 +268,7 @@ class _Facts(BaseModel):
     size_bytes: int = Field(ge=0, le=FILE_BYTES_MAX)
 
 
-def _facts(out: Path) -> Inspected:
+def _facts(out: Path, remedy: str) -> Inspected:
     try:
         said = json.loads(out.read_text())
         if "refused" in said:
@@ -263,8 +276,7 @@ def _facts(out: Path) -> Inspected:
         facts = _Facts.model_validate(said["accepted"]).model_dump()
     except (OSError, ValueError, LookupError, TypeError, ValidationError) as error:
         raise InvalidError(
-            "the file is refused: what it was found to be cannot be read",
-            "export it to ONNX where it was made",
+            "the file is refused: what it was found to be cannot be read", remedy
         ) from error
     names = facts.pop("class_names")
     return Inspected(class_names=None if names is None else tuple(names), **facts)

@@ -1,8 +1,9 @@
-"""`python -m cloud.building.inspect_onnx FILE OUT.json SIDE_PX|-`: open an outside ONNX file.
+"""`python -m cloud.building.inspect_onnx FILE OUT.json SIDE_PX|- RUN_S`: open an outside ONNX
+file.
 
 Everything is bounded before ONNX Runtime sees the file; then it is run once on an empty image
-of the size that it is for, so that what its output is was not only read. Run it behind
-`cloud.isolation`.
+of the size that it is for, so that what its output is was not only read. Where that takes more
+than RUN_S, SIGALRM ends this process. Run it behind `cloud.isolation`.
 """
 
 from __future__ import annotations
@@ -10,14 +11,18 @@ from __future__ import annotations
 import ast
 import contextlib
 import math
+import resource
+import signal
 import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from cloud.building.refusal import Refused, answer, class_names, digest
+from cloud.building.refusal import ELSEWHERE, Refused, answer, class_names, digest
 
 BYTES_MAX = 1024**3
+CPU_S = 60
+"""Of all: reading a file of BYTES_MAX, its digest, and the run."""
 OPSETS = range(11, 24)
 DOMAINS = ("", "ai.onnx")
 NODES_MAX = 50_000
@@ -27,7 +32,6 @@ STRIDE, SIDE_PX_MAX = 32, 4096
 STRIDES = (8, 16, 32)
 DETECTIONS_MAX = 1000
 TYPED = ("float_data", "int32_data", "int64_data", "double_data", "uint64_data", "string_data")
-ELSEWHERE = "export it again as one file of plain ONNX operators"
 
 
 def read(path: Path) -> Any:
@@ -178,11 +182,17 @@ def input_size(model: Any, side_px: int | None) -> tuple[str, int, int]:
     return inputs[0].name, width, height
 
 
-def run(path: Path, name: str, width: int, height: int) -> list[list[int]]:
-    """Shapes of the outputs for an empty image. Raises Refused where it does not run."""
+def run(path: Path, name: str, width: int, height: int, run_s: int) -> list[list[int]]:
+    """Shapes of the outputs for an empty image. Raises Refused where it does not run.
+
+    SIGALRM ends the process after `run_s`: a graph with a loop may run for years, and no
+    handler of Python's would come to its turn meanwhile.
+    """
     import numpy as np
     import onnxruntime
 
+    signal.signal(signal.SIGALRM, signal.SIG_DFL)
+    signal.alarm(run_s)
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = options.inter_op_num_threads = 1
     try:
@@ -196,6 +206,8 @@ def run(path: Path, name: str, width: int, height: int) -> list[list[int]]:
     except Exception as error:
         said = str(error).strip().splitlines() or [type(error).__name__]
         raise Refused(f"ONNX Runtime does not run it: {said[0][:300]}", ELSEWHERE) from error
+    finally:
+        signal.alarm(0)
     return [list(np.shape(output)) for output in outputs]
 
 
@@ -218,12 +230,12 @@ def head(shapes: list[list[int]], width: int, height: int) -> tuple[str, int | N
     )
 
 
-def inspect(path: Path, side_px: int | None) -> dict[str, Any]:
+def inspect(path: Path, side_px: int | None, run_s: int) -> dict[str, Any]:
     """Facts of the file. Raises Refused."""
     model = read(path)
     names = metadata(model)["names"]
     name, width, height = input_size(model, side_px)
-    kind, classes = head(run(path, name, width, height), width, height)
+    kind, classes = head(run(path, name, width, height, run_s), width, height)
     if names is not None and classes not in (None, len(names)):
         raise Refused(f"it names {len(names)} classes and tells {classes} apart")
     sha256, size_bytes = digest(path)
@@ -243,6 +255,11 @@ def inspect(path: Path, side_px: int | None) -> dict[str, Any]:
 
 
 if __name__ == "__main__":
-    source, out, side = sys.argv[1:]
+    source, out, side, seconds = sys.argv[1:]
+    resource.setrlimit(resource.RLIMIT_CPU, (CPU_S, CPU_S))
     with contextlib.redirect_stdout(sys.stderr):
-        answer(Path(out), lambda: inspect(Path(source), None if side == "-" else int(side)))
+        answer(
+            Path(out),
+            lambda: inspect(Path(source), None if side == "-" else int(side), int(seconds)),
+            ELSEWHERE,
+        )

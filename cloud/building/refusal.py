@@ -10,6 +10,8 @@ from typing import Any
 
 READ_BYTES = 1024 * 1024
 EXPORT = "export it to ONNX where it was made, with Ultralytics, and import that file"
+ELSEWHERE = "export it again as one file of plain ONNX operators"
+"""What helps where the file is ONNX already."""
 
 
 class Refused(Exception):  # noqa: N818 - an answer, as `accepted` is
@@ -24,8 +26,12 @@ class Refused(Exception):  # noqa: N818 - an answer, as `accepted` is
         self.message, self.remedy = message, remedy
 
 
-def answer(out: Path, inspect: Callable[[], dict[str, Any]]) -> None:
-    """Write what `inspect` found, or its refusal, to `out`."""
+def answer(out: Path, inspect: Callable[[], dict[str, Any]], remedy: str = EXPORT) -> None:
+    """Write what `inspect` found, or its refusal, to `out`.
+
+    Args:
+        remedy: where it takes more memory than is allowed.
+    """
     try:
         said: dict[str, Any] = {"accepted": inspect()}
     except Refused as refused:
@@ -33,7 +39,7 @@ def answer(out: Path, inspect: Callable[[], dict[str, Any]]) -> None:
     except (MemoryError, RecursionError) as error:
         said = {
             "refused": f"opening it takes more than is allowed ({type(error).__name__})",
-            "remedy": EXPORT,
+            "remedy": remedy,
         }
     out.write_text(json.dumps(said))
 

@@ -164,6 +164,8 @@ def test_who_may_bring_what(bench: Bench) -> None:
         asked(bench, ADA, file="/no/such.onnx")
     with pytest.raises(InvalidError, match=r"no .onnx and no .pt"):
         asked(bench, ADA, file="/etc/hostname")
+    with pytest.raises(InvalidError, match=r"x.tar is no .onnx and no .pt"):
+        asked(bench, ADA, file=f"sha256:{'ab' * 32}", format="tar", name="x.tar")
 
 
 @pytest.mark.parametrize("same", [True, False])

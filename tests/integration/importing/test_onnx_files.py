@@ -12,6 +12,8 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 
 from cloud.building import importing
+from cloud.building.refusal import ELSEWHERE
+from cloud.children import ChildFailed
 from cloud.errors import InvalidError
 from tests.integration.importing.test_checkpoints import opened
 
@@ -160,6 +162,52 @@ def test_other_files_are_refused(tmp_path: Path, make: Callable[[Path], Path], w
     with pytest.raises(InvalidError, match=why) as refused:
         opened(make(tmp_path), tmp_path)
     assert refused.value.remedy
+
+
+def endless(folder: Path) -> Path:
+    """A small file whose one loop goes round 2^60 times."""
+    made = model()
+    number = helper.make_tensor_value_info("round", TensorProto.INT64, [])
+    goes_on = helper.make_tensor_value_info("on", TensorProto.BOOL, [])
+    going_on = helper.make_tensor_value_info("still", TensorProto.BOOL, [])
+    before = helper.make_tensor_value_info("before", TensorProto.FLOAT, END_TO_END)
+    after = helper.make_tensor_value_info("after", TensorProto.FLOAT, END_TO_END)
+    body = helper.make_graph(
+        [
+            helper.make_node("Identity", ["on"], ["still"]),
+            helper.make_node("Add", ["before", "sum"], ["after"]),
+        ],
+        "body", [number, goes_on, before], [going_on, after],
+    )  # fmt: skip
+    made.graph.initializer.extend(
+        [
+            numpy_helper.from_array(np.array(2**60, np.int64), "rounds"),
+            numpy_helper.from_array(np.array(True), "yes"),
+        ]
+    )
+    made.graph.node.pop()
+    made.graph.node.append(
+        helper.make_node("Loop", ["rounds", "yes", "base"], ["output0"], body=body)
+    )
+    return written(folder, made)
+
+
+def test_a_file_that_runs_for_years_is_refused_soon(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(importing, "RUN_ONCE_S", 2)
+    with pytest.raises(InvalidError, match="running it once took over 2 s") as refused:
+        opened(endless(tmp_path), tmp_path)
+    assert "smaller detector" in refused.value.remedy
+
+
+def test_the_remedy_for_an_onnx_file_is_not_to_export_it_to_onnx(tmp_path: Path) -> None:
+    def killed(command: Any) -> None:
+        raise ChildFailed("it was ended by SIGKILL", status=-9)
+
+    with pytest.raises(InvalidError, match="more than is allowed") as refused:
+        importing.inspect(tmp_path / "x.onnx", tmp_path / "inspection", killed)
+    assert refused.value.remedy == ELSEWHERE
 
 
 def test_80_classes_where_the_dataset_has_6(tmp_path: Path) -> None:

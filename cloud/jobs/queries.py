@@ -55,3 +55,14 @@ def open_of(session: Session, subject: str) -> Sequence[Job]:
     return session.exec(
         select(Job).where(Job.subject == subject, col(Job.state).in_(waiting))
     ).all()
+
+
+def open_below(session: Session, subject: str) -> Sequence[Job]:
+    """Jobs about what is part of `subject` that have not ended: `model/caps` has `model/caps/3`."""
+    waiting = [JobState.QUEUED.value, JobState.RUNNING.value]
+    return session.exec(
+        select(Job).where(
+            col(Job.subject).startswith(f"{subject}/", autoescape=True),
+            col(Job.state).in_(waiting),
+        )
+    ).all()

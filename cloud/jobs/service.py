@@ -83,6 +83,11 @@ def open_of(session: Session, subject: str) -> Sequence[Job]:
     return queries.open_of(session, subject)
 
 
+def open_within(session: Session, subject: str) -> Sequence[Job]:
+    """Jobs about `subject` or a part of it that have not ended."""
+    return [*queries.open_of(session, subject), *queries.open_below(session, subject)]
+
+
 def cancel(session: Session, principal: Principal, job_id: str) -> Job:
     """Cancel a queued job at once, or have the runner end a running one.
 

@@ -36,7 +36,7 @@ from cloud.registry.packing import (
     unpack,
 )
 from cloud.registry.reading import builds_of, get_model
-from cloud.registry.registering import OnBuildRegistered, ensure_model
+from cloud.registry.registering import OnBuildRegistered, ensure_model, use_number
 from cloud.registry.states import BuildState
 from protocol import bundles
 from protocol.bundles import Manifest
@@ -177,8 +177,10 @@ class ArchiveReader:
         manifests: Mapping[str, Manifest],
         refs: Mapping[str, BlobRef],
     ) -> Imported:
-        _model(session, principal, contents.model)
+        model = _model(session, principal, contents.model)
         name = contents.model.name
+        for row in contents.versions:
+            use_number(session, model, row.number)
         versions = {row.number: _version(session, name, row) for row in contents.versions}
         fresh = tuple(number for number, (_, is_new) in versions.items() if is_new)
         added = []
@@ -282,7 +284,7 @@ def _check_came(named: Iterable[str], refs: Mapping[str, BlobRef], who: str) -> 
             raise InvalidError(f"{who}: blob {str(sha256)[:12]} is not in the archive", REMEDY)
 
 
-def _model(session: Session, principal: Principal, archived: ArchivedModel) -> None:
+def _model(session: Session, principal: Principal, archived: ArchivedModel) -> DetectorModel:
     """The model, made with the archive's floor and policy where there was none."""
     is_new = session.get(DetectorModel, archived.name) is None
     model = ensure_model(session, principal, archived.name, archived.class_names)
@@ -290,6 +292,7 @@ def _model(session: Session, principal: Principal, archived: ArchivedModel) -> N
         model.floor, model.policy = archived.floor, dict(archived.policy)
         session.add(model)
         session.flush()
+    return model
 
 
 def _version(session: Session, model: str, row: ArchivedVersion) -> tuple[ModelVersion, bool]:

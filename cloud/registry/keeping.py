@@ -13,6 +13,7 @@ from cloud.access.principal import Principal, Role, require, service_principal
 from cloud.errors import ConflictError, InvalidError
 from cloud.fleet import service as fleet
 from cloud.fleet.models import Device
+from cloud.jobs import service as jobs
 from cloud.registry import queries
 from cloud.registry.history import open_rollouts
 from cloud.registry.models import Build, DetectorModel, ModelVersion
@@ -113,7 +114,7 @@ def archive_version(
     """Hide a version from lists and rollouts, or bring it back.
 
     Raises:
-        ConflictError: it is deployed, pinned, aliased, or in an open rollout.
+        ConflictError: it is deployed, pinned, aliased, in an open rollout, or worked on by a job.
     """
     require(principal, Role.OPERATOR)
     version = get_version(session, principal, model, number)
@@ -133,7 +134,8 @@ def archive_model(
     """Hide a model from lists and rollouts, or bring it back.
 
     Raises:
-        ConflictError: a version of it is deployed, pinned, aliased, or in an open rollout.
+        ConflictError: a version of it is deployed, pinned, aliased, in an open rollout, or
+            worked on by a job.
     """
     require(principal, Role.OPERATOR)
     row = get_model(session, principal, model)
@@ -159,8 +161,8 @@ def delete_version(
     Their blobs stay until they are collected, and what history says of it stays for good.
 
     Raises:
-        ConflictError: it is deployed, pinned, aliased, in an open rollout, or another
-            version started from it.
+        ConflictError: it is deployed, pinned, aliased, in an open rollout, worked on by a job,
+            or another version started from it.
     """
     require(principal, Role.ADMINISTRATOR)
     version = get_version(session, principal, model, number)
@@ -213,7 +215,8 @@ def _refuse_held(verb: str, what: str, held: Sequence[str]) -> None:
     if held:
         raise ConflictError(
             f"{what} is not {verb}: {'; '.join(held)}",
-            "roll the devices onto another version, move the alias or take the pin away first",
+            "roll the devices onto another version, move the alias, take the pin away, or await "
+            "the job first",
         )
 
 
@@ -225,7 +228,8 @@ def _held_model(session: Session, model: str) -> list[str]:
     ]
     held += [f"alias {a.alias} points at v{a.number}" for a in queries.aliases(session, model)]
     held += _deployed(session, queries.model_digests(session, model))
-    return held + [f"rollout {rollout} is open" for rollout in open_rollouts(session, model)]
+    held += [f"rollout {rollout} is open" for rollout in open_rollouts(session, model)]
+    return held + _worked_on(session, f"model/{model}")
 
 
 def _held_version(session: Session, version: ModelVersion) -> list[str]:
@@ -236,11 +240,18 @@ def _held_version(session: Session, version: ModelVersion) -> list[str]:
         if alias.number == version.number
     ]
     held += _deployed(session, {build.digest for build in builds_of(session, version)})
-    return held + [
+    held += [
         f"rollout {rollout} is open"
         for rollout, number in open_rollouts(session, version.model).items()
         if number == version.number
     ]
+    return held + _worked_on(session, f"model/{version.model}/{version.number}")
+
+
+def _worked_on(session: Session, subject: str) -> list[str]:
+    """Which jobs about `subject` are open, in words."""
+    found = jobs.open_within(session, subject)
+    return [f"{job.kind} job {job.id} is {job.state.lower()}" for job in found[:NAMED_MAX]]
 
 
 def _deployed(session: Session, digests: set[str]) -> list[str]:

@@ -19,6 +19,8 @@ class DetectorModel(SQLModel, table=True):
             to them.
         policy: what the gate demands of a candidate beyond its defaults; see
             `cloud.promotion.policy`.
+        numbers_used: the highest number that a version of it ever had. It is never lowered: the
+            number of a deleted version is not given out again.
     """
 
     __tablename__ = "model"
@@ -27,6 +29,7 @@ class DetectorModel(SQLModel, table=True):
     class_names: list[str] = Field(sa_column=Column(JSON, nullable=False))
     floor: int = 1
     policy: dict[str, Any] = Field(default_factory=dict, sa_column=Column(JSON, nullable=False))
+    numbers_used: int = 0
     archived_at: float | None = None
     created_at: float
     created_by: str

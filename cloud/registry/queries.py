@@ -63,6 +63,23 @@ def children(session: Session, model: str, number: int) -> Sequence[int]:
     ).all()
 
 
+def newest_version(session: Session, model: str) -> int:
+    """The highest number of the model's versions as they are; 0 where there is none."""
+    newest = session.exec(
+        select(func.max(ModelVersion.number)).where(ModelVersion.model == model)
+    ).one()
+    return newest or 0
+
+
+def highest_noted(session: Session, model: str) -> int:
+    """The highest number of a version that a note is about; 0 where there is none."""
+    prefix = f"model/{model}/"
+    subjects = session.exec(
+        select(Note.subject).where(col(Note.subject).startswith(prefix, autoescape=True)).distinct()
+    ).all()
+    return max((int(subject.removeprefix(prefix)) for subject in subjects), default=0)
+
+
 def newest_number(session: Session, model: str) -> int:
     """The highest number that a version of the model ever had, by rows and by history; 0 where
     there was none."""

@@ -108,8 +108,15 @@ def weights(session: Session, principal: Principal, model: str, number: int) -> 
 
 
 def next_number(session: Session, model: str) -> int:
-    """The number that the model's next version gets."""
-    return queries.newest_number(session, model) + 1
+    """The number that the model's next version gets: one that none ever had."""
+    row = session.get(DetectorModel, model)
+    used = 0 if row is None else row.numbers_used
+    return max(used, queries.newest_number(session, model)) + 1
+
+
+def newest_version(session: Session, model: str) -> int:
+    """The number of the model's newest version; 0 where it has none."""
+    return queries.newest_version(session, model)
 
 
 def check_classes(model: DetectorModel, class_names: Sequence[str]) -> None:
@@ -133,8 +140,8 @@ def floors(session: Session) -> dict[str, int]:
     return queries.floors(session)
 
 
-def check_standing(session: Session, model: str, number: int) -> None:
-    """Raises ConflictError where nobody may be given the version: archived, or revoked."""
+def check_kept(session: Session, model: str, number: int) -> None:
+    """Raises ConflictError where the version, or its model, is archived."""
     row = session.get(DetectorModel, model)
     version = queries.version(session, model, number)
     if row is not None and row.archived_at is not None:
@@ -143,6 +150,12 @@ def check_standing(session: Session, model: str, number: int) -> None:
         raise ConflictError(
             f"{model} v{number} is archived", f"`argosy version archive {model} {number} --undo`"
         )
+
+
+def check_standing(session: Session, model: str, number: int) -> None:
+    """Raises ConflictError where nobody may be given the version: archived, or revoked."""
+    check_kept(session, model, number)
+    row = session.get(DetectorModel, model)
     if row is not None and number < row.floor:
         raise ConflictError(
             f"{model} v{number} is revoked: the floor is v{row.floor}",

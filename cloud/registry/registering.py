@@ -15,7 +15,7 @@ from cloud.blobs import service as blobs
 from cloud.errors import ConflictError, InvalidError
 from cloud.registry import queries
 from cloud.registry.models import Build, DetectorModel, ModelVersion
-from cloud.registry.reading import check_classes, get_build, get_model
+from cloud.registry.reading import check_classes, check_kept, get_build, get_model
 from cloud.registry.states import BUILD_TABLE, BuildEvent, BuildState
 from protocol import bundles
 from protocol.bundles import Manifest
@@ -66,7 +66,12 @@ def create_model(
     if len(set(class_names)) != len(class_names):
         raise InvalidError("two classes have the same name", "give each class its own name")
     model = DetectorModel(
-        name=name, class_names=list(class_names), created_at=time.time(), created_by=principal.name
+        name=name,
+        class_names=list(class_names),
+        # Notes outlive a deleted model; its numbers stay theirs.
+        numbers_used=queries.highest_noted(session, name),
+        created_at=time.time(),
+        created_by=principal.name,
     )
     session.add(model)
     access.audit(session, principal, "model.create", f"model/{name}", classes=len(class_names))
@@ -98,15 +103,21 @@ def register_version(
     """A version with its first build, whose files and manifest are recorded as blobs.
 
     Raises:
-        ConflictError: another version took the number meanwhile.
+        ConflictError: another version took the number meanwhile, or the model is archived.
     """
     require(principal, Role.OPERATOR)
     manifest = new.manifest
-    get_model(session, principal, manifest.model)
+    model = get_model(session, principal, manifest.model)
     if queries.version(session, manifest.model, manifest.version) is not None:
         raise ConflictError(
             f"{manifest.model} has a version {manifest.version} already", "train again"
         )
+    if manifest.version <= model.numbers_used:
+        raise ConflictError(
+            f"{manifest.model} has given the number {manifest.version} out before", "train again"
+        )
+    check_kept(session, manifest.model, manifest.version)
+    use_number(session, model, manifest.version)
     version = ModelVersion(
         model=manifest.model,
         number=manifest.version,
@@ -136,6 +147,12 @@ def register_version(
     return version, build
 
 
+def use_number(session: Session, model: DetectorModel, number: int) -> None:
+    """A version has the number from now on, and no other gets it."""
+    model.numbers_used = max(model.numbers_used, number)
+    session.add(model)
+
+
 def add_build(
     session: Session,
     principal: Principal,
@@ -157,6 +174,7 @@ def add_build(
 
     Raises:
         InvalidError: the manifest is of another model or version, or has other classes.
+        ConflictError: the version or its model is archived.
     """
     require(principal, Role.OPERATOR)
     model = get_model(session, principal, version.model)
@@ -175,6 +193,7 @@ def add_build(
     there = session.get(Build, bundles.digest(manifest))
     if there is not None:
         return there
+    check_kept(session, version.model, version.number)
     build = _add_build(
         session, version, manifest,
         metrics=dict(metrics), verdict=dict(verdict), notes=dict(notes), hooks=hooks,

@@ -41,6 +41,7 @@ from cloud.registry.reading import (
     get_version,
     list_models,
     list_versions,
+    newest_version,
     next_number,
     weights,
 )
@@ -89,6 +90,7 @@ __all__ = [
     "list_models",
     "list_versions",
     "model_card",
+    "newest_version",
     "next_number",
     "notes",
     "offers",

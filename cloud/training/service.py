@@ -152,7 +152,7 @@ def move(job: TrainingJob, event: JobEvent) -> None:
 
 def _parent(session: Session, principal: Principal, model: str, number: int | None) -> int:
     """The version to start from: the one named, or the newest."""
-    newest = registry.next_number(session, model) - 1
+    newest = registry.newest_version(session, model)
     if number is None and newest == 0:
         raise InvalidError(
             f"model {model} has no version to start from", "give weights: scratch, or a .pt file"

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import threading
+from pathlib import Path
 
 import pytest
+from alembic import command
 from alembic.autogenerate import compare_metadata
+from alembic.config import Config
 from alembic.migration import MigrationContext
 from sqlalchemy import text
 from sqlalchemy.exc import DatabaseError, IntegrityError
 from sqlmodel import Session
 
 from cloud.access.service import audit
-from cloud.database import Database, after_commit, publish_after_commit
+from cloud.database import MIGRATIONS, Database, after_commit, publish_after_commit
 from cloud.fleet import service as fleet
 from cloud.fleet.models import Site
 from cloud.tables import metadata
@@ -114,3 +117,32 @@ def test_the_audit_cannot_be_changed(database: Database, deed: str) -> None:
         audit(session, OPERATOR, "site.create", "site/here")
     with pytest.raises(DatabaseError, match="append-only"), database.transaction() as session:
         session.connection().execute(text(deed))
+
+
+def test_numbers_that_were_used_are_found_in_all_that_is_left_of_them(tmp_path: Path) -> None:
+    database = Database(f"sqlite:///{tmp_path / 'hub.sqlite3'}")
+    with database.engine.begin() as connection:
+        config = Config()
+        config.set_main_option("script_location", str(MIGRATIONS))
+        config.attributes["connection"] = connection
+        command.upgrade(config, "0014_tracking")
+        for name in ("caps", "lids", "new"):
+            connection.execute(
+                text(
+                    "INSERT INTO model (name, class_names, created_at, created_by) "
+                    "VALUES (:name, '[]', 1, 'ada')"
+                ),
+                {"name": name},
+            )
+        for statement in (
+            "INSERT INTO promotion (model, alias, number, forced, reason, at, by) "
+            "VALUES ('caps', 'production', 4, 0, '', 1, 'ada')",
+            "INSERT INTO note (subject, text, at, by) VALUES ('model/lids/12', 'x', 1, 'ada')",
+            "INSERT INTO note (subject, text, at, by) VALUES ('model/lids', 'x', 1, 'ada')",
+            "INSERT INTO note (subject, text, at, by) VALUES ('model/gone/7', 'x', 1, 'ada')",
+        ):
+            connection.execute(text(statement))
+        command.upgrade(config, "head")
+        found = connection.execute(text("SELECT name, numbers_used FROM model")).all()
+    database.close()
+    assert dict(map(tuple, found)) == {"caps": 4, "lids": 12, "new": 0}

@@ -358,3 +358,13 @@ def test_a_model_brings_its_floor_and_a_known_one_keeps_its_own(
     take(other, exported(registry))
     with other.database.reading() as session:
         assert service.floor(session, "caps") == 3
+
+
+def test_numbers_that_came_in_an_archive_are_used_up(full: bytes, other: Registry) -> None:
+    take(other, full)
+    with other.database.transaction() as session:
+        service.delete_version(session, ADA, "caps", 2)
+        assert service.next_number(session, "caps") == 3
+    take(other, full)
+    with other.database.reading() as session:
+        assert service.next_number(session, "caps") == 3

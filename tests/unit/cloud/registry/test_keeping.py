@@ -13,6 +13,7 @@ from cloud.distribution.service import TrustService
 from cloud.distribution.trust import TrustRepository
 from cloud.errors import ConflictError, ForbiddenError, InvalidError, NotFoundError
 from cloud.fleet import service as fleet
+from cloud.jobs import service as jobs
 from cloud.registry import service
 from cloud.registry.models import Build, ModelVersion
 from cloud.registry.schemas import BuildView, VersionView
@@ -157,6 +158,7 @@ HOLDERS: dict[str, str] = {
     "desired": "deployed on dev-1",
     "running": "deployed on dev-2",
     "rollout": "rollout r1 is open",
+    "job": "gate job [0-9a-f]+ is queued",
 }
 
 
@@ -171,6 +173,8 @@ def hold(registry: Registry, how: str, version: ModelVersion, build: Build) -> N
                 service.pin(session, OPERATOR, "caps", version.number)
             elif how == "alias":
                 service.set_alias(session, ADA, "caps", "production", version.number)
+            elif how == "job":
+                jobs.request(session, OPERATOR, "gate", f"model/caps/{version.number}", {})
             else:
                 for event in ("started", "paused"):
                     service.record_deployment(
@@ -230,6 +234,52 @@ def test_deletion_takes_the_rows_and_leaves_blobs_history_and_numbers(registry: 
             service.delete_model(session, ADA, "caps")
         assert "argosy model archive caps" in caught.value.remedy
     assert registry.store.has(build.digest)
+
+
+def test_the_number_of_a_deleted_version_is_not_given_out_again(registry: Registry) -> None:
+    registry.register(1)
+    registry.register(2)
+    with registry.database.transaction() as session:
+        service.add_note(session, OPERATOR, "model/caps/2", "half of the boxes were wrong")
+        service.delete_version(session, ADA, "caps", 2)
+        assert service.next_number(session, "caps") == 3
+        assert service.newest_version(session, "caps") == 1
+    with pytest.raises(ConflictError, match="given the number 2 out before"):
+        registry.register(2)
+    registry.register(3)
+    with registry.database.transaction() as session:
+        assert service.notes(session, OPERATOR, "model/caps/3") == []
+        service.delete_model(session, ADA, "caps")
+        service.create_model(session, ADA, "caps", ["scratch", "dent"])
+        assert service.next_number(session, "caps") == 3
+
+
+def test_nothing_is_registered_into_what_is_archived(registry: Registry) -> None:
+    version, build = registry.register(1)
+    with registry.database.transaction() as session:
+        service.archive_version(session, OPERATOR, "caps", 1)
+    with pytest.raises(ConflictError, match="caps v1 is archived"):
+        registry.add(version, precision="int8")
+    with registry.database.transaction() as session:
+        service.archive_model(session, OPERATOR, "caps")
+    with pytest.raises(ConflictError, match="caps is archived"):
+        registry.register(2)
+    with registry.database.reading() as session:
+        assert service.builds_of(session, version) == [build]
+        assert service.next_number(session, "caps") == 2
+
+
+def test_a_model_is_held_by_a_job_about_itself_and_not_by_its_neighbours(
+    registry: Registry,
+) -> None:
+    with registry.database.transaction() as session:
+        service.create_model(session, ADA, "cap", ["scratch"])
+        job = jobs.request(session, OPERATOR, "import", "model/caps", {})
+        with pytest.raises(ConflictError, match=f"import job {job.id} is queued"):
+            service.archive_model(session, OPERATOR, "caps")
+        service.delete_model(session, ADA, "cap")
+        jobs.cancel(session, OPERATOR, job.id)
+        service.archive_model(session, OPERATOR, "caps")
 
 
 def test_a_model_without_history_is_deleted_with_all(registry: Registry) -> None:

@@ -21,9 +21,15 @@ from protocol.windows import WindowStats
 
 EVALUATE = (sys.executable, "-m", "edge_agent", "evaluate")
 CONFIDENCE_FLOOR = 0.001
+REFUSED_STATUS, REFUSAL = 2, "argosy-agent: "
+"""How the agent ends with an error of its own, and what the line begins with that tells it."""
 
 OnProgress = Callable[[int, int], None]
 """Told the images that are done and how many there are."""
+
+
+class BundleRefused(ChildFailed):
+    """The agent says what is wrong with the bundle: another attempt would end alike."""
 
 
 class ShippedResult(BaseModel):
@@ -84,6 +90,7 @@ class ShippedRunner:
             latency_frames: so many are timed one at a time, apart from the rest.
 
         Raises:
+            BundleRefused: the agent ended with an error of its own.
             ChildFailed: the agent failed, or answered something else than was asked.
             ChildCanceled: `canceled()` came true.
         """
@@ -103,15 +110,30 @@ class ShippedRunner:
             "--progress": progress,
             "--latency-frames": latency_frames,
         }
-        run_child(
-            [*self.command, *(str(part) for pair in arguments.items() for part in pair)],
-            work / "evaluate.log",
-            canceled=self.canceled,
-            on_poll=lambda: _tell(progress, on_progress),
-        )
+        try:
+            run_child(
+                [*self.command, *(str(part) for pair in arguments.items() for part in pair)],
+                work / "evaluate.log",
+                canceled=self.canceled,
+                on_poll=lambda: _tell(progress, on_progress),
+            )
+        except ChildFailed as failed:
+            refusal = _refusal(failed)
+            if refusal is None:
+                raise
+            raise refusal from failed
         return ShippedRun(
             _read(out, images), _summary(place["summary.json"]), _stats(place["stats.json"])
         )
+
+
+def _refusal(failed: ChildFailed) -> BundleRefused | None:
+    """What the agent says is wrong; None where it ended in another way."""
+    told = [n for n, line in enumerate(failed.last_lines) if line.startswith(REFUSAL)]
+    if failed.status != REFUSED_STATUS or not told:
+        return None
+    words = " ".join(failed.last_lines[told[-1] :]).removeprefix(REFUSAL)
+    return BundleRefused(words, status=failed.status, last_lines=failed.last_lines)
 
 
 def _read(out: Path, images: Sequence[Path]) -> list[ShippedResult]:

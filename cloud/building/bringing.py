@@ -10,7 +10,7 @@ from typing import Any
 from cloud import provenance
 from cloud.building.importing import ImportedFile, ImportRequest
 from cloud.building.making import BASE_NAME
-from cloud.building.matrix import ADMITTED, REJECTED, MatrixBuilder, workshop
+from cloud.building.matrix import ADMITTED, REFUSED, REJECTED, MatrixBuilder, workshop
 from cloud.building.pipeline import measure
 from cloud.building.registering import keep, record
 from cloud.building.source import PRINCIPAL, write_frames
@@ -18,10 +18,12 @@ from cloud.building.targets import parse
 from cloud.building.workshop import MadeBuild, Order, Source, as_it_is, golden_items
 from cloud.datasets import service as datasets
 from cloud.datasets.models import DatasetVersion
+from cloud.errors import InvalidError
 from cloud.evaluation.tolerance import accuracy_warnings
 from cloud.jobs.context import JobContext
 from cloud.registry import service as registry
 from cloud.registry.service import NewVersion
+from cloud.shipped import BundleRefused
 
 
 @dataclass(frozen=True)
@@ -68,7 +70,12 @@ class BringIn:
         base = shop.maker.base(
             target, source.weights, source.weights_format, source.class_names, source.frames
         )
-        made = measure(source, Order(target, as_it_is(base), base), shop)
+        try:
+            made = measure(source, Order(target, as_it_is(base), base), shop)
+        except BundleRefused as error:
+            raise InvalidError(
+                f"{REFUSED}: {error}", "see what it answers where it was made, and export it again"
+            ) from error
         return self._register(context, wanted, imported, held, made)
 
     def _register(

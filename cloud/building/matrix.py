@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -25,13 +26,14 @@ from cloud.registry.models import Build
 from cloud.registry.service import OnBuildRegistered
 from cloud.registry.states import BuildState
 from cloud.settings import BuildingSettings
-from cloud.shipped import ShippedRunner
+from cloud.shipped import BundleRefused, ShippedRunner
 from protocol.builds import BuildIdentity
 
 KIND, KIND_GPU = "build", "build-gpu"
 """A job that waits for a GPU worker must not hold up those that need none."""
 
 ADMITTED, REJECTED, FAILED, THERE = "ADMITTED", "REJECTED", "FAILED", "THERE"
+REFUSED = "the file is refused"
 
 
 @dataclass(frozen=True)
@@ -60,8 +62,6 @@ class MatrixBuilder:
         targets = parse_all(asked["targets"], found.side_px())
         source = source_of(found, context.store, context.folder / "golden")
         work = _Work(self, context, found, source, workshop(self, context))
-        if asked.get("robustness", True):
-            work.shop = replace(work.shop, perturbed=_perturbed(context, source, self.settings))
         rows = [work.row(target, number, len(targets)) for number, target in enumerate(targets)]
         if work.cut_off and context.job.attempt < context.job.attempts_max:
             raise ChildFailed("; ".join(work.cut_off))
@@ -112,10 +112,11 @@ class _Work:
                 return _row_of(target, there, THERE)
             build, made = self._make(target)
         except (HubError, ChildFailed) as error:
-            self.context.log(f"{target}: {error}")
-            if isinstance(error, ChildFailed):
-                self.cut_off.append(f"{target}: {error}")
-            return {"target": str(target), "outcome": FAILED, "reasons": [str(error)]}
+            why = f"{REFUSED}: {error}" if isinstance(error, BundleRefused) else str(error)
+            self.context.log(f"{target}: {why}")
+            if isinstance(error, ChildFailed) and not isinstance(error, BundleRefused):
+                self.cut_off.append(f"{target}: {why}")
+            return {"target": str(target), "outcome": FAILED, "reasons": [why]}
         outcome = REJECTED if build.state == BuildState.REJECTED.value else ADMITTED
         for reason in made.verdict.reasons:
             self.context.log(f"{target}: {reason}")
@@ -127,6 +128,7 @@ class _Work:
                 f"{target.name} needs a GPU, and no worker is listened to here",
                 "ask the running hub for it",
             )
+        self._spoil()
         base, baseline = self._base(target)
         tried: dict[str, Any] = {}
         brought = self.context.job.parameters.get("files")
@@ -138,6 +140,12 @@ class _Work:
         made = measure(self.source, order, self.shop)
         made.notes.update({"tried": tried} if tried else {})
         return self._register(made), made
+
+    def _spoil(self) -> None:
+        """Have spoiled golden images, from the first target on that is really made."""
+        if self.shop.perturbed is None and self.context.job.parameters.get("robustness", True):
+            spoiled = _perturbed(self.context, self.source, self.builder.settings)
+            self.shop = replace(self.shop, perturbed=spoiled)
 
     def _base(self, target: BuildTarget) -> tuple[Base, Mapping[str, Any]]:
         """The fp32 file of the target's input and its metrics; made and registered first
@@ -207,4 +215,5 @@ def _perturbed(
     if not chosen:
         return None
     folder = context.folder / "perturbed"
+    shutil.rmtree(folder, ignore_errors=True)  # of a child that failed for an earlier target
     return perturbed.make(chosen, context, folder, settings.robustness_seed)

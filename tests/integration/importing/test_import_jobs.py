@@ -7,14 +7,18 @@ import sys
 import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
 from cloud.access.principal import Principal, PrincipalKind, Role
 from cloud.blobs.store import BlobStore
-from cloud.building import importing
+from cloud.building import bringing, importing
+from cloud.building.bringing import BringIn
 from cloud.building.importing import ImportedFile, ImportRequest
+from cloud.building.making import Base
+from cloud.building.matrix import MatrixBuilder
 from cloud.database import Database
 from cloud.datasets import manifest as manifests
 from cloud.datasets.manifest import DatasetManifest, Item
@@ -25,6 +29,8 @@ from cloud.jobs.context import JobContext
 from cloud.jobs.models import Job
 from cloud.registry import service as registry
 from cloud.registry.models import ModelVersion
+from cloud.settings import BuildingSettings
+from cloud.shipped import BundleRefused
 from cloud.training import rebuild
 from tests.integration.importing.outside import NAMES, checkpoint, network, save
 from tests.integration.importing.test_onnx_files import model, written
@@ -153,6 +159,25 @@ def test_other_classes_end_the_import_before_anything_is_registered(
 
     with pytest.raises(InvalidError, match="classes"):
         importing.handler(register)(bench.context(job))
+
+
+def test_a_file_that_the_agent_refuses_ends_the_import(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: Any) -> Any:
+        raise BundleRefused("model.onnx answered with NaN")
+
+    maker = SimpleNamespace(base=lambda *_: Base(Path("m.onnx"), 17))
+    monkeypatch.setattr(bringing, "golden_items", lambda _: ())
+    monkeypatch.setattr(bringing, "write_frames", lambda *_, **__: ())
+    monkeypatch.setattr(bringing, "workshop", lambda *_: SimpleNamespace(maker=maker))
+    monkeypatch.setattr(bringing, "measure", refuse)
+    source = written(bench.folder, model(names=str(dict(enumerate(NAMES)))))
+    job = asked(bench, OPERATOR, file=str(source))
+    register = BringIn(MatrixBuilder(BuildingSettings()))
+    with pytest.raises(InvalidError, match=r"the file is refused: model\.onnx answered") as refused:
+        importing.handler(register)(bench.context(job))
+    assert "export it again" in refused.value.remedy
 
 
 def test_who_may_bring_what(bench: Bench) -> None:

@@ -11,6 +11,7 @@ from cloud.database import after_commit
 from cloud.dependencies import PrincipalDep, SessionDep
 from cloud.jobs.router import JobsDep
 from cloud.jobs.schemas import JobView
+from cloud.registry.schemas import Number
 
 router = APIRouter(tags=["builds"])
 
@@ -25,7 +26,7 @@ def list_targets(principal: PrincipalDep) -> list[str]:
 @router.post("/models/{name}/versions/{number}/builds", status_code=202)
 def request_builds(
     name: str,
-    number: int,
+    number: Number,
     *,
     body: BuildsCreate,
     session: SessionDep,

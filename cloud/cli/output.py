@@ -10,6 +10,8 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
+from cloud.plain_text import shown
+
 ID_COLUMNS = ("id", "digest", "evidence", "job")
 ID_CHARACTERS_IN_LINE = 36
 """An id up to so long stays in one line; a longer one goes on in the next."""
@@ -52,7 +54,7 @@ def print_fields(row: dict[str, Any], *, as_json: bool = False) -> None:
     table.add_column(no_wrap=True)
     table.add_column(overflow="fold")
     for name, value in row.items():
-        table.add_row(f"[bold]{name.replace('_', ' ')}[/bold]", _cell(name, value))
+        table.add_row(f"[bold]{shown(name.replace('_', ' '))}[/bold]", _cell(name, value))
     Console().print(table)
 
 
@@ -62,11 +64,11 @@ def _cell(column: str, value: Any) -> str:
     if isinstance(value, float) and (column.endswith("_at") or column in {"at", "last_seen"}):
         return time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(value))
     if isinstance(value, dict):
-        return ", ".join(f"{k}={_cell(k, v)}" for k, v in value.items())
+        return ", ".join(f"{shown(str(k))}={_cell(k, v)}" for k, v in value.items())
     if isinstance(value, list | tuple):
         return ", ".join(_cell("", item) for item in value)
     if isinstance(value, float):
         return f"{value:.4g}"
-    text = str(value)
+    text = shown(str(value))
     is_digest = len(text) == 64 and set(text) <= set("0123456789abcdef")
     return text[:12] if is_digest else text

@@ -68,11 +68,17 @@ def start(
         bool, typer.Option("--force", help="Without a PASS; recorded as such.")
     ] = False,
     reason: Annotated[str, typer.Option(help="Why; a forced promotion needs it.")] = "",
+    watch: Annotated[
+        bool, typer.Option(help="Await the gate that is asked; else nothing moves yet.")
+    ] = True,
     as_json: JsonOption = False,
 ) -> None:
     """Point an alias at a version. `production` takes a PASS, asked for here where it lacks."""
     evidence = client.get(f"models/{model}/versions/{number}/evidence", alias=alias)
     if evidence is None and alias == "production" and not force:
+        if not watch:
+            print_fields(_request(client, model, number, to_promote=True), as_json=as_json)
+            return
         evidence = _checked(client, model, number, quiet=as_json)
     body = {
         "number": number,
@@ -172,7 +178,7 @@ def _request(client: HubClient, model: str, number: int, **asked: Any) -> dict[s
 
 def _checked(client: HubClient, model: str, number: int, *, quiet: bool) -> dict[str, Any]:
     """A gate's evidence. Raises CommandError where it does not end, or does not pass."""
-    job = follow(client, _request(client, model, number)["id"], quiet=quiet)
+    job = follow(client, _request(client, model, number, to_promote=True)["id"], quiet=quiet)
     if job["state"] != "SUCCEEDED":
         raise CommandError(f"the gate {job['state'].lower()}: {job['error'] or 'canceled'}")
     result = job["result"]

@@ -17,6 +17,7 @@ from cloud.promotion import service
 from cloud.promotion.schemas import (
     EvidenceView,
     GateBody,
+    Number,
     PolicyBody,
     PolicyView,
     PromoteBody,
@@ -40,7 +41,7 @@ PAGE_HEADERS = {
 @router.post("/models/{name}/versions/{number}/gate", status_code=202)
 def request_gate(
     name: str,
-    number: int,
+    number: Number,
     body: GateBody,
     *,
     session: SessionDep,
@@ -56,6 +57,7 @@ def request_gate(
         alias=body.alias,
         against=body.against,
         target=body.target,
+        to_promote=body.to_promote,
     )
     after_commit(session, runner.wake)
     return JobView.of(job)
@@ -92,7 +94,7 @@ def list_evidence(
 @router.get("/models/{name}/versions/{number}/evidence")
 def valid_evidence(
     name: str,
-    number: int,
+    number: Number,
     session: SessionDep,
     principal: PrincipalDep,
     alias: str = service.PRODUCTION,

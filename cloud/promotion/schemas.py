@@ -8,17 +8,24 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from cloud.promotion.models import Evidence
 from cloud.promotion.policy import GatePolicy
+from cloud.registry.schemas import Number, Reason
 
 Alias = Annotated[str, Field(pattern=r"^[a-z][a-z0-9._-]{0,63}$")]
-Number = Annotated[int, Field(ge=1)]
 
 
 class GateBody(BaseModel):
+    """What a gate is to compare.
+
+    Attributes:
+        to_promote: the alias is to be moved by its PASS, so that who asks must be allowed to.
+    """
+
     model_config = ConfigDict(extra="forbid")
 
     alias: Alias = "production"
     against: Number | None = None
     target: str | None = Field(default=None, min_length=1, max_length=128)
+    to_promote: bool = False
 
 
 class PromoteBody(BaseModel):
@@ -28,7 +35,7 @@ class PromoteBody(BaseModel):
     alias: Alias = "production"
     evidence: str | None = Field(default=None, min_length=1, max_length=64)
     force: bool = False
-    reason: str = Field(default="", max_length=500)
+    reason: Reason = ""
 
 
 class PolicyBody(BaseModel):

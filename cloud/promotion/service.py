@@ -47,19 +47,22 @@ def request_gate(
     alias: str = PRODUCTION,
     against: int | None = None,
     target: str | None = None,
+    to_promote: bool = False,
 ) -> Job:
     """Queue a gate of version `candidate` against `against`, else what `alias` points at.
 
     Args:
         target: label of the builds to compare; None: onnx-fp32 where both have it, else the
             first that both have.
+        to_promote: who asks means to move the alias after it, and must be allowed to.
 
     Raises:
+        ForbiddenError: it takes an operator, or who may move the alias.
         NotFoundError: no such model or version, or they have no build of one target.
         ConflictError: the candidate is the incumbent, or a gate of it is queued already.
         InvalidError: the model's gate policy is none.
     """
-    require(principal, Role.OPERATOR)
+    require(principal, _mover(alias) if to_promote else Role.OPERATOR)
     version = registry.get_version(session, principal, model, candidate)
     incumbent = registry.alias(session, principal, model, alias) if against is None else against
     if incumbent == candidate:
@@ -88,6 +91,11 @@ def request_gate(
             "target": target,
         },
     )
+
+
+def _mover(alias: str) -> Role:
+    """Who may move an alias."""
+    return Role.APPROVER if alias == PRODUCTION else Role.OPERATOR
 
 
 def policy_of(session: Session, principal: Principal, model: str) -> GatePolicy:
@@ -245,7 +253,7 @@ def promote(
     Raises:
         ForbiddenError, InvalidError, NotFoundError, ConflictError: with what is lacking.
     """
-    require(principal, Role.APPROVER if alias == PRODUCTION else Role.OPERATOR)
+    require(principal, _mover(alias))
     registry.get_version(session, principal, model, number)
     found = (
         valid_evidence(session, principal, model, number, alias)

@@ -11,6 +11,8 @@ from dataclasses import dataclass, field
 from datetime import datetime, timezone
 from typing import Any
 
+from cloud.plain_text import shown
+
 FEW_BOXES = 50
 """A class with fewer boxes in the evaluation is reported, and not judged by itself."""
 
@@ -194,18 +196,34 @@ def _robustness(facts: CardFacts) -> Iterable[str]:
 def _limits(facts: CardFacts) -> Iterable[str]:
     yield "## Limits"
     yield ""
-    limits = [*_weaknesses(facts.metrics), *_blanks(facts)]
+    limits = [*_unseen(facts), *_weaknesses(facts.metrics), *_blanks(facts)]
     yield from (f"- {limit}" for limit in limits or ["None that the records show."])
 
 
+def _unseen(facts: CardFacts) -> Iterable[str]:
+    """The classes that the evaluation had nothing of."""
+    counted = _boxes(facts.metrics)
+    boxed = {name for name, boxes in counted if boxes > 0}
+    unseen = [_text(name) for name in facts.class_names if name not in boxed]
+    # Without any count it was not evaluated, or by a hub that did not count: nothing is known.
+    if counted and unseen:
+        yield f"No box in the evaluation, so nothing is known of: {', '.join(unseen)}."
+
+
+def _boxes(metrics: Mapping[str, Any]) -> list[tuple[str, float]]:
+    """Name and number of labelled boxes of each class that was counted."""
+    counted = ((name, part.get("truth_boxes")) for name, part in _parts(metrics.get("per_class")))
+    return [(name, boxes) for name, boxes in counted if isinstance(boxes, int | float)]
+
+
 def _weaknesses(metrics: Mapping[str, Any]) -> Iterable[str]:
-    for name, figures in _parts(metrics.get("per_class")):
-        boxes = figures.get("truth_boxes")
-        if isinstance(boxes, int | float) and boxes < FEW_BOXES:
-            yield (
-                f"{_text(name)}: {_cell(boxes)} boxes in the evaluation, under {FEW_BOXES}: "
-                "its figures say little."
-            )
+    few = [
+        f"{_text(name)} ({_cell(boxes)})"
+        for name, boxes in _boxes(metrics)
+        if 0 < boxes < FEW_BOXES
+    ]
+    if few:
+        yield f"Under {FEW_BOXES} boxes in the evaluation, so figures say little: {', '.join(few)}."
     whole = metrics.get("map50")
     slices = metrics.get("per_slice")
     if not isinstance(whole, int | float) or not isinstance(slices, Mapping):
@@ -328,5 +346,5 @@ def _cell(value: Any) -> str:
 
 def _text(value: Any) -> str:
     """Text that stays in its line and its cell, and starts no markup of its own."""
-    text = " ".join(str(value).split())
+    text = " ".join(shown(str(value)).split())
     return text.replace("\\", "\\\\").replace("|", "\\|").replace("<", "&lt;")

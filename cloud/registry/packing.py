@@ -19,7 +19,7 @@ from typing import Annotated, Any, Literal, Protocol
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from cloud.errors import InvalidError, TooLargeError
-from cloud.registry.schemas import ClassName, ModelName
+from cloud.registry.schemas import NUMBER_MAX, ClassName, ModelName
 from cloud.registry.states import BuildState
 from protocol.bundles import CLASSES_MAX
 from protocol.chunks import Sha256
@@ -58,7 +58,7 @@ class _Row(BaseModel):
 
 
 ShortText = Annotated[str, Field(max_length=256)]
-Number = Annotated[int, Field(ge=1, le=2**31)]
+Number = Annotated[int, Field(ge=1, le=NUMBER_MAX)]
 Size = Annotated[int, Field(ge=0, le=2**53)]
 
 

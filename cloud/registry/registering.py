@@ -13,6 +13,7 @@ from cloud.access import service as access
 from cloud.access.principal import Principal, Role, require
 from cloud.blobs import service as blobs
 from cloud.errors import ConflictError, InvalidError
+from cloud.plain_text import one_line
 from cloud.registry import queries
 from cloud.registry.models import Build, DetectorModel, ModelVersion
 from cloud.registry.reading import check_classes, check_kept, get_build, get_model
@@ -59,12 +60,18 @@ class NewVersion:
 def create_model(
     session: Session, principal: Principal, name: str, class_names: Sequence[str]
 ) -> DetectorModel:
-    """Raises ConflictError where the name is taken, InvalidError where two classes are alike."""
+    """Raises ConflictError where the name is taken, InvalidError where two classes are alike
+    or a name is no plain text."""
     require(principal, Role.OPERATOR)
     if session.get(DetectorModel, name) is not None:
         raise ConflictError(f"model {name} exists already", "choose another name")
     if len(set(class_names)) != len(class_names):
         raise InvalidError("two classes have the same name", "give each class its own name")
+    for class_name in class_names:
+        try:
+            one_line(class_name)
+        except ValueError as error:
+            raise InvalidError(f"class {class_name!r}: {error}", "give it another name") from error
     model = DetectorModel(
         name=name,
         class_names=list(class_names),

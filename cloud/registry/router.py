@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Depends, Request
+from fastapi import APIRouter, Depends, Query, Request
 from fastapi.responses import PlainTextResponse, StreamingResponse
 from sqlmodel import Session
 
@@ -17,6 +17,7 @@ from cloud.registry.history import PRODUCTION
 from cloud.registry.keeping import OnVersionDeleted
 from cloud.registry.models import DetectorModel, ModelVersion
 from cloud.registry.schemas import (
+    NUMBER_MAX,
     AliasBody,
     AliasView,
     ArtefactView,
@@ -28,6 +29,7 @@ from cloud.registry.schemas import (
     ModelView,
     NoteBody,
     NoteView,
+    Number,
     OnBody,
     RejectBody,
     ResolutionView,
@@ -161,7 +163,7 @@ def list_versions(
     name: str,
     session: SessionDep,
     principal: PrincipalDep,
-    cursor: int = 0,
+    cursor: Annotated[int, Query(ge=0, le=NUMBER_MAX)] = 0,
     limit: LimitDep = 100,
     archived: bool = False,
 ) -> Page[VersionView]:
@@ -173,14 +175,14 @@ def list_versions(
 
 @router.get("/models/{name}/versions/{number}")
 def get_version(
-    name: str, number: int, session: SessionDep, principal: PrincipalDep
+    name: str, number: Number, session: SessionDep, principal: PrincipalDep
 ) -> VersionView:
     return _view(session, principal, service.get_version(session, principal, name, number))
 
 
 @router.delete("/models/{name}/versions/{number}")
 def delete_version(
-    name: str, number: int, session: SessionDep, principal: PrincipalDep, hooks: DeletedDep
+    name: str, number: Number, session: SessionDep, principal: PrincipalDep, hooks: DeletedDep
 ) -> DeletedView:
     service.delete_version(session, principal, name, number, hooks)
     return DeletedView(deleted=f"model/{name}/{number}")
@@ -188,7 +190,7 @@ def delete_version(
 
 @router.post("/models/{name}/versions/{number}/pin")
 def pin(
-    name: str, number: int, body: OnBody, session: SessionDep, principal: PrincipalDep
+    name: str, number: Number, body: OnBody, session: SessionDep, principal: PrincipalDep
 ) -> VersionView:
     """Keep a version whatever asks for its deletion, or let it go again."""
     version = service.pin(session, principal, name, number, pinned=body.on)
@@ -197,7 +199,7 @@ def pin(
 
 @router.post("/models/{name}/versions/{number}/archived")
 def archive_version(
-    name: str, number: int, body: OnBody, session: SessionDep, principal: PrincipalDep
+    name: str, number: Number, body: OnBody, session: SessionDep, principal: PrincipalDep
 ) -> VersionView:
     """Put a version away, or bring it back."""
     version = service.archive_version(session, principal, name, number, archived=body.on)
@@ -205,7 +207,9 @@ def archive_version(
 
 
 @router.get("/models/{name}/versions/{number}/card", response_class=PlainTextResponse)
-def card(name: str, number: int, session: SessionDep, principal: PrincipalDep) -> PlainTextResponse:
+def card(
+    name: str, number: Number, session: SessionDep, principal: PrincipalDep
+) -> PlainTextResponse:
     """The version's model card, as Markdown."""
     text = service.model_card(session, principal, name, number)
     return PlainTextResponse(text, media_type="text/markdown; charset=utf-8")
@@ -213,7 +217,7 @@ def card(name: str, number: int, session: SessionDep, principal: PrincipalDep) -
 
 @router.get("/models/{name}/versions/{number}/resolve")
 def resolve(
-    name: str, number: int, device: str, session: SessionDep, principal: PrincipalDep
+    name: str, number: Number, device: str, session: SessionDep, principal: PrincipalDep
 ) -> ResolutionView:
     """The build of a version that a device would get, its fallbacks, and why not the others."""
     found, offers, heard = service.resolve_for(session, principal, name, number, device)
@@ -222,14 +226,14 @@ def resolve(
 
 @router.get("/models/{name}/versions/{number}/notes")
 def version_notes(
-    name: str, number: int, session: SessionDep, principal: PrincipalDep
+    name: str, number: Number, session: SessionDep, principal: PrincipalDep
 ) -> list[NoteView]:
     return _notes(session, principal, f"model/{name}/{number}")
 
 
 @router.post("/models/{name}/versions/{number}/notes", status_code=201)
 def add_version_note(
-    name: str, number: int, body: NoteBody, session: SessionDep, principal: PrincipalDep
+    name: str, number: Number, body: NoteBody, session: SessionDep, principal: PrincipalDep
 ) -> NoteView:
     note = service.add_note(session, principal, f"model/{name}/{number}", body.text)
     return NoteView(**note.model_dump())
@@ -237,7 +241,7 @@ def add_version_note(
 
 @router.get("/models/{name}/versions/{number}/artefacts")
 def list_artefacts(
-    name: str, number: int, session: SessionDep, principal: PrincipalDep
+    name: str, number: Number, session: SessionDep, principal: PrincipalDep
 ) -> list[ArtefactView]:
     rows = service.artefacts(session, principal, name, number)
     return [ArtefactView(**row.model_dump()) for row in rows]
@@ -247,7 +251,7 @@ def list_artefacts(
 def get_artefact(
     *,
     name: str,
-    number: int,
+    number: Number,
     artefact: str,
     session: SessionDep,
     principal: PrincipalDep,
@@ -268,7 +272,7 @@ def get_artefact(
 
 @router.get("/versions/{name}/{number}/weights")
 def get_weights(
-    name: str, number: int, session: SessionDep, principal: PrincipalDep, store: BlobsDep
+    name: str, number: Number, session: SessionDep, principal: PrincipalDep, store: BlobsDep
 ) -> StreamingResponse:
     """The version's weights: a PyTorch checkpoint, or the ONNX file that was brought."""
     version = service.weights(session, principal, name, number)

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
+from cloud.plain_text import one_line, plain
 from cloud.registry.history import NOTE_CHARACTERS_MAX, REASON_CHARACTERS_MAX
 from cloud.registry.models import Build, DetectorModel, ModelAlias, ModelVersion
 from cloud.registry.resolution import BuildOffer, Resolution
@@ -14,8 +15,15 @@ from protocol.builds import BuildIdentity
 from protocol.bundles import CLASSES_MAX
 
 ModelName = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")]
-ClassName = Annotated[str, Field(min_length=1, max_length=128)]
-Reason = Annotated[str, Field(max_length=REASON_CHARACTERS_MAX)]
+NUMBER_MAX = 2**31 - 1
+Number = Annotated[int, Field(ge=1, le=NUMBER_MAX)]
+"""Of a version. A larger one is out of the database's range."""
+
+ClassName = Annotated[str, Field(min_length=1, max_length=128), AfterValidator(one_line)]
+Reason = Annotated[str, Field(max_length=REASON_CHARACTERS_MAX), AfterValidator(plain)]
+NoteText = Annotated[
+    str, Field(min_length=1, max_length=NOTE_CHARACTERS_MAX), AfterValidator(plain)
+]
 
 
 class _Body(BaseModel):
@@ -128,7 +136,7 @@ class OnBody(_Body):
 class AliasBody(_Body):
     """Where an alias points from now on; no number takes it away."""
 
-    number: int | None = Field(ge=1)
+    number: Number | None
     reason: Reason = ""
 
 
@@ -141,12 +149,12 @@ class AliasView(BaseModel):
 
 
 class FloorBody(_Body):
-    floor: int = Field(ge=1)
+    floor: Number
     reason: Reason = ""
 
 
 class NoteBody(_Body):
-    text: str = Field(min_length=1, max_length=NOTE_CHARACTERS_MAX)
+    text: NoteText
 
 
 class NoteView(BaseModel):

@@ -10,6 +10,7 @@ from fastapi.responses import PlainTextResponse
 from cloud.database import after_commit
 from cloud.dependencies import LimitDep, Page, PrincipalDep, SessionDep, page
 from cloud.jobs.schemas import JobView as LongJobView
+from cloud.registry.schemas import Number
 from cloud.training import rebuild, service
 from cloud.training.runner import TrainingRunner
 from cloud.training.schemas import JobCreate, JobView
@@ -78,7 +79,7 @@ def get_log(
 
 @router.post("/models/{name}/versions/{number}/rebuild", status_code=202)
 def rebuild_version(
-    name: str, number: int, request: Request, session: SessionDep, principal: PrincipalDep
+    name: str, number: Number, request: Request, session: SessionDep, principal: PrincipalDep
 ) -> LongJobView:
     """Train a version again from what is kept of it, and compare; registers nothing."""
     job = rebuild.request(session, principal, name, number)

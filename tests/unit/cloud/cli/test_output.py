@@ -47,3 +47,14 @@ def test_a_field_that_is_too_long_for_its_line_goes_on_in_the_next(
     said = capsys.readouterr().out
     assert ID in said
     assert said.count("x") == 150
+
+
+def test_what_is_shown_moves_no_cursor_and_turns_no_text(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    text = "a\x1b[2J\x9b1m\u202eb\rc"
+    print_table([{"text": text}], ("text",))
+    print_fields({"text": text, "more": {"k\x1b": [text]}})
+    said = capsys.readouterr().out
+    assert not set(said) & set("\x1b\x9b\u202e\r")
+    assert said.count("a\ufffd[2J\ufffd1m\ufffdb\ufffdc") == 3

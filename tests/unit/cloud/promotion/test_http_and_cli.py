@@ -87,6 +87,11 @@ def test_a_viewer_may_look_and_not_ask(api: Api, served: Shop) -> None:
     assert client.post(f"/models/{MODEL}/versions/1/gate", json={}).status_code == 403
     assert client.post(f"/models/{MODEL}/promote", json={"number": 1}).status_code == 403
     assert client.get(f"/models/{MODEL}/evidence").json()["items"] == []
+    operator = api.acting(Role.OPERATOR)
+    path, body = f"/models/{MODEL}/versions/1/gate", {"to_promote": True}
+    assert operator.post(path, json=body).status_code == 403
+    assert operator.post(path, json={**body, "alias": "candidate"}).status_code == 202
+    assert operator.post(path, json=body).status_code == 403
     bad = client.post(f"/models/{MODEL}/promote", json={"number": 1, "alias": "../x"})
     assert bad.status_code == 422
 

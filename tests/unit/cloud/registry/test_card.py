@@ -74,7 +74,7 @@ SAID = [
     "rejected: mAP50 fell by 0.2",
     "0.09 raw, 0.02 calibrated",
     "| blur 3 relative | 0.7 |",
-    "dent: 12 boxes in the evaluation, under 50",
+    "Under 50 boxes in the evaluation, so figures say little: dent (12).",
     "Weak where lighting is dark: mAP50 0.5 against 0.8123 overall",
     "AGPL-3.0, through Ultralytics",
     "| seed | 7 |",
@@ -148,3 +148,21 @@ def test_names_from_outside_break_no_table() -> None:
     assert "| a\\|b # c &lt;script> | 0.1 |" in card
     assert "\n# c" not in card
     assert "\n# y" not in card
+
+
+def test_classes_that_the_evaluation_lacks_are_named_in_one_line() -> None:
+    per_class = {
+        "scratch": {"map50": 0.9, "truth_boxes": 800},
+        "dent": {"map50": None, "truth_boxes": 0},
+        "hole": {"map50": 0.5, "truth_boxes": 7},
+        "spur": {"map50": 0.4, "truth_boxes": 9},
+    }
+    names = ("scratch", "dent", "hole", "spur", "open")
+    card = write(replace(FACTS, class_names=names, metrics={**METRICS, "per_class": per_class}))
+    assert "- No box in the evaluation, so nothing is known of: dent, open.\n" in card
+    assert "figures say little: hole (7), spur (9).\n" in card
+
+
+def test_controls_are_not_passed_on() -> None:
+    card = write(replace(FACTS, notes=(("ada", "good \x1b[2J\u202eyad"),)))
+    assert "good \ufffd[2J\ufffdyad (ada)" in card

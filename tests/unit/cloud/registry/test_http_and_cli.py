@@ -228,3 +228,35 @@ def test_reinstating_over_http_names_the_build(caps: Registry, api: Api) -> None
     answer = http.post(f"builds/{bad}/reinstate", json={"reason": "the golden set was wrong"})
     assert answer.json()["state"] == "EVALUATED"
     assert any(bad.encode() in data for _, data in api.hub.trust.standing_messages())
+
+
+@pytest.mark.parametrize("number", [0, 2**31, 10**23])
+def test_a_number_out_of_range_is_no_error_of_the_hub(
+    caps: Registry, api: Api, number: int
+) -> None:
+    assert caps
+    http = api.acting(Role.ADMINISTRATOR)
+    for path in ("", "/card", "/notes", "/artefacts", "/evidence"):
+        assert http.get(f"/models/caps/versions/{number}{path}").status_code == 422
+    for verb in ("gate", "builds", "rebuild"):
+        assert http.post(f"/models/caps/versions/{number}/{verb}", json={}).status_code == 422
+    for path, body in (
+        ("aliases/production", {"number": number, "reason": "why not"}),
+        ("floor", {"floor": number}),
+    ):
+        assert http.put(f"/models/caps/{path}", json=body).status_code == 422
+    assert http.post("/models/caps/promote", json={"number": number}).status_code == 422
+
+
+@pytest.mark.parametrize("text", ["\x1b[2J", "a\x00", "\u202edaer"])
+def test_text_that_steers_a_terminal_is_refused(caps: Registry, api: Api, text: str) -> None:
+    assert caps
+    http = api.acting(Role.ADMINISTRATOR)
+    for path, body in (
+        ("models", {"name": "lids", "class_names": [text]}),
+        ("models", {"name": "lids", "class_names": ["two\nlines"]}),
+        ("models/caps/notes", {"text": text}),
+        ("models/caps/promote", {"number": 1, "force": True, "reason": text}),
+    ):
+        assert http.post(f"/{path}", json=body).status_code == 422
+    assert http.put("/models/caps/floor", json={"floor": 2, "reason": text}).status_code == 422

@@ -31,6 +31,11 @@ OnProgress = Callable[[int, int], None]
 class BundleRefused(ChildFailed):
     """The agent says what is wrong with the bundle: another attempt would end alike."""
 
+    @property
+    def fault(self) -> str:
+        """What is wrong, without the agent's remedy: that is for who has the device."""
+        return str(self).partition("; ")[0]
+
 
 class ShippedResult(BaseModel):
     """What the bundle saw in one image: boxes in pixels of that image.

@@ -73,8 +73,10 @@ class BringIn:
         try:
             made = measure(source, Order(target, as_it_is(base), base), shop)
         except BundleRefused as error:
+            context.log(str(error))
             raise InvalidError(
-                f"{REFUSED}: {error}", "see what it answers where it was made, and export it again"
+                f"{REFUSED}: {error.fault}",
+                "see what it answers where it was made, and export it again",
             ) from error
         return self._register(context, wanted, imported, held, made)
 

@@ -112,10 +112,12 @@ class _Work:
                 return _row_of(target, there, THERE)
             build, made = self._make(target)
         except (HubError, ChildFailed) as error:
-            why = f"{REFUSED}: {error}" if isinstance(error, BundleRefused) else str(error)
-            self.context.log(f"{target}: {why}")
-            if isinstance(error, ChildFailed) and not isinstance(error, BundleRefused):
-                self.cut_off.append(f"{target}: {why}")
+            self.context.log(f"{target}: {error}")
+            why = str(error)
+            if isinstance(error, BundleRefused):
+                why = f"{REFUSED}: {error.fault}"
+            elif isinstance(error, ChildFailed):
+                self.cut_off.append(f"{target}: {error}")
             return {"target": str(target), "outcome": FAILED, "reasons": [why]}
         outcome = REJECTED if build.state == BuildState.REJECTED.value else ADMITTED
         for reason in made.verdict.reasons:

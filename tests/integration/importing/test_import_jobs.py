@@ -165,7 +165,7 @@ def test_a_file_that_the_agent_refuses_ends_the_import(
     bench: Bench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def refuse(*_: Any) -> Any:
-        raise BundleRefused("model.onnx answered with NaN")
+        raise BundleRefused("model.onnx answered with NaN; go back")
 
     maker = SimpleNamespace(base=lambda *_: Base(Path("m.onnx"), 17))
     monkeypatch.setattr(bringing, "golden_items", lambda _: ())
@@ -175,7 +175,9 @@ def test_a_file_that_the_agent_refuses_ends_the_import(
     source = written(bench.folder, model(names=str(dict(enumerate(NAMES)))))
     job = asked(bench, OPERATOR, file=str(source))
     register = BringIn(MatrixBuilder(BuildingSettings()))
-    with pytest.raises(InvalidError, match=r"the file is refused: model\.onnx answered") as refused:
+    with pytest.raises(
+        InvalidError, match=r"the file is refused: model\.onnx answered with NaN; see"
+    ) as refused:
         importing.handler(register)(bench.context(job))
     assert "export it again" in refused.value.remedy
 

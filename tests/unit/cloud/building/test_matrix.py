@@ -29,7 +29,7 @@ class Job:
         self.folder, self.there = folder, there
         self.spoiled = 0
         self.seen: list[Any] = []
-        self.error: Exception = BundleRefused("model.onnx answered with NaN")
+        self.error: Exception = BundleRefused("model.onnx answered with NaN; go back")
         monkeypatch.setattr(matrix, "known", lambda *_: self)
         monkeypatch.setattr(matrix, "source_of", lambda *_: None)
         monkeypatch.setattr(matrix, "_perturbed", self._perturbed)
@@ -82,7 +82,7 @@ def test_images_are_spoiled_once_and_only_where_a_build_is_made(
 
 def test_a_refused_file_is_not_tried_again(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     job = Job(monkeypatch, tmp_path, set())
-    with pytest.raises(InvalidError, match=r"the file is refused: model\.onnx answered"):
+    with pytest.raises(InvalidError, match=r"the file is refused: model\.onnx answered with NaN$"):
         job.run("onnx-fp32")
 
 

@@ -33,8 +33,9 @@ def list_jobs(
     as_json: JsonOption = False,
 ) -> None:
     """List jobs, newest first."""
-    columns = ("id", "kind", "subject", "state", "attempt", "error", "created_at")
-    print_table(client.items("jobs", kind=kind, state=state), columns, as_json=as_json)
+    columns = ("id", "kind", "subject", "state", "error")
+    rows = list(client.items("jobs", kind=kind, state=state))
+    print_table(rows if as_json else map(_row, rows), columns, as_json=as_json)
 
 
 @jobs.command("show")
@@ -96,6 +97,12 @@ def end(job: dict[str, Any], *, as_json: bool) -> None:
         print_json(job)
     else:
         print_fields(job["result"] or {})
+
+
+def _row(job: dict[str, Any]) -> dict[str, Any]:
+    """A job as a line of a table, with the first line of its error."""
+    lines = (job["error"] or "").splitlines()
+    return {**job, "error": lines[0] if lines else None}
 
 
 def _draw(bar: Progress, task: TaskID, job: dict[str, Any]) -> None:

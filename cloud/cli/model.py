@@ -42,7 +42,9 @@ def list_models(
     as_json: JsonOption = False,
 ) -> None:
     """List models."""
-    columns = ("name", "class_names", "aliases", "floor", "archived_at", "created_at")
+    columns = ["name", "class_names", "aliases", "floor"]
+    if everything:
+        columns.append("archived_at")
     rows = client.items("models", archived=everything or None)
     print_table(rows, columns, as_json=as_json)
 
@@ -60,7 +62,7 @@ def show(
         show_version(client.get(f"models/{name}/versions/{version}"), as_json=as_json)
         return
     rows = list(client.items(f"models/{name}/versions"))
-    columns = ("number", "state", "map50", "map50_95", "dataset", "parent", "created_at")
+    columns = ("v", "state", "map50", "50_95", "dataset", "parent", "created_at")
     print_table(rows if as_json else map(row_of, rows), columns, as_json=as_json)
 
 

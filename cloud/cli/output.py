@@ -7,6 +7,7 @@ import time
 from collections.abc import Iterable, Sequence
 from typing import Any
 
+from rich import box
 from rich.console import Console
 from rich.table import Table
 
@@ -15,6 +16,12 @@ from cloud.plain_text import shown
 ID_COLUMNS = ("id", "digest", "evidence", "job")
 ID_CHARACTERS_IN_LINE = 36
 """An id up to so long stays in one line; a longer one goes on in the next."""
+ERROR = "error"
+"""Cut to what the others leave of one line; what it is about shows the whole."""
+
+ONE_LINE_COLUMNS = frozenset({"state", "kind", "subject", "verdict", "target", ERROR})
+NAMES_SHOWN = 4
+"""Of a model's classes; there may be thousands."""
 
 
 def print_json(value: Any) -> None:
@@ -30,19 +37,26 @@ def print_table(
     if as_json:
         print_json(rows)
         return
-    table = Table(header_style="bold")
+    table = Table(header_style="bold", box=box.SIMPLE_HEAD, show_edge=False, padding=(0, 1, 0, 0))
+    longest = {
+        column: max(len(_cell(column, row.get(column))) for row in [{column: column}, *rows])
+        for column in columns
+    }
+    console = Console()
+    rest = console.width - sum(longest[c] + 2 for c in columns if c != ERROR)
     for column in columns:
         # What is typed into the next command is never cut short; the other columns give way.
         is_id = column in ID_COLUMNS
-        longest = max((len(_cell(column, row.get(column))) for row in rows), default=0)
         table.add_column(
             column.replace("_", " "),
-            no_wrap=is_id and longest <= ID_CHARACTERS_IN_LINE,
+            no_wrap=column in ONE_LINE_COLUMNS
+            or (is_id and longest[column] <= ID_CHARACTERS_IN_LINE),
             overflow="fold" if is_id else "ellipsis",
+            max_width=max(len(ERROR), rest - 1) if column == ERROR else None,
         )
     for row in rows:
         table.add_row(*(_cell(column, row.get(column)) for column in columns))
-    Console().print(table)
+    console.print(table)
 
 
 def print_fields(row: dict[str, Any], *, as_json: bool = False) -> None:
@@ -66,7 +80,9 @@ def _cell(column: str, value: Any) -> str:
     if isinstance(value, dict):
         return ", ".join(f"{shown(str(k))}={_cell(k, v)}" for k, v in value.items())
     if isinstance(value, list | tuple):
-        return ", ".join(_cell("", item) for item in value)
+        many = column == "class_names" and len(value) > NAMES_SHOWN
+        said = ", ".join(_cell("", item) for item in (value[:NAMES_SHOWN] if many else value))
+        return f"{len(value)}: {said}, …" if many else said
     if isinstance(value, float):
         return f"{value:.4g}"
     text = shown(str(value))

@@ -122,8 +122,9 @@ def page(
 @connected
 def history(client: HubClient, model: ModelArgument, as_json: JsonOption = False) -> None:
     """List what gates found of a model's versions, newest first."""
-    columns = ("id", "alias", "candidate", "incumbent", "verdict", "at", "by")
-    print_table(client.items(f"models/{model}/evidence"), columns, as_json=as_json)
+    columns = ("id", "alias", "version", "against", "verdict")
+    rows = list(client.items(f"models/{model}/evidence"))
+    print_table(rows if as_json else map(_row, rows), columns, as_json=as_json)
 
 
 @promotion.command("policy")
@@ -158,6 +159,11 @@ def policy(
         for name, value in found["values"].items()
     ]
     print_table(rows, ("name", "value", ""))
+
+
+def _row(evidence: dict[str, Any]) -> dict[str, Any]:
+    """Evidence as a line of a table."""
+    return {**evidence, "version": evidence["candidate"], "against": evidence["incumbent"]}
 
 
 def _setting(text: str) -> tuple[str, Any]:

@@ -86,8 +86,9 @@ def list_jobs(
     as_json: JsonOption = False,
 ) -> None:
     """List jobs, newest first."""
-    columns = ("id", "model", "dataset", "dataset_version", "state", "version", "created_at")
-    print_table(client.items("training/jobs", state=state), columns, as_json=as_json)
+    columns = ("id", "model", "dataset", "state", "version")
+    rows = list(client.items("training/jobs", state=state))
+    print_table(rows if as_json else map(_row, rows), columns, as_json=as_json)
 
 
 @training.command("cancel")
@@ -102,6 +103,15 @@ def cancel(client: HubClient, job_id: JobArgument, as_json: JsonOption = False) 
 def log(client: HubClient, job_id: JobArgument) -> None:
     """Print the end of what the training wrote."""
     typer.echo(client.content(f"training/jobs/{job_id}/log").decode(errors="replace"))
+
+
+def _row(job: dict[str, Any]) -> dict[str, Any]:
+    """A training as a line of a table."""
+    return {
+        **job,
+        "dataset": f"{job['dataset']} {job['dataset_version']}",
+        "version": job["version"] and job["version"]["number"],
+    }
 
 
 def _parse(settings: list[str]) -> dict[str, Any]:

@@ -28,10 +28,9 @@ def list_versions(
 ) -> None:
     """List the versions of a model."""
     rows = list(client.items(f"models/{model}/versions", archived=everything or None))
-    columns = (
-        *("number", "state", "aliases", "builds", "map50", "map50_95", "dataset", "parent"),
-        *("pinned", "archived_at", "created_at"),
-    )
+    columns = ["v", "state", "aliases", "builds", "map50", "50_95", "dataset", "parent"]
+    if everything:
+        columns += ["pinned", "archived"]
     print_table(rows if as_json else map(row_of, rows), columns, as_json=as_json)
 
 
@@ -156,11 +155,18 @@ def row_of(version: dict[str, Any]) -> dict[str, Any]:
     dataset = version["dataset_version"]
     return {
         **version,
-        "map50": version["metrics"].get("map50"),
-        "map50_95": version["metrics"].get("map50_95"),
+        "v": version["number"],
+        "map50": _decimals(version["metrics"].get("map50")),
+        "50_95": _decimals(version["metrics"].get("map50_95")),
+        "pinned": "yes" if version["pinned"] else None,
+        "archived": "yes" if version["archived_at"] else None,
         "dataset": f"{dataset['name']} {dataset['number']}",
         "builds": len(version["builds"]),
     }
+
+
+def _decimals(figure: float | None) -> str | None:
+    return None if figure is None else f"{figure:.3f}"
 
 
 def show_version(found: dict[str, Any], *, as_json: bool) -> None:

@@ -17,12 +17,12 @@ from cloud.promotion import service
 from cloud.promotion.schemas import (
     EvidenceView,
     GateBody,
-    Number,
     PolicyBody,
     PolicyView,
     PromoteBody,
     PromotionView,
 )
+from cloud.registry.schemas import Number
 
 router = APIRouter(tags=["promotion"])
 

@@ -179,8 +179,7 @@ class ArchiveReader:
     ) -> Imported:
         model = _model(session, principal, contents.model)
         name = contents.model.name
-        for row in contents.versions:
-            use_number(session, model, row.number)
+        use_number(session, model, max((v.number for v in contents.versions), default=0))
         versions = {row.number: _version(session, name, row) for row in contents.versions}
         fresh = tuple(number for number, (_, is_new) in versions.items() if is_new)
         added = []

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from cloud.cli.output import print_fields, print_table
@@ -58,3 +60,55 @@ def test_what_is_shown_moves_no_cursor_and_turns_no_text(
     said = capsys.readouterr().out
     assert not set(said) & set("\x1b\x9b\u202e\r")
     assert said.count("a\ufffd[2J\ufffd1m\ufffdb\ufffdc") == 3
+
+
+def test_many_classes_are_counted_and_the_first_are_named(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    names = [f"class-{n}" for n in range(80)]
+    print_table([{"name": "caps", "class_names": names}], ("name", "class_names"))
+    print_fields({"facts": {"class_names": names}, "few": {"class_names": names[:2]}})
+    said = capsys.readouterr().out
+    assert said.count("80: class-0, class-1, class-2, class-3, …") == 2
+    assert "class_names=class-0, class-1" in said
+
+
+@pytest.mark.parametrize(
+    ("row", "columns"),
+    [
+        (
+            {"id": ID, "kind": "build-gpu", "subject": "model/boards/12", "state": "SUCCEEDED",
+             "error": "words " * 20},
+            ("id", "kind", "subject", "state", "error"),
+        ),
+        (
+            {"id": ID, "model": "boards", "dataset": "boards 3", "state": "PREPARING"},
+            ("id", "model", "dataset", "state", "version"),
+        ),
+        (
+            {"id": ID, "alias": "production", "version": 12, "against": 11,
+             "verdict": "INCONCLUSIVE"},
+            ("id", "alias", "version", "against", "verdict"),
+        ),
+        (
+            {"device": "line-1", "wave": 1, "target": "openvino-int8-1280x1280",
+             "digest": "ab" * 32, "fallbacks": 3, "reason": "words " * 9},
+            ("device", "wave", "target", "digest", "fallbacks", "reason"),
+        ),
+        (
+            {"v": 12, "state": "EVALUATED", "aliases": ["production"], "builds": 7,
+             "map50": "0.812", "50_95": "0.543", "dataset": "boards 3", "parent": 11},
+            ("v", "state", "aliases", "builds", "map50", "50_95", "dataset", "parent"),
+        ),
+    ],
+)  # fmt: skip
+def test_words_that_are_looked_for_are_whole_in_80_columns(
+    row: dict[str, Any], columns: tuple[str, ...], capsys: pytest.CaptureFixture[str]
+) -> None:
+    print_table([row], columns)
+    said = capsys.readouterr().out
+    assert max(map(len, said.splitlines())) <= 80
+    for column in columns:
+        value = row.get(column, "-")
+        if column not in ("error", "reason", "digest", "aliases"):
+            assert str(value) in said

@@ -51,3 +51,20 @@ def test_a_job_is_watched_by_itself(
     assert asked == [queue, "GET /jobs/j-1"]
     assert json.loads(run(commands, verb, "caps", "2", "--no-watch").stdout) == QUEUED
     assert asked[2:] == [queue]
+
+
+def test_a_promotion_that_does_not_wait_only_queues_its_gate(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    posted: list[tuple[str, object]] = []
+
+    def answer(request: httpx.Request) -> httpx.Response:
+        if request.method == "GET":
+            return httpx.Response(200, text="null")
+        posted.append((request.url.path.rpartition("/")[2], json.loads(request.content)))
+        return httpx.Response(200, json=QUEUED)
+
+    client = HubClient("http://hub", "token", transport=httpx.MockTransport(answer))
+    monkeypatch.setattr(cli_client, "open_client", lambda *_: client)
+    assert json.loads(run(promotion, "start", "caps", "2", "--no-watch").stdout) == QUEUED
+    assert posted == [("gate", {"to_promote": True})]

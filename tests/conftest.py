@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
 from typing import NoReturn
 
+import cv2
 import pytest
+from PIL import Image
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -25,3 +28,14 @@ def shared_data() -> Path:
     if not folder.is_dir():
         lacking("the real data folder ../shared/data is not beside the project")
     return folder
+
+
+_OPEN, _READ, _WRITE = Image.open, cv2.imread, cv2.imwrite
+
+
+@pytest.fixture(autouse=True)
+def image_libraries_as_they_are() -> Iterator[None]:
+    """Ultralytics replaces functions of both libraries where it is imported. The hub never
+    imports it; a test that does must not change what the ones after it see."""
+    yield
+    Image.open, cv2.imread, cv2.imwrite = _OPEN, _READ, _WRITE

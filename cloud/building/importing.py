@@ -12,9 +12,9 @@ import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 from sqlmodel import Session
 
 from cloud import isolation
@@ -27,6 +27,7 @@ from cloud.errors import ConfigurationError, InvalidError, TooLargeError
 from cloud.jobs import service as jobs
 from cloud.jobs.context import Handler, JobContext
 from cloud.jobs.models import Job
+from cloud.plain_text import one_line, plain
 from cloud.registry import service as registry
 
 KIND = "import"
@@ -57,10 +58,10 @@ class ImportRequest(BaseModel):
     format: str | None = Field(default=None, max_length=255)
     name: str = Field(default="", max_length=255)
     dataset: str
-    dataset_version: int | None = Field(default=None, ge=1)
+    dataset_version: int | None = Field(default=None, ge=1, le=2**31 - 1)
     imgsz: int | None = Field(default=None, ge=32, le=4096, multiple_of=32)
-    licence: str = Field(default="", max_length=200)
-    notes: str = Field(default="", max_length=4000)
+    licence: Annotated[str, Field(max_length=200), AfterValidator(one_line)] = ""
+    notes: Annotated[str, Field(max_length=4000), AfterValidator(plain)] = ""
 
 
 @dataclass(frozen=True)

@@ -35,7 +35,7 @@ from tests.integration.cloud_learning.drawn import write_folder
 from tests.integration.cloud_learning.hub import LearningHub, learning_hub
 from tests.integration.cloud_learning.test_training import PARAMETERS
 
-pytestmark = pytest.mark.integration
+pytestmark = [pytest.mark.integration, pytest.mark.slow]
 
 DEADLINE_S = 120.0
 SIMULATED = (sys.executable, "-m", "tests.integration.building.simulated_gpu")

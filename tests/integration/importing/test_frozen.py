@@ -18,7 +18,7 @@ from cloud.training.parameters import TrainingParameters
 from cloud.training.workspace import Workspace
 from tests.integration.importing.outside import NAMES, checkpoint, network, save
 
-pytestmark = pytest.mark.integration
+pytestmark = [pytest.mark.integration, pytest.mark.slow]
 
 LAYERS = 10
 

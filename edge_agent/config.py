@@ -120,6 +120,7 @@ class MqttSection(Section):
 
 class OutputsSection(Section):
     jsonl: Path | None = None
+    jsonl_unserved: bool = False
     rotate_bytes: Bytes = 100 * MIB
 
 

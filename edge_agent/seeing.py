@@ -148,7 +148,8 @@ def build_seeing(
     # The line first: a reject gate must not wait for what only counts.
     sinks: list[Sink] = [line, windows, harvest, figures]
     if config.outputs.jsonl is not None:
-        sinks.append(JsonlSink(config.outputs.jsonl, config.outputs.rotate_bytes))
+        ways = config.outputs
+        sinks.append(JsonlSink(ways.jsonl, ways.rotate_bytes, unserved=ways.jsonl_unserved))
     tracked = [camera.id for camera in cameras if camera.track]
     pipeline = Pipeline(
         cameras,

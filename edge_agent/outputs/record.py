@@ -10,11 +10,18 @@ import numpy as np
 from edge_agent.results import FrameResult
 
 
-def record(result: FrameResult) -> dict[str, Any]:
-    """One frame: who saw what with which build, and when."""
-    return frame_part(result) | {
+def record(result: FrameResult, *, unserved: bool = False) -> dict[str, Any]:
+    """One frame: who saw what with which build, and when.
+
+    Args:
+        unserved: add what the build saw below its serving thresholds, apart.
+    """
+    line = frame_part(result) | {
         "detections": detection_parts(result, np.flatnonzero(result.served))
     }
+    if unserved:
+        line["unserved"] = detection_parts(result, np.flatnonzero(~result.served))
+    return line
 
 
 def frame_part(result: FrameResult) -> dict[str, Any]:

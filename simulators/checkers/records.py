@@ -32,7 +32,11 @@ class TruthFrame:
 
 @dataclass(frozen=True)
 class OutputFrame:
-    """What a device made of a frame, and which build it used."""
+    """What a device made of a frame, and which build it used.
+
+    Attributes:
+        unserved: what it saw below the build's serving thresholds; mAP is taken over these too.
+    """
 
     camera: str
     frame_id: str
@@ -42,6 +46,7 @@ class OutputFrame:
     version: int
     latency_ms: float
     detections: tuple[Labelled, ...]
+    unserved: tuple[Labelled, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -83,6 +88,7 @@ def read_outputs(path: Path) -> list[OutputFrame]:
             version=line["version"],
             latency_ms=line["latency_ms"],
             detections=read_boxes(line["detections"]),
+            unserved=read_boxes(line.get("unserved", ())),
         )
         for part in (*parts, path)
         for line in _lines(part)

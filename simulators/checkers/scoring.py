@@ -10,6 +10,7 @@ import json
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from statistics import fmean
 from typing import Any
 
 from simulators.checkers.records import Labelled
@@ -20,12 +21,18 @@ Run = Callable[[str, Sequence[str]], str]
 
 @dataclass(frozen=True)
 class Case:
-    """One image of one group: what is in it, what was seen in it."""
+    """One image of one group: what is in it, what was seen in it.
+
+    Attributes:
+        predictions: what was served, which the mean confidence is of.
+        unserved: what was seen below the serving thresholds; mAP is of both.
+    """
 
     group: str
     image: str
     truth: tuple[Labelled, ...]
     predictions: tuple[Labelled, ...]
+    unserved: tuple[Labelled, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -44,13 +51,17 @@ def score(cases: Iterable[Case], folder: Path, run: Run) -> dict[str, Score]:
     """Score by group. Two files are left in `folder`, so that anyone can repeat it."""
     folder.mkdir(parents=True, exist_ok=True)
     truth, predictions = folder / "truth.jsonl", folder / "predictions.jsonl"
+    served: dict[str, list[float]] = {}
     with truth.open("w") as truth_file, predictions.open("w") as predictions_file:
         for case in cases:
+            served.setdefault(case.group, []).extend(b.confidence for b in case.predictions)
             truth_file.write(_line(case, case.truth, with_confidence=False))
-            predictions_file.write(_line(case, case.predictions, with_confidence=True))
+            predictions_file.write(
+                _line(case, (*case.predictions, *case.unserved), with_confidence=True)
+            )
     arguments = ["score", "--truth", str(truth), "--predictions", str(predictions), "--json"]
     groups = json.loads(run("score", arguments))
-    return {name: _read(found) for name, found in groups.items()}
+    return {name: _read(found, served[name]) for name, found in groups.items()}
 
 
 def _line(case: Case, boxes: Iterable[Labelled], *, with_confidence: bool) -> str:
@@ -63,12 +74,12 @@ def _line(case: Case, boxes: Iterable[Labelled], *, with_confidence: bool) -> st
     return json.dumps({"group": case.group, "image": case.image, "detections": rows}) + "\n"
 
 
-def _read(found: dict[str, Any]) -> Score:
+def _read(found: dict[str, Any], served: Sequence[float]) -> Score:
     return Score(
         map50=found["map50"],
         map50_95=found["map50_95"],
         images=found["images"],
         truth_boxes=found["truth_boxes"],
-        mean_confidence=found["mean_confidence"],
+        mean_confidence=fmean(served) if served else None,
         class_map50={int(c): s["map50"] for c, s in found["per_class"].items()},
     )

@@ -24,7 +24,7 @@ def write_config(
         ("[device]", {"id": device, "data_dir": "data"}),
         ("[hub]", {"url": address.url, "token": token}),
         ("[mqtt]", {"host": address.mqtt_host, "port": address.mqtt_port, "root": address.root}),
-        ("[outputs]", {"jsonl": "detections.jsonl"}),
+        ("[outputs]", {"jsonl": "detections.jsonl", "jsonl_unserved": True}),
         ("[local]", {"port": 0}),
         *more,
     ]

@@ -159,12 +159,15 @@ def _replay_cases(
     for role, replay in replays.items():
         for camera in replay.cameras:
             for p in kept["after"][camera]:
-                seen = replay.seen[camera, p.truth.frame_number]
-                yield Case(f"replay/{role}/{camera}", p.truth.frame_id, p.truth.boxes, seen)
+                key = camera, p.truth.frame_number
+                seen, below = replay.seen[key], replay.unserved[key]
+                group = f"replay/{role}/{camera}"
+                yield Case(group, p.truth.frame_id, p.truth.boxes, seen, below)
 
 
 def _case(group: str, found: Pair) -> Case:
-    return Case(group, found.truth.frame_id, found.truth.boxes, found.output.detections)
+    truth, output = found.truth, found.output
+    return Case(group, truth.frame_id, truth.boxes, output.detections, output.unserved)
 
 
 def _bucket(record: Record, plan: Plan, found: Pair) -> int:

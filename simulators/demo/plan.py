@@ -102,7 +102,7 @@ class Plan:
     harvest_timeout_s: float
     total_s_max: float
     drift: Drift = field(
-        default_factory=lambda: Drift(lighting=0.45, blur=0.1, shift=0.1, packaging=0.4)
+        default_factory=lambda: Drift(lighting=0.48, blur=0.1, shift=0.1, packaging=0.43)
     )
     fps: float = 10.0
     soak_s: float = 2.0
@@ -137,10 +137,9 @@ FULL = Plan(
 FAST = replace(
     FULL,
     name="fast",
-    drift=Drift(lighting=0.42, blur=0.1, shift=0.1, packaging=0.38),
     images={FACTORY: Images(240, 30), SHELF: Images(160, 30)},
     first={FACTORY: Recipe(8, 0.003, 0.5), SHELF: Recipe(6, 0.002, 0.5)},
-    again=Recipe(5, 0.002, 0.3),
+    again=Recipe(7, 0.0012, 0.5),
     watch_s=14.0,
     drifted_s=18.0,
     harvest_images=60,

@@ -11,7 +11,6 @@ import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import cv2
 
@@ -28,10 +27,11 @@ FrameKey = tuple[str, int]
 
 @dataclass(frozen=True)
 class Replay:
-    """What one version sees in the replayed frames, at its serving thresholds."""
+    """What one version sees in the replayed frames: what it would serve, and what lies below."""
 
     cameras: tuple[str, ...]
     seen: dict[FrameKey, tuple[Labelled, ...]]
+    unserved: dict[FrameKey, tuple[Labelled, ...]]
 
 
 def render_again(
@@ -60,15 +60,15 @@ def replay(bundle: Path, images: Mapping[FrameKey, Path], folder: Path, run: Run
     run("evaluate", [*arguments, "--out", str(predictions)])
     manifest = read_manifest((bundle / MANIFEST_PATH).read_bytes())
     rows = {line["image"]: line for line in map(json.loads, predictions.read_text().splitlines())}
+    boxes = {key: read_boxes(rows[str(p.resolve())]["detections"]) for key, p in images.items()}
     return Replay(
         cameras=tuple(dict.fromkeys(camera for camera, _ in images)),
-        seen={key: _served(rows[str(path.resolve())], manifest) for key, path in images.items()},
+        seen={key: _part(found, manifest, served=True) for key, found in boxes.items()},
+        unserved={key: _part(found, manifest, served=False) for key, found in boxes.items()},
     )
 
 
-def _served(row: dict[str, Any], manifest: Manifest) -> tuple[Labelled, ...]:
-    return tuple(
-        box
-        for box in read_boxes(row["detections"])
-        if box.confidence >= manifest.thresholds.of(box.class_id)
-    )
+def _part(boxes: tuple[Labelled, ...], manifest: Manifest, *, served: bool) -> tuple[Labelled, ...]:
+    """The boxes that reach their class's serving threshold, or those that do not."""
+    limits = manifest.thresholds
+    return tuple(b for b in boxes if (b.confidence >= limits.of(b.class_id)) is served)

@@ -49,6 +49,18 @@ def test_a_line_says_who_saw_what_with_which_build(tmp_path: Path) -> None:
     assert {k: line[k] for k in expected} == expected
 
 
+def test_what_is_below_the_thresholds_is_written_apart_where_it_is_asked_for(
+    tmp_path: Path,
+) -> None:
+    path = tmp_path / "detections.jsonl"
+    sink = JsonlSink(path, unserved=True)
+    sink.take(result(detections((0.75, 0), (0.5, 1), (0.1, 0))))
+    line = json.loads(path.read_text())
+    sink.close()
+    assert [d["confidence"] for d in line["detections"]] == [0.75]
+    assert [d["confidence"] for d in line["unserved"]] == pytest.approx([0.5, 0.1])
+
+
 def test_rotation_keeps_the_newest_lines_whole(tmp_path: Path) -> None:
     path = tmp_path / "d.jsonl"
     sink = JsonlSink(path, rotate_bytes=1000, keep_files=2)

@@ -203,4 +203,4 @@ def _replay(record: Record, after: dict[str, list[Pair]], skill: Skill) -> Repla
             boxes = [Box(b.class_id, *b.box) for b in pair.truth.boxes]
             kind = GOOD if camera == LINE_1 else skill
             found[camera, pair.truth.frame_number] = tuple(seen(boxes, kind, rng, classes))
-    return Replay((LINE_1, LINE_2), found)
+    return Replay((LINE_1, LINE_2), found, dict.fromkeys(found, ()))

@@ -147,8 +147,8 @@ def build_seeing(
     line = LineSink(config.rules, config.shelves, ways_out.values(), clock)
     # The line first: a reject gate must not wait for what only counts.
     sinks: list[Sink] = [line, windows, harvest, figures]
-    if config.outputs.jsonl is not None:
-        ways = config.outputs
+    ways = config.outputs
+    if ways.jsonl is not None:
         sinks.append(JsonlSink(ways.jsonl, ways.rotate_bytes, unserved=ways.jsonl_unserved))
     tracked = [camera.id for camera in cameras if camera.track]
     pipeline = Pipeline(

@@ -28,6 +28,7 @@ from edge_agent.section import (
     PRINTABLE,
     Bytes,
     Count,
+    LongS,
     Identifier,
     MisplacedError,
     Port,
@@ -162,7 +163,29 @@ class Limits(Section):
     probation_error_share_max: float = Field(default=0.05, ge=0, le=1)
     probation_answer_s: PositiveS = 10.0
     probation_idle_s: PositiveS = 60.0
+    probation_frames_min: Count = 50
+    probation_rate_share_min: float = Field(default=0.9, ge=0, le=1)
+    probation_latency_ratio_max: float = Field(default=2.0, ge=1, le=1000)
+    probation_confidence_drop_max: float = Field(default=0.3, ge=0, le=1)
+    probation_detections_ratio_max: float = Field(default=5.0, ge=1, le=1000)
+    probation_starts_max: Count = 3
     update_stores_max: Count = 64
+    update_timeout_s: LongS = 7 * 86_400.0
+    retry_first_s: PositiveS = 1.0
+    retry_cap_s: PositiveS = 60.0
+    hold_timeout_s: PositiveS = 86_400.0
+    window_wait_s_max: LongS = 8 * 86_400.0
+    veto_s_max: PositiveS = 4 * 3600.0
+    shadow_rate_share_min: float = Field(default=0.98, ge=0, le=1)
+    proof_latency_ratio_max: float = Field(default=3.0, ge=1, le=1000)
+    memory_free_bytes_min: int = Field(default=64 * MIB, ge=0)
+    engine_timeout_s: PositiveS = 7200.0
+    engine_memory_bytes_max: Bytes = 8192 * MIB
+    engine_cache_bytes_max: Bytes = 1024 * MIB
+    download_bytes_per_s_max: int = Field(default=0, ge=0)
+    boot_starts_max: Count = 3
+    boot_stable_s: PositiveS = 30.0
+    history_attempts_max: Count = 50
     # inference
     inference_threads_max: int = Field(default=0, ge=0, le=256)
     inference_streams_max: int = Field(default=2, ge=1, le=64)

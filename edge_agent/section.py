@@ -13,6 +13,7 @@ PRINTABLE = r"^[!-~]+$"
 Identifier = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")]
 Port = Annotated[int, Field(ge=1, le=65_535)]
 PositiveS = Annotated[float, Field(gt=0, le=86_400)]
+LongS = Annotated[float, Field(gt=0, le=90 * 86_400)]
 Bytes = Annotated[int, Field(gt=0)]
 Count = Annotated[int, Field(ge=1)]
 

@@ -32,8 +32,12 @@ class Step(str, Enum):
     LOOK = "look"
     FETCH = "fetch"
     PLACE = "place"
-    PROCEED = "proceed"
-    PROVE_AND_LOAD = "prove_and_load"
+    DERIVE = "derive"
+    BUILD = "build"
+    PROVE = "prove"
+    SHADOW = "shadow"
+    AWAIT_WINDOW = "await_window"
+    AWAIT_WORD = "await_word"
     EXCHANGE = "exchange"
     WATCH = "watch"
     COMMIT = "commit"
@@ -44,9 +48,12 @@ STEPS: Mapping[ExecutionState, Step] = {
     S.QUEUED: Step.LOOK,
     S.DOWNLOADING: Step.FETCH,
     S.DOWNLOADED: Step.PLACE,
-    S.VERIFIED: Step.PROCEED,
-    S.PROVING: Step.PROVE_AND_LOAD,
-    S.PREPARED: Step.PROCEED,
+    S.VERIFIED: Step.DERIVE,
+    S.BUILDING: Step.BUILD,
+    S.PROVING: Step.PROVE,
+    S.SHADOWING: Step.SHADOW,
+    S.WAITING_WINDOW: Step.AWAIT_WINDOW,
+    S.PREPARED: Step.AWAIT_WORD,
     S.SWAPPING: Step.EXCHANGE,
     S.PROBATION: Step.WATCH,
     S.COMMITTING: Step.COMMIT,
@@ -58,7 +65,10 @@ SUCCESS: Mapping[ExecutionState, ExecutionEvent] = {
     S.DOWNLOADING: E.DOWNLOAD_FINISHED,
     S.DOWNLOADED: E.VERIFY_PASSED,
     S.VERIFIED: E.PROOF_STARTED,
+    S.BUILDING: E.PROOF_STARTED,
     S.PROVING: E.PREPARE_FINISHED,
+    S.SHADOWING: E.PREPARE_FINISHED,
+    S.WAITING_WINDOW: E.PREPARE_FINISHED,
     S.PREPARED: E.SWAP_STARTED,
     S.SWAPPING: E.EXCHANGED,
     S.PROBATION: E.PROBATION_PASSED,

@@ -122,14 +122,23 @@ def _bundles(folder: Path) -> list[tuple[Path, str]]:
 
 def _swap(slot: Any, bundle: tuple[Path, str], took_ms: list[float]) -> None:
     from edge_agent.detect.bundle import load_bundle
-    from edge_agent.detect.options import LoadOptions
+    from edge_agent.update.quiet import quiet
 
     started = time.monotonic()
-    loaded = load_bundle(*bundle, LoadOptions())
+    with quiet():
+        loaded = load_bundle(*bundle, _options())
     took_ms.append((time.monotonic() - started) * 1000)
     previous = slot.exchange(loaded)
     if previous is not None:
         slot.release(previous)
+
+
+def _options() -> Any:
+    """As the agent loads for a source that waits."""
+    from edge_agent.detect.options import LoadOptions, streams_for
+    from edge_agent.pipeline import PipelineLimits
+
+    return LoadOptions(streams=streams_for([False], PipelineLimits().streams_max))
 
 
 def _window(recorder: _Recorder) -> tuple[float, float]:

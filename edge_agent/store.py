@@ -3,20 +3,24 @@
     data_dir/
       lock                 held by the one agent that uses the folder
       state/<name>.json    versioned state files (session, slots, updates)
+      state/.reserve       room for a state that meets a full disk
       outbox/              the outbox's database and the images of its samples
       bundles/<digest>/    whole, verified bundles
       partial/<slot>/      what a download holds so far
 
 A state file of an unknown version, or one that cannot be read, counts as absent and is
-reported: an agent that guesses what an old or a newer self meant cannot be trusted.
+reported: an agent that guesses what an old or a newer self meant cannot be trusted. What a
+kill left half done has a temporary name, and goes at the next start.
 """
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import json
 import os
 import shutil
+from collections.abc import Collection, Iterator
 from pathlib import Path
 from typing import TypeVar
 
@@ -24,8 +28,12 @@ import structlog
 from pydantic import BaseModel, ValidationError
 
 from edge_agent.errors import EdgeError
+from edge_agent.reserve import RESERVE_NAME, Reserve, is_full
 
 STATE_BYTES_MAX = 1024 * 1024
+TEMPORARY = ".tmp"
+ASSEMBLING, REMOVING = ".assembling-", ".removing-"
+"""How a bundle's folder is called while it is put together, and while it is taken away."""
 
 log = structlog.get_logger(__name__)
 
@@ -59,19 +67,29 @@ def write_atomically(path: Path, data: bytes) -> None:
     """Replace `path` by `data`: after a power cut it holds the old bytes or the new ones.
 
     Raises:
-        OSError: the disk refused; `path` is unchanged.
+        OSError: the disk refused. `path` holds the old bytes; the new ones only where the
+            folder alone could not be synced.
     """
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    temporary = path.with_name(f".{path.name}.{os.getpid()}{TEMPORARY}")
     try:
-        with temporary.open("wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
+        _write_synced(temporary, data)
         temporary.replace(path)
     except BaseException:
-        temporary.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):
+            temporary.unlink()
         raise
     fsync_directory(path.parent)
+
+
+def _write_synced(path: Path, data: bytes) -> None:
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o666)
+    try:
+        rest = memoryview(data)
+        while rest:
+            rest = rest[os.write(descriptor, rest) :]
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
 
 
 def fsync_directory(folder: Path) -> None:
@@ -93,10 +111,11 @@ class Store:
         self.bundles = data_dir / "bundles"
         self.compiled = data_dir / "compiled"
         self.partial = data_dir / "partial"
+        self.reserve = Reserve(self.state / RESERVE_NAME)
         self._lock: int | None = None
 
     def open(self) -> None:
-        """Make the folders and take the lock.
+        """Make the folders, take the lock and the reserve, and clear away what kills left.
 
         Raises:
             StoreError: they cannot be made, or another agent uses them.
@@ -123,6 +142,19 @@ class Store:
         os.ftruncate(descriptor, 0)
         os.pwrite(descriptor, str(os.getpid()).encode(), 0)
         self._lock = descriptor
+        for path in self.leftovers():
+            _remove(path)
+        self.reserve.take()
+
+    def leftovers(self) -> list[Path]:
+        """What has a temporary name: written at this moment, or left by a kill."""
+        return sorted(self._temporary())
+
+    def drop_partials(self, slots: Collection[str]) -> None:
+        """Remove what was fetched for slots that are no more."""
+        for folder in self.partial.iterdir():
+            if folder.name not in slots:
+                _remove(folder)
 
     def close(self) -> None:
         """Give the lock back."""
@@ -153,8 +185,20 @@ class Store:
             return None
 
     def save(self, name: str, state: StateFile) -> None:
-        """Persist the state `name`. Raises OSError where the disk refuses."""
-        write_atomically(self._path(name), state.model_dump_json().encode())
+        """Persist the state `name`, on a full disk with the room of the reserve.
+
+        Raises:
+            OSError: the disk refused.
+        """
+        data = state.model_dump_json().encode()
+        try:
+            write_atomically(self._path(name), data)
+        except OSError as error:
+            if not (is_full(error) and self.reserve.give_up()):
+                raise
+            write_atomically(self._path(name), data)
+        else:
+            self.reserve.take()
 
     def remove(self, name: str) -> None:
         """Forget the state `name`; it may be absent."""
@@ -173,6 +217,26 @@ class Store:
 
     def _path(self, name: str) -> Path:
         return self.state / f"{name}.json"
+
+    def _temporary(self) -> Iterator[Path]:
+        for folder in (self.state, self.outbox / "images", *_folders(self.partial)):
+            yield from folder.glob(f".*{TEMPORARY}")
+        for prefix in (ASSEMBLING, REMOVING):
+            yield from self.bundles.glob(f"{prefix}*")
+
+
+def _folders(folder: Path) -> list[Path]:
+    return [path for path in folder.iterdir() if path.is_dir()] if folder.is_dir() else []
+
+
+def _remove(path: Path) -> None:
+    """Best effort: what cannot be removed now is removed at the next start."""
+    log.info("leftover_removed", path=str(path))
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path, ignore_errors=True)
+    else:
+        with contextlib.suppress(OSError):
+            path.unlink()
 
 
 def _version(raw: bytes) -> object:

@@ -55,6 +55,7 @@ class Journal:
         self._device_id, self._outbox, self._clock = device_id, outbox, clock
         self._image_bytes_max = image_bytes_max
         self.counters: Counter[str] = Counter()
+        self._refused = False
 
     def window(self, emitted: WindowEmitted) -> None:
         self._keep(
@@ -68,6 +69,22 @@ class Journal:
 
     def execution(self, report: ExecutionReport) -> None:
         self._event(execution=report)
+
+    def execution_once(self, key: str, number: int, report: ExecutionReport) -> bool:
+        """Keep a transition unless it was kept before; False: the disk refused, ask again.
+
+        `number` is the transition's, and never goes back for `key` (a slot).
+        """
+        make = self._report(execution=report)
+        return self._keep(lambda: self._outbox.append_once(key, number, "events", make))
+
+    def told(self, key: str) -> int:
+        """The last transition that was kept for `key`; 0 where none was or none can be read."""
+        try:
+            return self._outbox.told(key)
+        except OutboxError as error:
+            log.warning("told_unreadable", key=key, reason=str(error))
+            return 0
 
     def camera(self, changed: CameraChanged) -> None:
         self._event(
@@ -101,21 +118,23 @@ class Journal:
         )
 
     def _event(self, **fields: Any) -> None:
+        make = self._report(**fields)
+        self._keep(lambda: self._outbox.append("events", make))
+
+    def _report(self, **fields: Any) -> Callable[[str, int], EventReport]:
         at = self._clock.wall()
-        self._keep(
-            lambda: self._outbox.append(
-                "events",
-                lambda epoch, sequence: EventReport(
-                    device_id=self._device_id, epoch=epoch, sequence=sequence, at=at, **fields
-                ),
-            )
+        return lambda epoch, sequence: EventReport(
+            device_id=self._device_id, epoch=epoch, sequence=sequence, at=at, **fields
         )
 
-    def _keep(self, append: Callable[[], int]) -> bool:
+    def _keep(self, append: Callable[[], object]) -> bool:
         try:
             append()
         except OutboxError as error:
             self.counters["outbox_refused"] += 1
-            log.warning("not_kept", reason=str(error))
+            if not self._refused:  # once per shortage: a full disk is asked again and again
+                log.warning("not_kept", reason=str(error))
+            self._refused = True
             return False
+        self._refused = False
         return True

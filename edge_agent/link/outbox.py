@@ -12,60 +12,39 @@ tombstone, so that the hub's contiguous count goes on. Random samples outlive un
 ones: doubtful images come again as long as the doubt lasts, while the unbiased random
 share is what accuracy is estimated from and cannot be had later. Records and images have
 a quota each, because a few images would otherwise push out weeks of statistics.
+
+On a full disk an event is kept with the room of the reserve, and everything of less worth is
+refused until the reserve is back. What is refused raises OutboxError and changes nothing.
 """
 
 from __future__ import annotations
 
 import contextlib
 import sqlite3
-import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TypeVar
 
 import structlog
 
-from edge_agent.errors import EdgeError
+from edge_agent.link.outbox_file import STREAMS, OutboxError, is_full, open_or_renew
+from edge_agent.link.told import remember, told
+from edge_agent.reserve import Reserve
 from edge_agent.store import write_atomically
 from protocol.chunks import sha256_hex
 from protocol.messages import Sequenced, Tombstone, encode
 
-STREAMS = ("telemetry", "events", "samples")
 WORTH = {"telemetry": 0, "uncertain": 1, "random": 2, "snapshot": 3, "events": 4}
 """Eviction order: the least first, within a worth the oldest first."""
 
-FORMAT = 1
-MEMORY = ":memory:"
 
 log = structlog.get_logger(__name__)
 
-_SCHEMA = """
-CREATE TABLE IF NOT EXISTS outbox (
-    epoch TEXT NOT NULL, records_bytes INTEGER NOT NULL DEFAULT 0,
-    images_bytes INTEGER NOT NULL DEFAULT 0);
-CREATE TABLE IF NOT EXISTS streams (
-    stream TEXT PRIMARY KEY, next_sequence INTEGER NOT NULL, acked INTEGER NOT NULL,
-    evicted INTEGER NOT NULL DEFAULT 0) WITHOUT ROWID;
-CREATE TABLE IF NOT EXISTS entries (
-    stream TEXT NOT NULL, sequence INTEGER NOT NULL, first_sequence INTEGER NOT NULL,
-    worth INTEGER, record_bytes INTEGER NOT NULL, image_sha256 TEXT,
-    image_bytes INTEGER NOT NULL DEFAULT 0, evicted_bytes INTEGER NOT NULL DEFAULT 0,
-    payload BLOB NOT NULL, PRIMARY KEY (stream, sequence)) WITHOUT ROWID;
-CREATE INDEX IF NOT EXISTS entries_by_worth ON entries (worth, sequence);
-CREATE INDEX IF NOT EXISTS entries_by_image ON entries (image_sha256);
-CREATE TRIGGER IF NOT EXISTS entry_added AFTER INSERT ON entries BEGIN
-    UPDATE outbox SET records_bytes = records_bytes + new.record_bytes,
-        images_bytes = images_bytes + new.image_bytes; END;
-CREATE TRIGGER IF NOT EXISTS entry_removed AFTER DELETE ON entries BEGIN
-    UPDATE outbox SET records_bytes = records_bytes - old.record_bytes,
-        images_bytes = images_bytes - old.image_bytes; END;
-"""
+__all__ = ["STREAMS", "WORTH", "Entry", "Outbox", "OutboxError", "Quota"]
 
-
-class OutboxError(EdgeError):
-    """An entry could not be kept; nothing was changed. The text names why."""
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -87,23 +66,25 @@ class Quota:
 class Outbox:
     """The outbox of one device, in one folder. Used by one thread at a time."""
 
-    def __init__(self, folder: Path, device_id: str, quota: Quota) -> None:
+    def __init__(
+        self, folder: Path, device_id: str, quota: Quota, reserve: Reserve | None = None
+    ) -> None:
         """Open or make it.
 
         A database that SQLite cannot read is put aside and a new epoch begins: the hub
         then knows that numbering starts again. On a full disk that does not even let it be
         opened, entries are kept in memory, in an epoch of their own; what is on the disk is
-        sent after the next start.
+        sent after the next start. `reserve` is the room that is given up before that.
 
         Raises:
             OutboxError: the disk or its permissions do not allow it.
         """
         self.folder = folder
         self._device_id = device_id
-        self._quota = quota
+        self._quota, self._reserve = quota, reserve
         self._images = folder / "images"
         self._images.mkdir(parents=True, exist_ok=True)
-        self._db, self.epoch = _open_or_renew(folder / "outbox.sqlite3")
+        self._db, self.epoch = open_or_renew(folder / "outbox.sqlite3", reserve)
         if self._db.execute("PRAGMA database_list").fetchone()[2]:  # in memory it has no file
             self._remove_strays()
 
@@ -120,16 +101,43 @@ class Outbox:
         Raises:
             OutboxError: the disk refused.
         """
-        return self._append(stream, make, WORTH[kind or stream], None)
+        worth = WORTH[kind or stream]
+        self._require_room(worth)
+        return self._append(stream, make, worth)
+
+    def append_once(
+        self, key: str, number: int, stream: str, make: Callable[[str, int], Sequenced]
+    ) -> int | None:
+        """Keep what `make` returns, unless `number` or a higher one was kept for `key` before.
+
+        The entry and the number are one transaction: whatever is killed when, calling again
+        tells it once. Returns the sequence, None where it was told already. What was told is
+        forgotten with the outbox itself (a broken file, an epoch in memory).
+
+        Raises:
+            OutboxError: the disk refused, and `number` counts as not told.
+        """
+        if number <= self.told(key):
+            return None
+        self._require_room(WORTH[stream])
+        return self._append(stream, make, WORTH[stream], once=(key, number))
+
+    def told(self, key: str) -> int:
+        """The highest number that was kept for `key`, 0 for none. Raises OutboxError."""
+        try:
+            return told(self._db, key)
+        except sqlite3.Error as error:
+            raise OutboxError(f"cannot read what was told of {key}: {error}") from error
 
     def append_sample(self, make: Callable[[str, int], Sequenced], image: bytes, kind: str) -> int:
         """Keep a sample and its image file. Raises OutboxError as `append` does."""
+        self._require_room(WORTH[kind])
         sha256 = sha256_hex(image)
         try:
             write_atomically(self._images / sha256, image)
         except OSError as error:
             raise OutboxError(f"cannot keep an image of {len(image)} bytes: {error}") from error
-        return self._append("samples", make, WORTH[kind], (sha256, len(image)))
+        return self._append("samples", make, WORTH[kind], image=(sha256, len(image)))
 
     def after(self, stream: str, sequence: int, limit: int) -> list[Entry]:
         """The next `limit` entries of `stream` that end after `sequence`, in order."""
@@ -149,21 +157,12 @@ class Outbox:
         if epoch != self.epoch or not acked < sequence < next_sequence:
             return False
         try:
-            with self._transaction() as db:
-                rows = db.execute(
-                    "SELECT image_sha256 FROM entries WHERE stream = ? AND sequence <= ?"
-                    " AND image_sha256 IS NOT NULL",
-                    (stream, sequence),
-                ).fetchall()
-                db.execute(
-                    "DELETE FROM entries WHERE stream = ? AND sequence <= ?", (stream, sequence)
-                )
-                db.execute("UPDATE streams SET acked = ? WHERE stream = ?", (sequence, stream))
+            images = self._with_room(lambda: self._forget(stream, sequence), urgent=True)
         except sqlite3.Error as error:
             # Nothing is lost: it is sent again and acknowledged again.
             log.warning("acknowledgement_not_kept", stream=stream, error=str(error))
             return False
-        self._remove_images([row[0] for row in rows])
+        self._remove_images(images)
         return True
 
     def abandon(self, stream: str, sequence: int, reason: str) -> None:
@@ -217,30 +216,83 @@ class Outbox:
         stream: str,
         make: Callable[[str, int], Sequenced],
         worth: int,
-        image: tuple[str, int] | None,
+        *,
+        image: tuple[str, int] | None = None,
+        once: tuple[str, int] | None = None,
     ) -> int:
-        sha256, image_bytes = image or (None, 0)
         try:
-            with self._transaction() as db:
-                sequence = self._counts(stream)[0]
-                payload = encode(make(self.epoch, sequence))
-                db.execute(
-                    "INSERT INTO entries (stream, sequence, first_sequence, worth, record_bytes,"
-                    " image_sha256, image_bytes, payload) VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
-                    (stream, sequence, sequence, worth, len(payload), sha256, image_bytes, payload),
-                )
-                db.execute(
-                    "UPDATE streams SET next_sequence = ? WHERE stream = ?", (sequence + 1, stream)
-                )
-                evicted = self._evict(db)
-        except sqlite3.Error as error:
-            if sha256 is not None:
-                self._remove_images([sha256])
+            sequence, evicted = self._with_room(
+                lambda: self._insert(stream, make, worth, image, once),
+                urgent=worth == WORTH["events"],
+            )
+        except (sqlite3.Error, OSError) as error:
+            if image is not None:
+                self._remove_images([image[0]])
             raise OutboxError(
                 f"cannot keep an entry of {stream}: {error}; make room under {self.folder}"
             ) from error
         self._remove_images(evicted)
         return sequence
+
+    def _require_room(self, worth: int) -> None:
+        """Without the reserve the disk is full, and what room there is belongs to events."""
+        if worth < WORTH["events"] and self._reserve is not None and not self._reserve.take():
+            raise OutboxError(f"the disk is full; make room under {self.folder}")
+
+    def _insert(
+        self,
+        stream: str,
+        make: Callable[[str, int], Sequenced],
+        worth: int,
+        image: tuple[str, int] | None,
+        once: tuple[str, int] | None,
+    ) -> tuple[int, list[str]]:
+        """One transaction: the entry, its sequence, what was told, and the quota."""
+        sha256, image_bytes = image or (None, 0)
+        with self._transaction() as db:
+            sequence = self._counts(stream)[0]
+            payload = encode(make(self.epoch, sequence))
+            db.execute(
+                "INSERT INTO entries (stream, sequence, first_sequence, worth, record_bytes,"
+                " image_sha256, image_bytes, payload) VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+                (stream, sequence, sequence, worth, len(payload), sha256, image_bytes, payload),
+            )
+            db.execute(
+                "UPDATE streams SET next_sequence = ? WHERE stream = ?", (sequence + 1, stream)
+            )
+            if once is not None:
+                remember(db, *once, sequence)
+            evicted = self._evict(db)
+        return sequence, evicted
+
+    def _forget(self, stream: str, sequence: int) -> list[str]:
+        """Remove what is acknowledged; the images that it named."""
+        with self._transaction() as db:
+            rows = db.execute(
+                "SELECT image_sha256 FROM entries WHERE stream = ? AND sequence <= ?"
+                " AND image_sha256 IS NOT NULL",
+                (stream, sequence),
+            ).fetchall()
+            db.execute("DELETE FROM entries WHERE stream = ? AND sequence <= ?", (stream, sequence))
+            db.execute("UPDATE streams SET acked = ? WHERE stream = ?", (sequence, stream))
+        return [row[0] for row in rows]
+
+    def _with_room(self, write: Callable[[], T], *, urgent: bool) -> T:
+        """Write; on a full disk once more, with the room that can be found for it.
+
+        A checkpoint lets the log begin anew in the room that it has. Only what is urgent
+        gets the reserve.
+        """
+        try:
+            return write()
+        except sqlite3.Error as error:
+            if not is_full(error, self.folder):
+                raise
+            if urgent and self._reserve is not None:
+                self._reserve.give_up()
+            with contextlib.suppress(sqlite3.Error):
+                self._db.execute("PRAGMA wal_checkpoint(RESTART)").fetchall()
+        return write()
 
     def _evict(self, db: sqlite3.Connection) -> list[str]:
         """Turn the least worthy entries into tombstones until both quotas hold."""
@@ -332,54 +384,3 @@ class Outbox:
             with contextlib.suppress(sqlite3.Error):
                 self._db.execute("ROLLBACK")
             raise
-
-
-def _open_or_renew(path: Path) -> tuple[sqlite3.Connection, str]:
-    try:
-        return _open(path)
-    except sqlite3.OperationalError as error:
-        # The disk or its permissions, not the content: what is kept there must stay.
-        if "full" in str(error):
-            # A camera that sees must not go dark for what it could tell of it.
-            log.warning("outbox_in_memory", path=str(path), error=str(error), remedy="make room")
-            return _open(MEMORY)
-        raise OutboxError(
-            f"cannot open {path}: {error}; make room there or correct its permissions"
-        ) from error
-    except sqlite3.DatabaseError as error:
-        aside = path.with_name(f"{path.name}.broken-{uuid.uuid4().hex[:8]}")
-        log.warning("outbox_broken", path=str(path), put_aside_as=str(aside), error=str(error))
-        for suffix in ("-wal", "-shm"):
-            path.with_name(path.name + suffix).unlink(missing_ok=True)
-        path.rename(aside)
-        return _open(path)
-
-
-def _open(path: Path | str) -> tuple[sqlite3.Connection, str]:
-    db: Any = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
-    try:
-        db.execute("PRAGMA journal_mode = WAL")
-        db.execute("PRAGMA synchronous = FULL")
-        found = db.execute("PRAGMA user_version").fetchone()[0]
-        if found not in (0, FORMAT):
-            raise sqlite3.DatabaseError(  # noqa: TRY301
-                f"format {found} is not known here, only {FORMAT}"
-            )
-        if found != FORMAT:
-            _make(db)
-        epoch = str(db.execute("SELECT epoch FROM outbox").fetchone()[0])
-    except BaseException:
-        db.close()
-        raise
-    return db, epoch
-
-
-def _make(db: sqlite3.Connection) -> None:
-    """Everything at once, the format last: a kill in between leaves an empty file."""
-    rows = ", ".join(f"('{stream}', 1, 0)" for stream in STREAMS)
-    db.executescript(
-        f"BEGIN IMMEDIATE; {_SCHEMA}"  # noqa: S608 - words of ours alone
-        f"INSERT INTO outbox (epoch) VALUES ('{uuid.uuid4().hex}');"
-        f"INSERT INTO streams (stream, next_sequence, acked) VALUES {rows};"
-        f"PRAGMA user_version = {FORMAT}; COMMIT;"
-    )

@@ -12,7 +12,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from edge_agent.link.outbox import MEMORY, Outbox, OutboxError, Quota
+from edge_agent.link.outbox import Outbox, OutboxError, Quota
+from edge_agent.link.outbox_file import MEMORY
 from protocol.chunks import describe
 from protocol.messages import Alert, EventReport, SampleReport, Sequenced, TelemetryReport, decode
 from protocol.topics import Kind

@@ -1,0 +1,145 @@
+"""The outbox's database: its tables, and how it is opened, made and made anew.
+
+The table `told` came later and is added where it lacks. It changes nothing of the others, so
+the format stays: an older agent goes on with the file, and so does this one after it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import shutil
+import sqlite3
+import uuid
+from pathlib import Path
+from typing import Any
+
+import structlog
+
+from edge_agent.errors import EdgeError
+from edge_agent.link.told import TOLD
+from edge_agent.reserve import Reserve
+
+STREAMS = ("telemetry", "events", "samples")
+FORMAT = 1
+MEMORY = ":memory:"
+BROKEN = ".broken-"
+_SHARED_MEMORY_BYTES = 64 * 1024
+
+log = structlog.get_logger(__name__)
+
+_SCHEMA = """
+CREATE TABLE IF NOT EXISTS outbox (
+    epoch TEXT NOT NULL, records_bytes INTEGER NOT NULL DEFAULT 0,
+    images_bytes INTEGER NOT NULL DEFAULT 0);
+CREATE TABLE IF NOT EXISTS streams (
+    stream TEXT PRIMARY KEY, next_sequence INTEGER NOT NULL, acked INTEGER NOT NULL,
+    evicted INTEGER NOT NULL DEFAULT 0) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS entries (
+    stream TEXT NOT NULL, sequence INTEGER NOT NULL, first_sequence INTEGER NOT NULL,
+    worth INTEGER, record_bytes INTEGER NOT NULL, image_sha256 TEXT,
+    image_bytes INTEGER NOT NULL DEFAULT 0, evicted_bytes INTEGER NOT NULL DEFAULT 0,
+    payload BLOB NOT NULL, PRIMARY KEY (stream, sequence)) WITHOUT ROWID;
+CREATE INDEX IF NOT EXISTS entries_by_worth ON entries (worth, sequence);
+CREATE INDEX IF NOT EXISTS entries_by_image ON entries (image_sha256);
+CREATE TRIGGER IF NOT EXISTS entry_added AFTER INSERT ON entries BEGIN
+    UPDATE outbox SET records_bytes = records_bytes + new.record_bytes,
+        images_bytes = images_bytes + new.image_bytes; END;
+CREATE TRIGGER IF NOT EXISTS entry_removed AFTER DELETE ON entries BEGIN
+    UPDATE outbox SET records_bytes = records_bytes - old.record_bytes,
+        images_bytes = images_bytes - old.image_bytes; END;
+"""
+
+
+class OutboxError(EdgeError):
+    """An entry could not be kept; nothing was changed. The text names why."""
+
+
+def open_or_renew(path: Path, reserve: Reserve | None) -> tuple[sqlite3.Connection, str]:
+    """The database at `path` and its epoch; see `Outbox` for what is done about a bad one.
+
+    Raises:
+        OutboxError: the disk or its permissions do not allow it.
+    """
+    try:
+        return _open(path)
+    except sqlite3.OperationalError as error:
+        # The disk or its permissions, not the content: what is kept there must stay.
+        if not is_full(error, path.parent):
+            raise _unopened(path, error) from error
+        return _open_on_a_full_disk(path, reserve, error)
+    except sqlite3.DatabaseError as error:
+        return _renew(path, error)
+
+
+def is_full(error: sqlite3.Error, folder: Path) -> bool:
+    """Whether SQLite was refused by a full disk, and not by a broken one.
+
+    It says so of the file itself; of the shared memory beside it, it says "disk I/O error".
+    """
+    text = str(error)
+    return "full" in text or ("disk I/O" in text and _free_bytes(folder) < _SHARED_MEMORY_BYTES)
+
+
+def _open_on_a_full_disk(
+    path: Path, reserve: Reserve | None, error: sqlite3.Error
+) -> tuple[sqlite3.Connection, str]:
+    if reserve is not None and reserve.give_up():
+        with contextlib.suppress(sqlite3.OperationalError):
+            return _open(path)
+    # A camera that sees must not go dark for what it could tell of it.
+    log.warning("outbox_in_memory", path=str(path), error=str(error), remedy="make room")
+    return _open(MEMORY)
+
+
+def _renew(path: Path, error: sqlite3.Error) -> tuple[sqlite3.Connection, str]:
+    """Put a database aside that cannot be read, one at most, and begin a new one."""
+    for older in path.parent.glob(f"{path.name}{BROKEN}*"):
+        older.unlink(missing_ok=True)
+    aside = path.with_name(f"{path.name}{BROKEN}{uuid.uuid4().hex[:8]}")
+    log.warning("outbox_broken", path=str(path), put_aside_as=str(aside), error=str(error))
+    for suffix in ("-wal", "-shm"):
+        path.with_name(path.name + suffix).unlink(missing_ok=True)
+    path.rename(aside)
+    return _open(path)
+
+
+def _unopened(path: Path, error: sqlite3.Error) -> OutboxError:
+    return OutboxError(f"cannot open {path}: {error}; make room there or correct its permissions")
+
+
+def _free_bytes(folder: Path) -> int:
+    try:
+        return shutil.disk_usage(folder).free
+    except OSError:
+        return 0
+
+
+def _open(path: Path | str) -> tuple[sqlite3.Connection, str]:
+    db: Any = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
+    try:
+        db.execute("PRAGMA journal_mode = WAL")
+        db.execute("PRAGMA synchronous = FULL")
+        found = db.execute("PRAGMA user_version").fetchone()[0]
+        if found not in (0, FORMAT):
+            raise sqlite3.DatabaseError(  # noqa: TRY301
+                f"format {found} is not known here, only {FORMAT}"
+            )
+        if found != FORMAT:
+            _make(db)
+        db.execute(TOLD)
+        epoch = str(db.execute("SELECT epoch FROM outbox").fetchone()[0])
+    except BaseException:
+        db.close()
+        raise
+    return db, epoch
+
+
+def _make(db: sqlite3.Connection) -> None:
+    """Everything at once, the format last: a kill in between leaves an empty file."""
+    rows = ", ".join(f"('{stream}', 1, 0)" for stream in STREAMS)
+    db.executescript(
+        f"BEGIN IMMEDIATE; {_SCHEMA}"  # noqa: S608 - words of ours alone
+        f"INSERT INTO outbox (epoch) VALUES ('{uuid.uuid4().hex}');"
+        f"INSERT INTO streams (stream, next_sequence, acked) VALUES {rows};"
+        f"PRAGMA user_version = {FORMAT}; COMMIT;"
+    )

@@ -4,6 +4,8 @@
 
 A bundle is put together in a folder beside it and renamed into place, so a kill leaves
 either none of it or all. A file that another bundle already holds is linked, not fetched.
+A damaged bundle is set aside as `.damaged-<digest>`: it is held no more, and its good files
+are linked from there, so that only the bad ones are fetched again.
 """
 
 from __future__ import annotations
@@ -12,17 +14,18 @@ import contextlib
 import hashlib
 import os
 import shutil
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 
 import structlog
 
 from edge_agent.errors import BundleError
-from edge_agent.store import fsync_directory
+from edge_agent.store import ASSEMBLING, REMOVING, fsync_directory
+from edge_agent.update.retention import Held, to_prune
 from protocol.bundles import MANIFEST_BYTES_MAX, MANIFEST_PATH, Manifest, read_manifest
 from protocol.errors import ProtocolError
 
-ASSEMBLING = ".assembling-"
+DAMAGED = ".damaged-"
 READ_BYTES = 1024 * 1024
 
 log = structlog.get_logger(__name__)
@@ -55,42 +58,67 @@ class BundleStore:
         folders = [p for p in self._folder.iterdir() if not p.name.startswith(".") and p.is_dir()]
         return [p.name for p in sorted(folders, key=lambda p: p.stat().st_mtime_ns)]
 
+    def held(self) -> list[Held]:
+        """The bundles held with their files, the least recently placed first."""
+        return [Held(digest, self._files(digest)) for digest in self.digests()]
+
     def verify(self, digest: str) -> Manifest:
         """Read every byte of the bundle and return its manifest.
 
         Raises:
             BundleError: a file is absent or another than the manifest says.
         """
-        folder = self.path(digest)
         manifest = self.manifest(digest)
-        for entry in manifest.files:
-            if _file_sha256(folder / entry.path) != entry.blob.sha256:
-                raise BundleError(
-                    f"bundle {digest[:12]}: {entry.path} is damaged or absent; it is fetched again"
-                )
+        for path in _damaged(self.path(digest), manifest):
+            raise BundleError(
+                f"bundle {digest[:12]}: {path} is damaged or absent; it is fetched again"
+            )
         return manifest
+
+    def set_aside(self, digest: str) -> None:
+        """Hold a damaged bundle no more, and keep what is good of it for its repair."""
+        aside = self._folder / f"{DAMAGED}{digest}"
+        self._discard(aside)
+        self._drop_compiled(digest)
+        with contextlib.suppress(FileNotFoundError):
+            self.path(digest).rename(aside)
+        fsync_directory(self._folder)
+        log.warning("bundle_damaged", bundle=digest, remedy="its bad files are fetched again")
+
+    def damaged(self) -> list[str]:
+        """The bundles that were set aside, and are not repaired yet."""
+        return sorted(p.name.removeprefix(DAMAGED) for p in self._folder.glob(f"{DAMAGED}*"))
+
+    def damaged_manifest(self, digest: str) -> bytes:
+        """The manifest of a bundle that was set aside. Raises BundleError where it is bad too."""
+        path = self._folder / f"{DAMAGED}{digest}" / MANIFEST_PATH
+        return _read_manifest(path, digest)[1]
 
     def manifest(self, digest: str) -> Manifest:
         """The manifest of a bundle that is held. Raises BundleError where it is not whole."""
-        try:
-            with (self.path(digest) / MANIFEST_PATH).open("rb") as file:
-                return read_manifest(file.read(MANIFEST_BYTES_MAX + 1), digest)
-        except (OSError, ProtocolError) as error:
-            raise BundleError(f"bundle {digest[:12]} cannot be read: {error}") from error
+        return _read_manifest(self.path(digest) / MANIFEST_PATH, digest)[0]
 
     def held_files(self, wanted: Collection[str]) -> dict[str, Path]:
         """Those of the wanted files (sha256) that some bundle holds undamaged."""
         held: dict[str, Path] = {}
-        for digest in self.digests():
-            with contextlib.suppress(BundleError):
-                for entry in self.manifest(digest).files:
-                    sha256, path = entry.blob.sha256, self.path(digest) / entry.path
-                    if sha256 in wanted and sha256 not in held and _file_sha256(path) == sha256:
-                        held[sha256] = path
+        for sha256, path in self._candidates(wanted):
+            if sha256 not in held and _file_sha256(path) == sha256:
+                held[sha256] = path
+        for path in self._set_aside_files():
+            if len(held) < len(wanted):
+                sha256 = _file_sha256(path) or ""
+                if sha256 in wanted:
+                    held.setdefault(sha256, path)
         return held
+
+    def lenders(self, wanted: Collection[str]) -> set[str]:
+        """The bundles that hold some of the wanted files: a download counts on them."""
+        return {bundle.digest for bundle in self.held() if set(wanted) & set(bundle.files)}
 
     def place(self, digest: str, manifest_bytes: bytes, sources: Mapping[str, Path]) -> Manifest:
         """Put a bundle together from files by sha256, verify it, and make it held.
+
+        One that is held whole stays as it is.
 
         Raises:
             BundleError: a file is lacking or is not what the manifest says.
@@ -98,6 +126,8 @@ class BundleStore:
             OSError: the disk refused; nothing is held then.
         """
         manifest = read_manifest(manifest_bytes, digest)
+        if self._is_whole(digest, manifest):
+            return manifest
         temporary = self._folder / f"{ASSEMBLING}{digest}"
         shutil.rmtree(temporary, ignore_errors=True)
         try:
@@ -107,30 +137,72 @@ class BundleStore:
             _write(temporary / MANIFEST_PATH, manifest_bytes)
             for folder in {p.parent for p in temporary.rglob("*")}:
                 fsync_directory(folder)
-            self.remove(digest)
+            self._discard(self.path(digest))
             temporary.rename(self.path(digest))
             fsync_directory(self._folder)
         finally:
             shutil.rmtree(temporary, ignore_errors=True)
+        self._discard(self._folder / f"{DAMAGED}{digest}")
         return manifest
 
     def remove(self, digest: str) -> None:
-        """Forget a bundle; the manifest goes first, so that no half of it counts as held."""
-        (self.path(digest) / MANIFEST_PATH).unlink(missing_ok=True)
-        shutil.rmtree(self.path(digest), ignore_errors=True)
-        if self._compiled is not None:
-            shutil.rmtree(self._compiled / digest, ignore_errors=True)
+        """Forget a bundle, in one rename, so that no half of it counts as held."""
+        self._discard(self.path(digest))
+        self._discard(self._folder / f"{DAMAGED}{digest}")
+        self._drop_compiled(digest)
 
     def prune(self, pinned: Collection[str], kept_max: int) -> list[str]:
         """Remove what is neither pinned nor among the `kept_max` newest; return what went."""
-        for leftover in self._folder.glob(f"{ASSEMBLING}*"):
-            shutil.rmtree(leftover, ignore_errors=True)
-        loose = [digest for digest in self.digests() if digest not in pinned]
-        gone = loose[: max(0, len(loose) - kept_max)]
-        for digest in gone:
+        for digest in self.damaged():
+            if digest not in pinned:
+                self._discard(self._folder / f"{DAMAGED}{digest}")
+        return self._remove_all(to_prune(self.held(), pinned, kept_max))
+
+    def make_room(self, needed_bytes: int, pinned: Collection[str]) -> list[str]:
+        """Remove loose bundles until so many bytes are free, where that helps; what went."""
+        lacking = needed_bytes - shutil.disk_usage(self._folder).free
+        if lacking <= 0:
+            return []
+        held = self.held()
+        return self._remove_all(to_prune(held, pinned, len(held), lacking))
+
+    def _remove_all(self, digests: list[str]) -> list[str]:
+        for digest in digests:
             self.remove(digest)
             log.info("bundle_pruned", bundle=digest)
-        return gone
+        return digests
+
+    def _discard(self, folder: Path) -> None:
+        """Take a folder away under a name that a start clears, should a kill come between."""
+        if folder.exists():
+            going = self._folder / f"{REMOVING}{folder.name.removeprefix('.')}"
+            shutil.rmtree(going, ignore_errors=True)
+            folder.rename(going)
+            shutil.rmtree(going, ignore_errors=True)
+
+    def _drop_compiled(self, digest: str) -> None:
+        if self._compiled is not None:
+            shutil.rmtree(self._compiled / digest, ignore_errors=True)
+
+    def _is_whole(self, digest: str, manifest: Manifest) -> bool:
+        return self.has(digest) and not any(_damaged(self.path(digest), manifest))
+
+    def _files(self, digest: str) -> dict[str, int]:
+        with contextlib.suppress(BundleError):
+            return {f.blob.sha256: f.blob.size_bytes for f in self.manifest(digest).files}
+        return {}
+
+    def _candidates(self, wanted: Collection[str]) -> Iterator[tuple[str, Path]]:
+        for digest in self.digests():
+            with contextlib.suppress(BundleError):
+                for entry in self.manifest(digest).files:
+                    if entry.blob.sha256 in wanted:
+                        yield entry.blob.sha256, self.path(digest) / entry.path
+
+    def _set_aside_files(self) -> Iterator[Path]:
+        """Files of damaged bundles; what they are, only their content says."""
+        for folder in self._folder.glob(f"{DAMAGED}*"):
+            yield from (p for p in folder.rglob("*") if p.is_file() and not p.is_symlink())
 
     def _place_file(
         self, sha256: str, path: str, folder: Path, sources: Mapping[str, Path]
@@ -151,6 +223,22 @@ class BundleStore:
             os.fsync(descriptor)
         finally:
             os.close(descriptor)
+
+
+def _read_manifest(path: Path, digest: str) -> tuple[Manifest, bytes]:
+    try:
+        with path.open("rb") as file:
+            raw = file.read(MANIFEST_BYTES_MAX + 1)
+        return read_manifest(raw, digest), raw
+    except (OSError, ProtocolError) as error:
+        raise BundleError(f"bundle {digest[:12]} cannot be read: {error}") from error
+
+
+def _damaged(folder: Path, manifest: Manifest) -> Iterator[str]:
+    """Paths of files that are absent or are not what the manifest says."""
+    for entry in manifest.files:
+        if _file_sha256(folder / entry.path) != entry.blob.sha256:
+            yield entry.path
 
 
 def _file_sha256(path: Path) -> str | None:

@@ -31,6 +31,7 @@ CORE_MODULES = (
     "edge_agent/observe/windows.py",
     "edge_agent/rules/*.py",
     "edge_agent/track/*.py",
+    "edge_agent/update/retention.py",
     "cloud/building/targets.py",
     "cloud/evaluation/average_precision.py",
     "cloud/evaluation/curves.py",

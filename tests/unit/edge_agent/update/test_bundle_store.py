@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import os
+import shutil
 from pathlib import Path
 
 import pytest
 
 from edge_agent.errors import BundleError
-from edge_agent.update.bundle_store import ASSEMBLING, BundleStore
+from edge_agent.store import ASSEMBLING
+from edge_agent.update.bundle_store import BundleStore
 from protocol.bundles import MANIFEST_PATH, Manifest
 from protocol.errors import DigestError
 from tests.fixtures.models import write_bundle
@@ -35,6 +37,12 @@ class Rig:
         self.store.place(digest, manifest_bytes, self.sources(version, manifest))
         os.utime(self.store.path(digest), (version, version))
         return digest
+
+
+def rot(path: Path) -> None:
+    """Damage one file and not those that are linked to it."""
+    path.unlink()
+    path.write_bytes(b"bit rot")
 
 
 @pytest.fixture
@@ -76,14 +84,73 @@ def test_damage_is_found_and_a_damaged_file_is_not_used_again(rig: Rig) -> None:
     assert set(rig.store.held_files(wanted)) == wanted - {damaged}
 
 
-def test_a_half_written_bundle_is_not_held_and_is_cleared_away(rig: Rig) -> None:
+def test_a_half_written_bundle_is_not_held_and_is_replaced(rig: Rig) -> None:
     digest = rig.place(1)
-    leftover = rig.folder / "bundles" / f"{ASSEMBLING}{digest}"
-    leftover.mkdir()
     (rig.store.path(digest) / MANIFEST_PATH).unlink()
     assert not rig.store.has(digest)
-    rig.store.prune({digest}, kept_max=5)
-    assert not leftover.exists()
+    assert rig.place(1) == digest
+    assert rig.store.verify(digest).version == 1
+
+
+def test_a_damaged_bundle_is_repaired_by_its_damaged_file_alone(rig: Rig) -> None:
+    digest = rig.place(1)
+    manifest = rig.store.manifest(digest)
+    manifest_bytes = (rig.store.path(digest) / MANIFEST_PATH).read_bytes()
+    wanted = {entry.blob.sha256 for entry in manifest.files}
+    rot(rig.store.path(digest) / "golden/000.png")
+    rig.store.set_aside(digest)
+    assert not rig.store.has(digest) and rig.store.digests() == []
+    assert rig.store.damaged() == [digest]
+    assert rig.store.damaged_manifest(digest) == manifest_bytes
+    bad = manifest.file("golden/000.png").sha256
+    held = rig.store.held_files(wanted)
+    assert set(held) == wanted - {bad}
+    fetched = rig.sources(1, manifest)[bad]
+    rig.store.place(digest, manifest_bytes, {**held, bad: fetched})
+    assert rig.store.verify(digest) == manifest
+    assert rig.store.damaged() == []
+    assert [p.name for p in (rig.folder / "bundles").iterdir()] == [digest]
+
+
+def test_the_files_of_a_bundle_whose_manifest_rotted_are_used_again(rig: Rig) -> None:
+    digest = rig.place(1)
+    manifest = rig.store.manifest(digest)
+    rot(rig.store.path(digest) / MANIFEST_PATH)
+    rig.store.set_aside(digest)
+    with pytest.raises(BundleError, match="cannot be read"):
+        rig.store.damaged_manifest(digest)
+    wanted = {entry.blob.sha256 for entry in manifest.files}
+    assert set(rig.store.held_files(wanted)) == wanted
+
+
+def test_a_damaged_bundle_that_nobody_needs_goes(rig: Rig) -> None:
+    kept, gone = rig.place(1), rig.place(2)
+    rig.store.set_aside(kept)
+    rig.store.set_aside(gone)
+    rig.store.prune({kept}, kept_max=5)
+    assert rig.store.damaged() == [kept]
+    rig.store.remove(kept)
+    assert list((rig.folder / "bundles").iterdir()) == []
+
+
+def test_a_bundle_that_is_whole_is_not_placed_again(rig: Rig) -> None:
+    digest = rig.place(1)
+    inode = (rig.store.path(digest) / MANIFEST_PATH).stat().st_ino
+    manifest_bytes = (rig.store.path(digest) / MANIFEST_PATH).read_bytes()
+    rig.store.place(digest, manifest_bytes, {})
+    assert (rig.store.path(digest) / MANIFEST_PATH).stat().st_ino == inode
+
+
+def test_room_is_made_of_loose_bundles_only(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
+    digests = [rig.place(version) for version in range(1, 5)]
+    free = [100]
+    monkeypatch.setattr(shutil, "disk_usage", lambda _path: shutil._ntuple_diskusage(0, 0, free[0]))
+    assert rig.store.make_room(100, {digests[0]}) == []
+    assert rig.store.make_room(101, {digests[0]}) == [digests[1]]
+    assert rig.store.make_room(10**9, {digests[0]}) == [], "it would not help"
+    assert rig.store.digests() == [digests[0], *digests[2:]]
+    lender = {rig.store.manifest(digests[2]).files[0].blob.sha256}
+    assert digests[2] in rig.store.lenders(lender)
 
 
 def test_pruning_keeps_what_is_pinned_and_the_newest(rig: Rig) -> None:

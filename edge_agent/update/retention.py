@@ -1,0 +1,83 @@
+"""Which bundles must stay on the disk, and which go when there are too many or too little room.
+
+Pure. A bundle is pinned by whoever refers to it; what nobody refers to is loose. Loose bundles
+are kept for a while all the same: a later version may share files with them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+from edge_agent.update.states import Committed, UpdateRecord
+
+
+@dataclass(frozen=True)
+class SlotState:
+    """What the disk says of a slot: what it committed, and its last attempt."""
+
+    slot: str
+    committed: Committed | None = None
+    record: UpdateRecord | None = None
+
+
+@dataclass(frozen=True)
+class Held:
+    """A bundle on the disk; `files` are bytes by sha256. Bundles share the files they can."""
+
+    digest: str
+    files: Mapping[str, int] = field(default_factory=dict)
+
+
+def references(states: Iterable[SlotState]) -> dict[str, tuple[str, ...]]:
+    """Every bundle that must stay, and for each who needs it, in words."""
+    found: dict[str, list[str]] = {}
+    for state in states:
+        for digest, why in _needs(state):
+            if digest is not None:
+                found.setdefault(digest, []).append(f"{state.slot}: {why}")
+    return {digest: tuple(who) for digest, who in found.items()}
+
+
+def _needs(state: SlotState) -> list[tuple[str | None, str]]:
+    committed, record = state.committed, state.record
+    needs: list[tuple[str | None, str]] = []
+    if committed is not None:
+        needs += [
+            (committed.digest, "committed"),
+            (committed.previous_digest, "committed before"),
+        ]
+    if record is not None and not record.terminal:
+        needs += [
+            (record.desired.bundle_digest, "wanted by the attempt"),
+            (record.previous_digest, "last known good of the attempt"),
+        ]
+    return needs
+
+
+def to_prune(
+    held: Sequence[Held], pinned: Collection[str], kept_max: int, needed_bytes: int = 0
+) -> list[str]:
+    """The loose bundles that go, the first of `held` (the oldest) first; never a pinned one.
+
+    Those over `kept_max` go anyway, then more until `needed_bytes` are freed. Where all of
+    them together would not free as much, these stay: it would help nobody.
+    """
+    loose = [bundle.digest for bundle in held if bundle.digest not in pinned]
+    over = max(0, len(loose) - kept_max)
+    for count in range(over, len(loose) + 1):
+        if freed_bytes(held, loose[:count]) >= needed_bytes:
+            return loose[:count]
+    return loose[:over]
+
+
+def freed_bytes(held: Iterable[Held], gone: Collection[str]) -> int:
+    """What the disk gets back: a file counts once, and only where no other bundle has it."""
+    going: dict[str, int] = {}
+    staying: set[str] = set()
+    for bundle in held:
+        if bundle.digest in gone:
+            going.update(bundle.files)
+        else:
+            staying.update(bundle.files)
+    return sum(size for sha256, size in going.items() if sha256 not in staying)

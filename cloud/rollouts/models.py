@@ -12,6 +12,10 @@ def _json() -> Any:
     return Column(JSON, nullable=False)
 
 
+def _json_or_null() -> Any:
+    return Column(JSON(none_as_null=True), nullable=True)
+
+
 class Rollout(SQLModel, table=True):
     """A staged change of what a set of devices runs in one slot.
 
@@ -19,6 +23,10 @@ class Rollout(SQLModel, table=True):
         builds: `{digest, manifest_bytes, identity}`, the preferred first.
         waves: as they were asked for, the rest of the devices last.
         wave: index of the wave that is open; earlier ones are too.
+        shadow, window: how a candidate is compared first, and when it may be exchanged; a
+            window without `time_zone` goes by the clock of each device's site.
+        site_atomic: devices of a site wait in PREPARED for each other.
+        timeout_s: what a device gives the whole attempt; None leaves it to the device.
         watched: the engine looks at it: it is open, or its devices may yet diverge.
     """
 
@@ -38,6 +46,10 @@ class Rollout(SQLModel, table=True):
     step_timeout_s: float
     total_timeout_s: float
     attempts_max: int
+    shadow: dict[str, Any] | None = Field(default=None, sa_column=_json_or_null())
+    window: dict[str, Any] | None = Field(default=None, sa_column=_json_or_null())
+    site_atomic: bool = False
+    timeout_s: float | None = None
     state: str
     outcome: str | None = None
     reason: str = ""
@@ -55,6 +67,10 @@ class Execution(SQLModel, table=True):
         started_at: None until its wave opens. Times are the hub's,
         device_ended_at: but for this one, the device's own.
         before: the slot's desired state that this rollout replaced, as JSON text.
+        held: the device was told to wait in PREPARED for its site,
+        released_at: and was given the word to go on.
+        shadow: a shadow's verdict that a person is asked about, or has accepted.
+        by_hand: somebody at the device went back from what had succeeded.
     """
 
     __tablename__ = "execution"
@@ -73,6 +89,10 @@ class Execution(SQLModel, table=True):
     acknowledged: bool = False
     diverged: bool = False
     before: str | None = None
+    held: bool = False
+    released_at: float | None = None
+    shadow: str = ""
+    by_hand: bool = False
 
 
 class Lease(SQLModel, table=True):

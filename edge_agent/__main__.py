@@ -57,16 +57,18 @@ def run(
 
         keep_few_arenas()
 
+        from edge_agent import faults
         from edge_agent.agent import Agent
-        from edge_agent.clock import Clock
         from edge_agent.config import load_config
         from edge_agent.local.systemd import Service
         from edge_agent.logs import set_up_logs
 
         settings = load_config(config)
         set_up_logs(json_lines=json_logs, verbose=verbose, device=settings.device.id)
+        faults.install(os.environ.get("ARGOSY_FAULTS", ""))
+        faults.point("agent.start")
         rng = Random()  # noqa: S311 - jitter and sampling
-        agent = Agent(settings, Clock(), rng, Service.of(os.environ))
+        agent = Agent(settings, faults.clock(), rng, Service.of(os.environ))
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, lambda *_: agent.stop())
         agent.run()

@@ -12,13 +12,10 @@ from collections.abc import Mapping, Sequence
 from sqlmodel import Session
 
 from cloud.access import service as access
-from cloud.access.principal import Principal, service_principal
-from cloud.errors import NotFoundError
-from cloud.fleet import service as fleet
-from cloud.fleet.models import Device
+from cloud.access.principal import Principal
 from cloud.registry import service as registry
-from cloud.registry.resolution import BuildOffer
-from cloud.rollouts import queries
+from cloud.rollouts import queries, telling
+from cloud.rollouts.looking import look
 from cloud.rollouts.models import Execution, Lease, Rollout
 from cloud.rollouts.planner import (
     Action,
@@ -28,8 +25,7 @@ from cloud.rollouts.planner import (
     MarkDiverged,
     NextWave,
     Pause,
-    Policy,
-    RolloutView,
+    Release,
     StartExecution,
     Stop,
     plan,
@@ -40,11 +36,10 @@ from cloud.rollouts.states import (
     RolloutEvent,
     RolloutState,
 )
+from cloud.rollouts.telling import ENGINE
 from protocol.machine import advance
-from protocol.messages import SlotDesired
-from protocol.states import TERMINAL_EXECUTION_STATES, ExecutionState
+from protocol.states import TERMINAL_EXECUTION_STATES, ExecutionEvent, ExecutionState
 
-ENGINE = service_principal("rollouts")
 LEASE_NAME = "rollouts"
 
 DEPLOYMENT_WORDS: Mapping[RolloutEvent, str] = {
@@ -96,90 +91,6 @@ def step(session: Session, rollout_id: str, now: float) -> list[Action]:
     return actions
 
 
-def look(session: Session, rollout: Rollout) -> tuple[RolloutView, list[DeviceView]]:
-    """The rollout and its devices' latest executions as the planner sees them."""
-    latest = {row.device_id: row for row in queries.executions(session, rollout.id)}
-    fleet_devices = {device.id: device for device in fleet.list_devices(session, ENGINE)}
-    newer = queries.devices_of_newer(session, rollout)
-    view = RolloutView(
-        state=RolloutState(rollout.state),
-        wave=rollout.wave,
-        waves=len(rollout.waves),
-        builds=offers_of(session, rollout),
-        policy=Policy(
-            soak_s=rollout.soak_s,
-            success_percent=rollout.success_percent,
-            failed_max=rollout.failed_max,
-            step_timeout_s=rollout.step_timeout_s,
-            total_timeout_s=rollout.total_timeout_s,
-            attempts_max=rollout.attempts_max,
-        ),
-    )
-    return view, [
-        _device_view(rollout, row, fleet_devices[row.device_id], row.device_id in newer)
-        for row in latest.values()
-    ]
-
-
-def offers_of(session: Session, rollout: Rollout) -> tuple[BuildOffer, ...]:
-    """The rollout's builds with what stands against them now: one that was rejected or
-    revoked since the rollout began is given to no further device."""
-    digests = {build["digest"] for build in rollout.builds}
-    try:
-        version = registry.get_version(session, ENGINE, rollout.model, rollout.version)
-    except NotFoundError:  # deleted once nothing held it; there is nothing left to give out
-        return ()
-    return tuple(o for o in registry.offers(session, version) if o.digest in digests)
-
-
-def _device_view(rollout: Rollout, row: Execution, device: Device, newer: bool) -> DeviceView:
-    """What the planner needs of a device. Its report and desired state are parsed only
-    where the answer hangs on them: a fleet at rest costs little."""
-    state = ExecutionState(row.state)
-    waiting = row.started_at is None and row.wave <= rollout.wave
-    running_digest = _running_digest(rollout, row, device)
-    moving = row.started_at is not None and state not in TERMINAL_EXECUTION_STATES
-    asked = moving or running_digest not in (None, row.digest)
-    reported = fleet.reported(device) if waiting else None
-    return DeviceView(
-        device_id=row.device_id,
-        wave=row.wave,
-        attempt=row.attempt,
-        state=state,
-        started_at=row.started_at,
-        step_at=row.step_at,
-        ended_at=row.ended_at,
-        digest=row.digest,
-        owned=asked and _desired_of(rollout, device) is not None,
-        newer=newer,
-        acknowledged=row.acknowledged,
-        diverged=row.diverged,
-        running_digest=running_digest,
-        capabilities=reported.capabilities if reported else None,
-    )
-
-
-def _desired_of(rollout: Rollout, device: Device) -> SlotDesired | None:
-    """What the rollout made the device's desired slot, while it still stands."""
-    desired = fleet.desired(device)
-    slot = desired.slots.get(rollout.model) if desired else None
-    return slot if slot is not None and slot.rollout_id == rollout.id else None
-
-
-def _running_digest(rollout: Rollout, row: Execution, device: Device) -> str | None:
-    """What a device that had succeeded runs by a report that it made after that. Both
-    times are the device's own, so its clock need not agree with the hub's."""
-    if row.state != ExecutionState.SUCCEEDED.value:
-        return None
-    running = device.running.get(rollout.model)
-    if running in (None, row.digest):
-        return running
-    reported = fleet.reported(device)
-    at = row.device_ended_at
-    later = reported is not None and at is not None and reported.reported_at > at
-    return running if later else None
-
-
 def _settled(rollout: Rollout, devices: Sequence[DeviceView]) -> bool:
     """Whether nothing can follow any more: it has ended, and newer rollouts have the
     devices on which it succeeded."""
@@ -199,9 +110,11 @@ def act(session: Session, rollout: Rollout, action: Action, now: float) -> None:
             _start(session, rollout, action, now)
         case EndExecution():
             _end(session, rollout, action, now)
+        case Release(device_ids=device_ids):
+            _release(session, rollout, device_ids, now)
         case MarkDiverged():
             row = session.get_one(Execution, (rollout.id, action.device_id, action.attempt))
-            row.diverged, row.reason = True, action.reason
+            row.diverged, row.reason, row.by_hand = True, action.reason, action.by_hand
             session.add(row)
         case NextWave(wave=wave):
             rollout.wave = max(rollout.wave, wave)
@@ -251,20 +164,19 @@ def _start(session: Session, rollout: Rollout, action: StartExecution, now: floa
     if row.started_at is not None or row.state != ExecutionState.QUEUED.value:
         return
     if row.attempt == 1:
-        row.before = _slot_before(session, rollout, action.device_id)
+        row.before = telling.slot_before(session, rollout, action.device_id)
     row.digest, row.started_at, row.step_at = action.digest, now, now
+    row.held = action.hold
     session.add(row)
-    build: Mapping[str, int] = next(b for b in rollout.builds if b["digest"] == action.digest)
-    wanted = SlotDesired(
-        bundle_digest=action.digest,
-        manifest_bytes=build["manifest_bytes"],
-        model=rollout.model,
-        version=rollout.version,
-        rollout_id=rollout.id,
-        attempt=action.attempt,
-        probation_s=rollout.probation_s,
-    )
-    fleet.set_slot(session, ENGINE, action.device_id, rollout.model, wanted)
+    telling.bring(session, rollout, row, action.digest)
+
+
+def _release(session: Session, rollout: Rollout, device_ids: Sequence[str], now: float) -> None:
+    """Let devices of a site exchange; one that was let go before is left as it is."""
+    for row in queries.prepared_of(session, rollout.id, device_ids):
+        if row.held and row.released_at is None and telling.release(session, rollout, row):
+            row.released_at = now
+            session.add(row)
 
 
 def _next_attempt(
@@ -282,12 +194,6 @@ def _next_attempt(
     )
 
 
-def _slot_before(session: Session, rollout: Rollout, device_id: str) -> str | None:
-    desired = fleet.desired(fleet.get_device(session, ENGINE, device_id))
-    slot = desired.slots.get(rollout.model) if desired else None
-    return slot.model_dump_json() if slot else None
-
-
 def _end(session: Session, rollout: Rollout, action: EndExecution, now: float) -> None:
     row = session.get_one(Execution, (rollout.id, action.device_id, action.attempt))
     if ExecutionState(row.state) in TERMINAL_EXECUTION_STATES:
@@ -296,17 +202,7 @@ def _end(session: Session, rollout: Rollout, action: EndExecution, now: float) -
     row.state, row.reason = state.value, action.reason
     row.step_at = row.ended_at = now
     session.add(row)
-    withdraw(session, rollout, row)
-
-
-def withdraw(session: Session, rollout: Rollout, row: Execution) -> None:
-    """Where the slot still desires this rollout, desire again what it did before.
-
-    So a device that comes back late does not install what was given up meanwhile, and a
-    desired state never names a build that failed there.
-    """
-    device = fleet.get_device(session, ENGINE, row.device_id)
-    if _desired_of(rollout, device) is None:
-        return
-    before = SlotDesired.model_validate_json(row.before) if row.before else None
-    fleet.set_slot(session, ENGINE, row.device_id, rollout.model, before)
+    if row.released_at is None or action.event is not ExecutionEvent.TIMER_EXPIRED:
+        telling.withdraw(session, rollout, row)
+    else:  # its site has exchanged: when it comes back it shall follow, counted as late
+        row.reason += "; it had been given the word, and follows its site when it comes back"

@@ -9,7 +9,7 @@ from sqlmodel import Session
 
 from cloud.database import Database, after_commit
 from cloud.loops import Loop
-from cloud.rollouts import acting, service
+from cloud.rollouts import acting, floors, service
 from protocol.messages import ExecutionReport
 
 LEASE_PERIODS = 10
@@ -27,6 +27,7 @@ class Engine:
         self._database = database
         self._lease_s = LEASE_PERIODS * period_s
         self._owner = uuid.uuid4().hex
+        self._floors = floors.FloorWatch()
         self.loop = Loop("rollouts", period_s, self._settle)
 
     def start(self) -> None:
@@ -52,7 +53,23 @@ class Engine:
                 if not acting.hold_lease(session, self._owner, now, self._lease_s):
                     return False
                 acted |= bool(acting.step(session, rollout_id, now))
+        self._tell_floors(now)
         return acted
+
+    def _tell_floors(self, now: float) -> None:
+        """Bring models' floors into the desired states, while this engine has the lease."""
+        with self._database.reading() as session:
+            wanted = self._floors.asks(session, now)
+            if wanted is None:
+                return
+            stale = floors.stale_devices(session, wanted)
+        for start in range(0, len(stale), floors.DEVICES_AT_ONCE):
+            with self._database.transaction() as session:
+                if not acting.hold_lease(session, self._owner, now, self._lease_s):
+                    return
+                some = stale[start : start + floors.DEVICES_AT_ONCE]
+                floors.spread(session, some, wanted)
+        self._floors.looked(wanted, now)
 
     def _settle(self) -> None:
         """Look until nothing follows; the bound keeps a fault from becoming a busy loop."""

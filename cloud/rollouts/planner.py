@@ -29,6 +29,7 @@ class Policy:
     success_percent: of a wave's counted devices, for the next wave to start.
     failed_max: failures that are tolerated; one more pauses.
     attempts_max: attempts for a device that diverges again and again.
+    site_atomic: a site's devices of a wave are exchanged at one word, when all are prepared.
     """
 
     soak_s: float = 0.0
@@ -37,6 +38,7 @@ class Policy:
     step_timeout_s: float = 900.0
     total_timeout_s: float = 3600.0
     attempts_max: int = 3
+    site_atomic: bool = False
 
 
 @dataclass(frozen=True)
@@ -60,6 +62,10 @@ class DeviceView:
     owned: the device's desired slot names this rollout.
     newer: a newer rollout for the same slot targets the device.
     running_digest: what a report made after the execution's end says that it runs.
+    held: it was told to wait in PREPARED for its site; `released`: and then to go on.
+    online: it is connected; `heard_at` is its last word of any kind.
+    inconclusive: its shadow ended without a verdict, and nobody has accepted that yet.
+    by_hand: somebody at the device went back from what had succeeded.
     """
 
     device_id: str
@@ -76,6 +82,13 @@ class DeviceView:
     diverged: bool = False
     running_digest: str | None = None
     capabilities: Capabilities | None = None
+    site: str | None = None
+    held: bool = False
+    released: bool = False
+    online: bool = False
+    heard_at: float | None = None
+    inconclusive: bool = False
+    by_hand: bool = False
 
     @property
     def open(self) -> bool:
@@ -83,8 +96,10 @@ class DeviceView:
 
     @property
     def failed(self) -> bool:
-        """Whether it failed and nobody has acknowledged that."""
-        return self.state in FAILURES and not self.acknowledged
+        """Whether it failed and nobody has acknowledged that. A shadow without a verdict
+        is no failure, also where time ran out over it."""
+        unanswered = self.inconclusive and self.state is ExecutionState.TIMED_OUT
+        return self.state in FAILURES and not self.acknowledged and not unanswered
 
     @property
     def counted(self) -> bool:
@@ -94,11 +109,12 @@ class DeviceView:
 
 @dataclass(frozen=True)
 class StartExecution:
-    """Set the device's desired slot to this build."""
+    """Set the device's desired slot to this build; with `hold` to wait for its site."""
 
     device_id: str
     attempt: int
     digest: str
+    hold: bool = False
 
 
 @dataclass(frozen=True)
@@ -112,12 +128,21 @@ class EndExecution:
 
 
 @dataclass(frozen=True)
+class Release:
+    """Give all these devices of a site the word to exchange, in one transaction."""
+
+    site: str
+    device_ids: tuple[str, ...]
+
+
+@dataclass(frozen=True)
 class MarkDiverged:
     """The device runs another build than this attempt's success says."""
 
     device_id: str
     attempt: int
     reason: str
+    by_hand: bool = False
 
 
 @dataclass(frozen=True)
@@ -140,7 +165,7 @@ class Stop:
     """Everything that was open when the rollout was cancelled has ended."""
 
 
-Action = StartExecution | EndExecution | MarkDiverged | NextWave | Pause | Finish | Stop
+Action = StartExecution | EndExecution | Release | MarkDiverged | NextWave | Pause | Finish | Stop
 Devices = Sequence[DeviceView]
 
 
@@ -165,10 +190,11 @@ def _ending(rollout: RolloutView, device: DeviceView, now: float) -> EndExecutio
 
 
 def _retraction(rollout: RolloutView, device: DeviceView) -> tuple[ExecutionEvent, str] | None:
-    """Why the attempt is no longer wanted; after the exchange it is let go to its end."""
+    """Why the attempt is no longer wanted. After the exchange it is let go to its end, and
+    so it is after the word to a whole site, of which others have exchanged already."""
     if device.state not in BEFORE_EXCHANGE:
         return None
-    if rollout.state is RolloutState.STOPPING:
+    if rollout.state is RolloutState.STOPPING and not device.released:
         return ExecutionEvent.CANCEL_REQUESTED, "the rollout was cancelled"
     if device.newer:
         return ExecutionEvent.NEWER_DESIRED, "a newer rollout takes the slot"
@@ -180,12 +206,37 @@ def _retraction(rollout: RolloutView, device: DeviceView) -> tuple[ExecutionEven
 def _expiry(policy: Policy, device: DeviceView, now: float) -> tuple[ExecutionEvent, str] | None:
     if device.started_at is None:
         return None
-    if now - device.step_at > policy.step_timeout_s:
-        silence = f"no step after {device.state.value} for {policy.step_timeout_s:g} s"
+    quiet_since = _quiet_since(device)
+    if quiet_since is not None and now - quiet_since > policy.step_timeout_s:
+        word = "word" if device.state in _WAITING else "step"
+        silence = f"no {word} after {device.state.value} for {policy.step_timeout_s:g} s"
         return ExecutionEvent.TIMER_EXPIRED, silence
     if now - device.started_at > policy.total_timeout_s:
-        return ExecutionEvent.TIMER_EXPIRED, f"not done after {policy.total_timeout_s:g} s"
+        late = f"not done after {policy.total_timeout_s:g} s"
+        if device.inconclusive and device.state is ExecutionState.SHADOWING:
+            return ExecutionEvent.CANCEL_REQUESTED, f"{late}: nobody accepted its shadow"
+        return ExecutionEvent.TIMER_EXPIRED, late
     return None
+
+
+_WAITING = frozenset(
+    {ExecutionState.SHADOWING, ExecutionState.WAITING_WINDOW, ExecutionState.PREPARED}
+)
+"""Where a device waits for something that is not its own work, however long that takes."""
+
+
+def _quiet_since(device: DeviceView) -> float | None:
+    """From when on the step timer counts; None where only the total timer does.
+
+    A device that waits makes no step and is not to blame for it: it is lost when it is away.
+    One that was given the word belongs to a site that has exchanged, and keeps what time
+    there is to come back and follow.
+    """
+    if device.released:
+        return None
+    if device.state not in _WAITING:
+        return device.step_at
+    return None if device.online else max(device.step_at, device.heard_at or 0.0)
 
 
 def _divergences(rollout: RolloutView, devices: Devices, _now: float) -> list[Action]:
@@ -193,13 +244,20 @@ def _divergences(rollout: RolloutView, devices: Devices, _now: float) -> list[Ac
     for device in devices:
         if not _diverges(device) or device.digest is None:
             continue
-        again = device.attempt < rollout.policy.attempts_max
+        # Who went back at the device had a reason that nobody here knows: only a new rollout
+        # says something newer than that person.
+        again = device.attempt < rollout.policy.attempts_max and not device.by_hand
         if not device.diverged:
-            reason = f"runs {device.running_digest}, not what it had committed"
-            actions.append(MarkDiverged(device.device_id, device.attempt, reason))
+            actions.append(_marked(device))
         if again:
             actions.append(StartExecution(device.device_id, device.attempt + 1, device.digest))
     return actions
+
+
+def _marked(device: DeviceView) -> MarkDiverged:
+    cause = "somebody at the device went back" if device.by_hand else "not what it had committed"
+    reason = f"runs {device.running_digest}, {cause}"
+    return MarkDiverged(device.device_id, device.attempt, reason, by_hand=device.by_hand)
 
 
 def _diverges(device: DeviceView) -> bool:
@@ -248,8 +306,36 @@ def _start(rollout: RolloutView, device: DeviceView) -> Action:
     else:
         found = resolve(rollout.builds, device.capabilities)
     if found.best is not None:
-        return StartExecution(device.device_id, device.attempt, found.best)
+        hold = rollout.policy.site_atomic and device.site is not None
+        return StartExecution(device.device_id, device.attempt, found.best, hold)
     return EndExecution(device.device_id, device.attempt, ExecutionEvent.NOTHING_FITS, found.reason)
+
+
+def _releases(rollout: RolloutView, devices: Devices, _now: float) -> list[Action]:
+    """The word to each site of which every open device is prepared and there to hear it.
+
+    Failures of a site do not hold it up: where they are more than is tolerated, the brake
+    has paused the rollout before this is asked.
+    """
+    if not rollout.policy.site_atomic:
+        return []
+    sites: dict[tuple[str, int], list[DeviceView]] = {}
+    for device in devices:
+        if device.open and device.site is not None:
+            sites.setdefault((device.site, device.wave), []).append(device)
+    return [
+        Release(site, tuple(device.device_id for device in there if device.held))
+        for (site, _), there in sites.items()
+        if any(device.held for device in there) and not any(map(_holds_up, there))
+    ]
+
+
+def _holds_up(device: DeviceView) -> bool:
+    """Whether the device's site has to wait for it."""
+    prepared = device.state is ExecutionState.PREPARED
+    if device.held:
+        return not (prepared and device.online)
+    return device.state in BEFORE_EXCHANGE and not prepared and device.attempt == 1
 
 
 def _gate(rollout: RolloutView, devices: Devices, now: float) -> list[Action]:
@@ -273,7 +359,7 @@ def _gate(rollout: RolloutView, devices: Devices, now: float) -> list[Action]:
 _Stage = Callable[[RolloutView, Devices, float], list[Action]]
 
 _STAGES: dict[RolloutState, tuple[_Stage, ...]] = {
-    RolloutState.RUNNING: (_endings, _divergences, _finish, _brake, _starts, _gate),
+    RolloutState.RUNNING: (_endings, _divergences, _finish, _brake, _starts, _releases, _gate),
     RolloutState.PAUSED: (_endings, _finish),
     RolloutState.STOPPING: (_endings, _stop),
     RolloutState.FINISHED: (_endings, _divergences),

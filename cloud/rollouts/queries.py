@@ -9,6 +9,7 @@ from sqlmodel import Session, col, select
 
 from cloud.rollouts.models import Execution, Rollout
 from cloud.rollouts.states import RolloutState
+from protocol.states import ExecutionState
 
 # A rollout in one of these gives nothing to any device any more, or not yet.
 _IDLE = (RolloutState.CREATING, RolloutState.WAITING_FOR_APPROVAL, RolloutState.STOPPED)
@@ -40,6 +41,18 @@ def executions(session: Session, rollout_id: str) -> Sequence[Execution]:
         .where(Execution.rollout_id == rollout_id)
         .order_by(col(Execution.device_id), col(Execution.attempt))
     ).all()
+
+
+def prepared_of(
+    session: Session, rollout_id: str, device_ids: Sequence[str]
+) -> Sequence[Execution]:
+    """Attempts of these devices that wait in PREPARED."""
+    query = select(Execution).where(
+        Execution.rollout_id == rollout_id,
+        Execution.state == ExecutionState.PREPARED.value,
+    )
+    wanted = set(device_ids)
+    return [row for row in session.exec(query).all() if row.device_id in wanted]
 
 
 def device_count(session: Session, rollout_id: str) -> int:

@@ -10,6 +10,7 @@ from sqlmodel import Session
 
 from cloud.dependencies import PAGE_ITEMS_MAX, LimitDep, Page, PrincipalDep, SessionDep, page
 from cloud.rollouts import service
+from cloud.rollouts.looking import waiting
 from cloud.rollouts.models import Execution, Rollout
 from cloud.rollouts.schemas import (
     ExecutionView,
@@ -78,6 +79,14 @@ def cancel(rollout_id: str, session: SessionDep, principal: PrincipalDep) -> Rol
     return _view(session, service.cancel(session, principal, rollout_id))
 
 
+@router.post("/rollouts/{rollout_id}/devices/{device_id}/accept")
+def accept(
+    rollout_id: str, device_id: str, session: SessionDep, principal: PrincipalDep
+) -> RolloutView:
+    """Let a device go on whose shadow ended INCONCLUSIVE."""
+    return _view(session, service.accept(session, principal, rollout_id, device_id))
+
+
 def _view(session: Session, rollout: Rollout) -> RolloutView:
     rows = service.executions(session, rollout)
     latest = list({row.device_id: row for row in rows}.values())
@@ -85,7 +94,7 @@ def _view(session: Session, rollout: Rollout) -> RolloutView:
     return RolloutView(
         waves=[_wave_view(rollout, latest, number) for number in range(len(rollout.waves))],
         counts=dict(Counter(row.state for row in latest)),
-        executions=[_execution_view(row) for row in rows[:PAGE_ITEMS_MAX]],
+        executions=[_execution_view(session, rollout, row) for row in rows[:PAGE_ITEMS_MAX]],
         **values,
     )
 
@@ -95,5 +104,7 @@ def _wave_view(rollout: Rollout, latest: Sequence[Execution], number: int) -> Wa
     return WaveView(devices=len(states), counts=dict(Counter(states)), **rollout.waves[number])
 
 
-def _execution_view(row: Execution) -> ExecutionView:
-    return ExecutionView(device=row.device_id, updated_at=row.step_at, **row.model_dump())
+def _execution_view(session: Session, rollout: Rollout, row: Execution) -> ExecutionView:
+    shadow, waits_for = waiting(session, rollout, row)
+    values = {**row.model_dump(), "shadow": shadow, "waits_for": waits_for}
+    return ExecutionView(device=row.device_id, updated_at=row.step_at, **values)

@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import zoneinfo
 from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from cloud.registry.schemas import ResolutionView
 from protocol.chunks import Sha256
-from protocol.messages import DeviceId, Word
+from protocol.messages import DeviceId, ShadowPolicy, Word
 
 WAVES_MAX = 100
 SELECTED_MAX = 100_000
 Labels = dict[Word, Annotated[str, Field(max_length=128)]]
 TimerS = Annotated[float, Field(gt=0, le=30 * 86_400)]
+TOTAL_TIMEOUT_S = 3600.0
+WINDOW_WAIT_S = 8 * 86_400.0
+"""What a window adds to the total time where none is given: one a week comes within it."""
 
 
 class _Body(BaseModel):
@@ -42,6 +46,39 @@ class WaveAsked(_Body):
         return self
 
 
+class ShadowAsked(ShadowPolicy):
+    """How the candidate is compared with the incumbent on live frames before it may serve."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    @model_validator(mode="after")
+    def _not_yet(self) -> ShadowAsked:
+        if self.accepted:
+            raise ValueError(
+                "accepted: a shadow is accepted when it has ended without a verdict; leave it "
+                "out, and see `argosy rollout accept`"
+            )
+        return self
+
+
+class WindowAsked(_Body):
+    """When devices may exchange: from each time of `cron` on, for `duration_s`.
+
+    Without `time_zone` each device goes by the clock of its site.
+    """
+
+    cron: Word
+    duration_s: float = Field(gt=0, le=7 * 86_400)
+    time_zone: Word | None = None
+
+    @field_validator("time_zone")
+    @classmethod
+    def _known(cls, name: str | None) -> str | None:
+        if name is not None and name not in zoneinfo.available_timezones():
+            raise ValueError(f"{name!r} is no time zone; name one like Europe/Berlin or UTC")
+        return name
+
+
 class RolloutCreate(_Body):
     """A rollout of a version's builds, or of the one build that `bundle_digest` names.
 
@@ -59,9 +96,31 @@ class RolloutCreate(_Body):
     failed_max: int = Field(default=0, ge=0)
     probation_s: float = Field(default=10.0, ge=0, le=86_400)
     step_timeout_s: TimerS = 900.0
-    total_timeout_s: TimerS = 3600.0
+    total_timeout_s: TimerS = TOTAL_TIMEOUT_S
     attempts_max: int = Field(default=3, ge=1, le=100)
     needs_approval: bool = False
+    shadow: ShadowAsked | None = None
+    window: WindowAsked | None = None
+    site_atomic: bool = False
+    timeout_s: TimerS | None = None
+
+    @model_validator(mode="after")
+    def _time_for_waits(self) -> RolloutCreate:
+        """Where no total time is given, add what shadow and window may take."""
+        shadow_s = self.shadow.duration_max_s if self.shadow else 0.0
+        if "total_timeout_s" not in self.model_fields_set:
+            self.total_timeout_s += shadow_s + (WINDOW_WAIT_S if self.window else 0.0)
+        elif self.total_timeout_s <= shadow_s:
+            raise ValueError(
+                f"total_timeout_s: {self.total_timeout_s:g} would end devices in their shadow of "
+                f"up to {shadow_s:g} s; raise it or lower shadow.duration_max_s"
+            )
+        if self.timeout_s is not None and self.timeout_s > self.total_timeout_s:
+            raise ValueError(
+                f"timeout_s: {self.timeout_s:g} is above total_timeout_s "
+                f"({self.total_timeout_s:g}), by which the hub ends a device; lower it"
+            )
+        return self
 
     @model_validator(mode="after")
     def _plausible(self) -> RolloutCreate:
@@ -101,6 +160,14 @@ class WaveView(BaseModel):
 
 
 class ExecutionView(BaseModel):
+    """A device's attempt.
+
+    by_hand: somebody at the device went back from what had succeeded.
+    held, released_at: it was told to wait for its site, and when it was told to go on.
+    shadow: INCONCLUSIVE where a person is asked, ACCEPTED where one has answered.
+    waits_for: what it waits for, in words; "" where it works.
+    """
+
     device: str
     attempt: int
     wave: int
@@ -111,6 +178,11 @@ class ExecutionView(BaseModel):
     ended_at: float | None
     digest: str | None
     diverged: bool
+    by_hand: bool
+    held: bool
+    released_at: float | None
+    shadow: str
+    waits_for: str
 
 
 class RolloutSummary(BaseModel):
@@ -141,6 +213,10 @@ class RolloutView(RolloutSummary):
     step_timeout_s: float
     total_timeout_s: float
     attempts_max: int
+    shadow: dict[str, Any] | None
+    window: dict[str, Any] | None
+    site_atomic: bool
+    timeout_s: float | None
     waves: list[WaveView]
     counts: dict[str, int]
     executions: list[ExecutionView]

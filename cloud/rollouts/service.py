@@ -19,8 +19,9 @@ from cloud.registry.models import Build
 from cloud.registry.offering import offer
 from cloud.registry.resolution import BuildOffer, resolve, resolve_unheard
 from cloud.registry.schemas import ResolutionView
-from cloud.rollouts import queries
-from cloud.rollouts.acting import move, offers_of, withdraw
+from cloud.rollouts import queries, telling
+from cloud.rollouts.acting import move
+from cloud.rollouts.looking import ACCEPTED, INCONCLUSIVE, SHADOW_FIGURE, offers_of, shadow_of
 from cloud.rollouts.models import Execution, Rollout
 from cloud.rollouts.schemas import DevicePlan, RolloutCreate, Selector
 from cloud.rollouts.states import FAILURES, RolloutEvent, RolloutState, receive
@@ -49,9 +50,10 @@ def create(session: Session, principal: Principal, asked: RolloutCreate) -> Roll
     policy = asked.model_dump(
         include={
             *("soak_s", "success_percent", "failed_max", "probation_s"),
-            *("step_timeout_s", "total_timeout_s", "attempts_max"),
+            *("step_timeout_s", "total_timeout_s", "attempts_max", "site_atomic", "timeout_s"),
         }
     )
+    policy |= asked.model_dump(include={"shadow", "window"}, exclude_none=True)
     rollout = Rollout(
         id=rollout_id,
         name=asked.name or f"{asked.model} v{builds[0].number}",
@@ -131,7 +133,10 @@ def _assigned(
 ) -> Sequence[Sequence[str]]:
     """Device ids of each wave. Raises InvalidError where one would be empty."""
     waves = [Wave(wave.percent, wave.count, wave.labels) for wave in asked.waves]
-    targets = [Target(device.id, device.labels) for device in devices]
+    targets = [
+        Target(device.id, device.labels, device.site if asked.site_atomic else None)
+        for device in devices
+    ]
     assigned = assign(waves, targets, rollout_id)
     _check_labels(waves, assigned)
     return assigned
@@ -187,6 +192,39 @@ def cancel(session: Session, principal: Principal, rollout_id: str) -> Rollout:
     return _moved(session, principal, rollout_id, RolloutEvent.CANCEL_REQUESTED)
 
 
+def accept(session: Session, principal: Principal, rollout_id: str, device_id: str) -> Rollout:
+    """Let a device go on whose shadow ended without a verdict; accepted again, nothing changes.
+
+    Raises:
+        NotFoundError: there is no such rollout, or the device is not of it.
+        ConflictError: the device is not asking.
+    """
+    require(principal, Role.APPROVER)
+    rollout = get(session, principal, rollout_id)
+    rows = [row for row in queries.executions(session, rollout_id) if row.device_id == device_id]
+    if not rows:
+        raise NotFoundError(
+            f"device {device_id} is not of rollout {rollout.name}", "see `argosy rollout show`"
+        )
+    row = rows[-1]
+    word = shadow_of(rollout, row, fleet.get_device(session, principal, device_id))
+    if word == ACCEPTED:
+        return rollout
+    asks = word == INCONCLUSIVE and row.state == ExecutionState.SHADOWING.value
+    if not (asks and telling.accept_shadow(session, principal, rollout, row)):
+        raise ConflictError(
+            f"{device_id} is {row.state} and asks nobody about its shadow",
+            "only a device whose shadow has ended INCONCLUSIVE is accepted by a person",
+        )
+    row.shadow = ACCEPTED
+    session.add(row)
+    access.audit(
+        session, principal, "rollout.accept", f"rollout/{rollout_id}",
+        device=device_id, attempt=row.attempt,
+    )  # fmt: skip
+    return rollout
+
+
 def on_execution(
     session: Session,
     device_id: str,
@@ -205,6 +243,9 @@ def on_execution(
     if row is None or row.started_at is None or report.bundle_digest != row.digest:
         return False
     state = receive(ExecutionState(row.state), report.state)
+    if state is report.state and _asks_a_person(report) and not row.shadow:
+        row.shadow, row.reason = INCONCLUSIVE, report.reason
+        session.add(row)
     if state.value == row.state:
         return False
     row.state, row.reason = state.value, report.reason
@@ -212,9 +253,15 @@ def on_execution(
     if state in TERMINAL_EXECUTION_STATES:
         row.ended_at, row.device_ended_at = row.step_at, at
         if state is not ExecutionState.SUCCEEDED:
-            withdraw(session, session.get_one(Rollout, report.rollout_id), row)
+            telling.withdraw(session, session.get_one(Rollout, report.rollout_id), row)
     session.add(row)
     return True
+
+
+def _asks_a_person(report: ExecutionReport) -> bool:
+    """Whether a shadow ended without a verdict; also where time ran out over the answer."""
+    asking = report.state in (ExecutionState.SHADOWING, ExecutionState.TIMED_OUT)
+    return asking and report.figures.get(SHADOW_FIGURE) == 1
 
 
 def _moved(session: Session, principal: Principal, rollout_id: str, event: RolloutEvent) -> Rollout:

@@ -25,10 +25,14 @@ class Wave:
 
 @dataclass(frozen=True)
 class Target:
-    """A device that the rollout's selector names, with its labels."""
+    """A device that the rollout's selector names, with its labels.
+
+    site: where it has to go together with others; None where it goes alone.
+    """
 
     device_id: str
     labels: dict[str, str] = field(default_factory=dict)
+    site: str | None = None
 
 
 def assign(waves: Sequence[Wave], targets: Iterable[Target], seed: str) -> list[tuple[str, ...]]:
@@ -36,9 +40,16 @@ def assign(waves: Sequence[Wave], targets: Iterable[Target], seed: str) -> list[
 
     The order is a hash of `seed` (the rollout's id) and the device id: the same each
     time for one rollout, and another for the next, so that not always the same devices
-    go first. What the given waves leave over forms a last wave.
+    go first. What the given waves leave over forms a last wave. A wave by percent or count
+    that takes one device of a site takes all that are left of it, and grows by them.
     """
-    waiting = sorted(targets, key=lambda t: sha256_hex(f"{seed}/{t.device_id}".encode()))
+
+    def order(target: Target) -> tuple[str, str]:
+        alone = sha256_hex(f"{seed}/{target.device_id}".encode())
+        together = alone if target.site is None else sha256_hex(f"{seed}//{target.site}".encode())
+        return together, alone
+
+    waiting = sorted(targets, key=order)
     total = len(waiting)
     assigned: list[tuple[str, ...]] = []
     for wave in waves:
@@ -56,7 +67,18 @@ def _choose(wave: Wave, waiting: list[Target], total: int) -> list[Target]:
         wanted = wave.labels.items()
         return [target for target in waiting if wanted <= target.labels.items()]
     if wave.count is not None:
-        return waiting[: wave.count]
-    gone = total - len(waiting)
-    upto = math.ceil(total * (wave.percent or 0) / 100)
-    return waiting[: max(0, upto - gone)]
+        asked = wave.count
+    else:
+        gone = total - len(waiting)
+        asked = max(0, math.ceil(total * (wave.percent or 0) / 100) - gone)
+    return waiting[: _whole(waiting, asked)]
+
+
+def _whole(waiting: Sequence[Target], asked: int) -> int:
+    """How many of `waiting`, in which sites stand together, such that no site is divided."""
+    taken = min(asked, len(waiting))
+    while 0 < taken < len(waiting) and waiting[taken].site is not None:
+        if waiting[taken].site != waiting[taken - 1].site:
+            break
+        taken += 1
+    return taken

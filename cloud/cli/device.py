@@ -219,7 +219,21 @@ def _reported(reported: dict[str, Any] | None) -> dict[str, Any] | None:
         return None
     kept = ("agent_version", "desired_generation", "health")
     cameras = {name: camera["state"] for name, camera in reported.get("cameras", {}).items()}
-    return {**{key: reported.get(key) for key in kept}, "cameras": cameras}
+    slots = {name: _slot(slot) for name, slot in reported.get("slots", {}).items()}
+    return {**{key: reported.get(key) for key in kept}, "slots": slots, "cameras": cameras}
+
+
+def _slot(slot: dict[str, Any]) -> dict[str, Any]:
+    """What a slot runs, the engine that the device compiled of it, until when the line says
+    "not now", and where its update stands."""
+    execution = slot.get("execution")
+    shown = {
+        "running": slot.get("running_digest"),
+        "engine": slot.get("engine"),
+        "veto_until_at": slot.get("veto_until"),
+        "update": execution and execution["state"],
+    }
+    return {name: value for name, value in shown.items() if value is not None}
 
 
 def _desired(desired: dict[str, Any] | None) -> dict[str, Any] | None:

@@ -95,6 +95,7 @@ def change_desired(
         slots=body.slots,
         harvest=body.harvest,
         telemetry_window_s=body.telemetry_window_s,
+        keep_floors=True,
     )
     return Generation(device_id=device_id, desired_generation=generation)
 

@@ -134,6 +134,12 @@ def known_ids(session: Session, device_ids: set[str]) -> set[str]:
     return queries.known_ids(session, device_ids)
 
 
+def time_zone(session: Session, device: Device) -> str:
+    """The time zone of the device's site; UTC where it stands at none."""
+    site = None if device.site is None else session.get(Site, device.site)
+    return "UTC" if site is None else site.time_zone
+
+
 def reported(device: Device) -> Reported | None:
     """The device's last report, if it ever sent one."""
     return None if device.reported is None else Reported.model_validate_json(device.reported)
@@ -159,15 +165,19 @@ def change_desired(
     slots: Mapping[str, SlotDesired | None] | None = None,
     harvest: HarvestPolicy | None = None,
     telemetry_window_s: float | None = None,
+    keep_floors: bool = False,
 ) -> int:
     """Merge a change into a device's desired state.
 
     A change that changes nothing keeps the generation. A new generation is stored and
-    published, retained, after the commit.
+    published, retained, after the commit. With `keep_floors` a slot's floor is not lowered:
+    what a model's floor revokes is not for whoever sets a slot to bring back.
     """
     require(principal, Role.OPERATOR)
     device = _device(session, device_id)
     before = desired(device) or Desired(device_id=device_id, generation=1)
+    if keep_floors:
+        slots = {name: _not_below(slot, before.slots) for name, slot in (slots or {}).items()}
     merged = {**before.slots, **(slots or {})}
     after = before.model_copy(
         update={
@@ -255,6 +265,13 @@ def standing_messages(session: Session) -> list[tuple[Topic, bytes]]:
 
 def count_by_presence(session: Session) -> dict[str, int]:
     return queries.count_by_presence(session)
+
+
+def _not_below(slot: SlotDesired | None, before: Mapping[str, SlotDesired]) -> SlotDesired | None:
+    if slot is None:
+        return None
+    floors = [other.floor for other in before.values() if other.model == slot.model]
+    return slot.model_copy(update={"floor": max([slot.floor, *floors])})
 
 
 def _store_desired(session: Session, device: Device, state: Desired, generation: int) -> None:

@@ -72,7 +72,7 @@ def write_atomically(path: Path, data: bytes) -> None:
     """
     temporary = path.with_name(f".{path.name}.{os.getpid()}{TEMPORARY}")
     try:
-        _write_synced(temporary, data)
+        write_synced(temporary, data)
         temporary.replace(path)
     except BaseException:
         with contextlib.suppress(OSError):
@@ -81,7 +81,8 @@ def write_atomically(path: Path, data: bytes) -> None:
     fsync_directory(path.parent)
 
 
-def _write_synced(path: Path, data: bytes) -> None:
+def write_synced(path: Path, data: bytes) -> None:
+    """Write a file whose bytes, but not whose name, survive a power cut. Raises OSError."""
     descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o666)
     try:
         rest = memoryview(data)
@@ -153,7 +154,7 @@ class Store:
     def drop_partials(self, slots: Collection[str]) -> None:
         """Remove what was fetched for slots that are no more."""
         for folder in self.partial.iterdir():
-            if folder.name not in slots:
+            if folder.name not in slots and not folder.name.startswith("."):
                 _remove(folder)
 
     def close(self) -> None:

@@ -20,7 +20,7 @@ from pathlib import Path
 import structlog
 
 from edge_agent.errors import BundleError
-from edge_agent.store import ASSEMBLING, REMOVING, fsync_directory
+from edge_agent.store import ASSEMBLING, REMOVING, fsync_directory, write_synced
 from edge_agent.update.retention import Held, to_prune
 from protocol.bundles import MANIFEST_BYTES_MAX, MANIFEST_PATH, Manifest, read_manifest
 from protocol.errors import ProtocolError
@@ -87,7 +87,8 @@ class BundleStore:
 
     def damaged(self) -> list[str]:
         """The bundles that were set aside, and are not repaired yet."""
-        return sorted(p.name.removeprefix(DAMAGED) for p in self._folder.glob(f"{DAMAGED}*"))
+        aside = (path.name.removeprefix(DAMAGED) for path in self._folder.glob(f"{DAMAGED}*"))
+        return sorted(digest for digest in aside if not self.has(digest))
 
     def damaged_manifest(self, digest: str) -> bytes:
         """The manifest of a bundle that was set aside. Raises BundleError where it is bad too."""
@@ -126,22 +127,8 @@ class BundleStore:
             OSError: the disk refused; nothing is held then.
         """
         manifest = read_manifest(manifest_bytes, digest)
-        if self._is_whole(digest, manifest):
-            return manifest
-        temporary = self._folder / f"{ASSEMBLING}{digest}"
-        shutil.rmtree(temporary, ignore_errors=True)
-        try:
-            temporary.mkdir()
-            for entry in manifest.files:
-                self._place_file(entry.blob.sha256, entry.path, temporary, sources)
-            _write(temporary / MANIFEST_PATH, manifest_bytes)
-            for folder in {p.parent for p in temporary.rglob("*")}:
-                fsync_directory(folder)
-            self._discard(self.path(digest))
-            temporary.rename(self.path(digest))
-            fsync_directory(self._folder)
-        finally:
-            shutil.rmtree(temporary, ignore_errors=True)
+        if not self._is_whole(digest, manifest):
+            self._put_together(digest, manifest, manifest_bytes, sources)
         self._discard(self._folder / f"{DAMAGED}{digest}")
         return manifest
 
@@ -153,9 +140,10 @@ class BundleStore:
 
     def prune(self, pinned: Collection[str], kept_max: int) -> list[str]:
         """Remove what is neither pinned nor among the `kept_max` newest; return what went."""
-        for digest in self.damaged():
-            if digest not in pinned:
-                self._discard(self._folder / f"{DAMAGED}{digest}")
+        for aside in self._folder.glob(f"{DAMAGED}*"):
+            digest = aside.name.removeprefix(DAMAGED)
+            if digest not in pinned or self.has(digest):
+                self._discard(aside)
         return self._remove_all(to_prune(self.held(), pinned, kept_max))
 
     def make_room(self, needed_bytes: int, pinned: Collection[str]) -> list[str]:
@@ -165,6 +153,28 @@ class BundleStore:
             return []
         held = self.held()
         return self._remove_all(to_prune(held, pinned, len(held), lacking))
+
+    def _put_together(
+        self,
+        digest: str,
+        manifest: Manifest,
+        manifest_bytes: bytes,
+        sources: Mapping[str, Path],
+    ) -> None:
+        temporary = self._folder / f"{ASSEMBLING}{digest}"
+        shutil.rmtree(temporary, ignore_errors=True)
+        try:
+            temporary.mkdir()
+            for entry in manifest.files:
+                self._place_file(entry.blob.sha256, entry.path, temporary, sources)
+            write_synced(temporary / MANIFEST_PATH, manifest_bytes)
+            for folder in {p.parent for p in temporary.rglob("*")}:
+                fsync_directory(folder)
+            self._discard(self.path(digest))
+            temporary.rename(self.path(digest))
+            fsync_directory(self._folder)
+        finally:
+            shutil.rmtree(temporary, ignore_errors=True)
 
     def _remove_all(self, digests: list[str]) -> list[str]:
         for digest in digests:
@@ -178,6 +188,7 @@ class BundleStore:
             going = self._folder / f"{REMOVING}{folder.name.removeprefix('.')}"
             shutil.rmtree(going, ignore_errors=True)
             folder.rename(going)
+            fsync_directory(self._folder)
             shutil.rmtree(going, ignore_errors=True)
 
     def _drop_compiled(self, digest: str) -> None:
@@ -251,10 +262,3 @@ def _file_sha256(path: Path) -> str | None:
     except OSError:
         return None
     return found.hexdigest()
-
-
-def _write(path: Path, data: bytes) -> None:
-    with path.open("wb") as file:
-        file.write(data)
-        file.flush()
-        os.fsync(file.fileno())

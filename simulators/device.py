@@ -10,13 +10,13 @@ from __future__ import annotations
 
 import random
 from collections.abc import Iterable
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, fields
 
 from pydantic import BaseModel
 
 from protocol import chunks
 from protocol.builds import Capabilities, Format, Precision, RuntimeCapability
-from protocol.bundles import Manifest, read_manifest
+from protocol.bundles import read_manifest
 from protocol.errors import ProtocolError
 from protocol.machine import advance
 from protocol.messages import (
@@ -43,22 +43,12 @@ from protocol.states import (
 from protocol.topics import PATTERNS, Kind, Topic
 from protocol.windows import ClassStats, WindowStats
 from simulators.memory_outbox import MemoryOutbox
+from simulators.passages import Download, Passage, asks_a_person, next_event, waits_for_word
 
 AGENT_VERSION = "virtual-1"
 WANT_AGAIN_S = 3.0
 REPORT_EVERY_S = 30.0
 _FRAMES_PER_S = 10
-
-_NEXT = {
-    ExecutionState.QUEUED: ExecutionEvent.DOWNLOAD_STARTED,
-    ExecutionState.DOWNLOADED: ExecutionEvent.VERIFY_PASSED,
-    ExecutionState.VERIFIED: ExecutionEvent.PROOF_STARTED,
-    ExecutionState.PROVING: ExecutionEvent.PREPARE_FINISHED,
-    ExecutionState.PREPARED: ExecutionEvent.SWAP_STARTED,
-    ExecutionState.SWAPPING: ExecutionEvent.EXCHANGED,
-    ExecutionState.PROBATION: ExecutionEvent.PROBATION_PASSED,
-    ExecutionState.COMMITTING: ExecutionEvent.COMMITTED,
-}
 
 
 @dataclass(frozen=True)
@@ -69,6 +59,7 @@ class Dials:
         offline: share of the time for which it is away, `offline_s` at a time.
         slow: factor on `step_s`, the time that each step of an update takes.
         failing: probability that an update fails in its proof.
+        unsure: probability that a shadow ends without a verdict, which asks a person.
     """
 
     offline: float = 0.0
@@ -76,10 +67,12 @@ class Dials:
     slow: float = 1.0
     step_s: float = 0.1
     failing: float = 0.0
+    unsure: float = 0.0
 
     def __post_init__(self) -> None:
-        if not 0 <= self.offline < 1 or not 0 <= self.failing <= 1:
-            raise ValueError("offline is a share below 1 and failing one up to 1")
+        shares = (self.failing, self.unsure)
+        if not 0 <= self.offline < 1 or not all(0 <= share <= 1 for share in shares):
+            raise ValueError("offline is a share below 1, failing and unsure are up to 1")
         if any(getattr(self, f.name) < 0 for f in fields(self)):
             raise ValueError("no dial is negative")
 
@@ -94,30 +87,6 @@ class Outgoing:
     @property
     def retained(self) -> bool:
         return PATTERNS[self.topic.kind].retained
-
-
-@dataclass
-class _Download:
-    """A blob on its way: which chunks are still to come. Without a list, a manifest."""
-
-    sha256: str
-    missing: set[int]
-    ref: chunks.BlobRef | None = None
-    parts: dict[int, bytes] = field(default_factory=dict)
-
-
-@dataclass
-class _Passage:
-    """One attempt at one slot's build."""
-
-    slot: str
-    desired: SlotDesired
-    state: ExecutionState
-    due: float
-    fails: bool
-    downloads: dict[str, _Download]
-    manifest: Manifest | None = None
-    wants_due: float = 0.0
 
 
 class VirtualDevice:
@@ -135,7 +104,7 @@ class VirtualDevice:
         self.executed: list[tuple[str, ExecutionState]] = []
         """Digest and terminal state of every update so far."""
         self._rng = rng
-        self._passages: dict[str, _Passage] = {}
+        self._passages: dict[str, Passage] = {}
         self._attempted: dict[str, tuple[str, str | None, int]] = {}
         self.outbox = MemoryOutbox(device_id, f"{rng.getrandbits(128):032x}")
         self._window_s = 60.0
@@ -169,8 +138,14 @@ class VirtualDevice:
         self._window_s = desired.telemetry_window_s
         for slot, wanted in desired.slots.items():
             attempt = (wanted.bundle_digest, wanted.rollout_id, wanted.attempt)
-            if slot in self.running and self._attempted.get(slot) != attempt:
+            if slot not in self.running:
+                continue
+            if self._attempted.get(slot) != attempt:
                 self._begin(slot, wanted, attempt, now)
+            elif slot in self._passages:
+                self._passages[slot].desired = wanted  # the same attempt with other policies
+        for slot in set(self._passages) - set(desired.slots):
+            self._withdraw(slot, now)
         self._report_due = now
 
     def chunk(self, sha256: str, index: int, data: bytes) -> None:
@@ -217,14 +192,15 @@ class VirtualDevice:
             self._advance(current, ExecutionEvent.NEWER_DESIRED, now)
         self._attempted[slot] = attempt
         count = -(-wanted.manifest_bytes // chunks.CHUNK_BYTES)
-        passage = _Passage(
+        passage = Passage(
             slot,
             wanted,
             ExecutionState.QUEUED,
             due=now + self._step_s(),
             fails=self._rng.random() < self.dials.failing,
+            unsure=self.dials.unsure > 0 and self._rng.random() < self.dials.unsure,
             downloads={
-                wanted.bundle_digest: _Download(wanted.bundle_digest, set(range(count))),
+                wanted.bundle_digest: Download(wanted.bundle_digest, set(range(count))),
             },
         )
         self._passages[slot] = passage
@@ -233,18 +209,33 @@ class VirtualDevice:
         if running is not None and running.bundle_digest == wanted.bundle_digest:
             self._advance(passage, ExecutionEvent.ALREADY_RUNNING, now)
 
-    def _move(self, passage: _Passage, now: float) -> list[Outgoing]:
+    def _withdraw(self, slot: str, now: float) -> None:
+        passage = self._passages[slot]
+        if passage.state in BEFORE_EXCHANGE:
+            self._advance(passage, ExecutionEvent.CANCEL_REQUESTED, now)
+            del self._attempted[slot]
+
+    def _move(self, passage: Passage, now: float) -> list[Outgoing]:
         if passage.state is ExecutionState.DOWNLOADING:
             if passage.manifest is None or any(d.missing for d in passage.downloads.values()):
                 return self._wants(passage, now)
             self._advance(passage, ExecutionEvent.DOWNLOAD_FINISHED, now)
         elif now >= passage.due:
-            failed = passage.state is ExecutionState.PROVING and passage.fails
-            event = ExecutionEvent.ERROR if failed else _NEXT[passage.state]
-            self._advance(passage, event, now, "dialled to fail" if failed else "")
+            self._step(passage, now)
         return []
 
-    def _wants(self, passage: _Passage, now: float) -> list[Outgoing]:
+    def _step(self, passage: Passage, now: float) -> None:
+        if waits_for_word(passage):
+            if asks_a_person(passage) and not passage.asked:
+                passage.asked = True
+                self._report_due = now
+        elif passage.state is ExecutionState.PROVING and passage.fails:
+            self._advance(passage, ExecutionEvent.ERROR, now, "dialled to fail")
+        else:
+            event = next_event(passage, has_incumbent=self.running[passage.slot] is not None)
+            self._advance(passage, event, now)
+
+    def _wants(self, passage: Passage, now: float) -> list[Outgoing]:
         missing = [d for d in passage.downloads.values() if d.missing]
         if now < passage.wants_due or not missing:
             return []
@@ -254,7 +245,7 @@ class VirtualDevice:
         )
         return [self._out(Kind.WANTS, Wants(device_id=self.device_id, blobs=wants))]
 
-    def _read_manifest(self, passage: _Passage, download: _Download) -> None:
+    def _read_manifest(self, passage: Passage, download: Download) -> None:
         raw = b"".join(download.parts[i] for i in sorted(download.parts))
         try:
             passage.manifest = read_manifest(raw, download.sha256)
@@ -264,13 +255,13 @@ class VirtualDevice:
             raise
         for entry in passage.manifest.files:
             everything = set(range(len(entry.blob.chunks)))
-            passage.downloads[entry.blob.sha256] = _Download(
+            passage.downloads[entry.blob.sha256] = Download(
                 entry.blob.sha256, everything, entry.blob
             )
         passage.wants_due = 0.0
 
     def _advance(
-        self, passage: _Passage, event: ExecutionEvent, now: float, reason: str = ""
+        self, passage: Passage, event: ExecutionEvent, now: float, reason: str = ""
     ) -> None:
         passage.state = advance(EXECUTION_TABLE, passage.state, event)
         if passage.state is ExecutionState.PROBATION:
@@ -283,7 +274,7 @@ class VirtualDevice:
             del self._passages[passage.slot]
             self.executed.append((passage.desired.bundle_digest, passage.state))
 
-    def _note(self, passage: _Passage, reason: str, now: float) -> None:
+    def _note(self, passage: Passage, reason: str, now: float) -> None:
         execution = self._execution(passage, reason)
         self.outbox.append(
             "events", lambda numbered: EventReport(**numbered, at=now, execution=execution)
@@ -330,7 +321,8 @@ class VirtualDevice:
             classes={0: counted.model_copy(update={"confidence": histogram})},
         )
 
-    def _execution(self, passage: _Passage, reason: str) -> ExecutionReport:
+    def _execution(self, passage: Passage, reason: str) -> ExecutionReport:
+        asked = passage.asked and asks_a_person(passage)
         return ExecutionReport(
             rollout_id=passage.desired.rollout_id,
             attempt=passage.desired.attempt,
@@ -338,6 +330,7 @@ class VirtualDevice:
             bundle_digest=passage.desired.bundle_digest,
             state=passage.state,
             reason=reason,
+            figures={"shadow_inconclusive": 1.0} if asked else {},
         )
 
     def _reported(self, now: float) -> Reported:

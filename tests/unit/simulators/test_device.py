@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from typing import Any
 
 from protocol import bundles, chunks
 from protocol.builds import BuildIdentity, Format, Precision
@@ -11,8 +12,10 @@ from protocol.messages import (
     Acks,
     Desired,
     EventReport,
+    MaintenanceWindow,
     Presence,
     Reported,
+    ShadowPolicy,
     SlotDesired,
     TelemetryReport,
     Wants,
@@ -186,3 +189,48 @@ def test_what_it_says_of_itself_is_what_the_protocol_takes() -> None:
     said: Reported = decode(Kind.REPORTED, reported.payload)
     assert said.slots["factory"].running_digest is None
     assert reported.retained and outgoing[0].retained
+
+
+SHADOW = ShadowPolicy()
+WINDOW = MaintenanceWindow(cron="0 2 * * *", duration_s=60)
+
+
+def change(generation: int, **policies: Any) -> Desired:
+    asked = desired(generation)
+    slot = asked.slots["factory"].model_copy(update=policies)
+    return asked.model_copy(update={"slots": {"factory": slot}})
+
+
+def test_a_held_device_waits_prepared_for_the_word() -> None:
+    made = device()
+    made.desired(change(1, hold=True, window=WINDOW), 0.0)
+    assert executions(live(made, 0.0, 8.0))[-2:] == [
+        ExecutionState.WAITING_WINDOW,
+        ExecutionState.PREPARED,
+    ]
+    made.desired(change(2, window=WINDOW), 9.0)
+    live(made, 9.0, 5.0)
+    assert made.executed == [(DIGEST, ExecutionState.SUCCEEDED)]
+
+
+def test_a_shadow_without_a_verdict_asks_until_it_is_accepted() -> None:
+    made = device(unsure=1.0)
+    made.running["factory"] = desired(digest="f" * 64).slots["factory"]
+    made.desired(change(1, shadow=SHADOW), 0.0)
+    outgoing = live(made, 0.0, 8.0)
+    assert executions(outgoing)[-1] is ExecutionState.SHADOWING
+    last = [o for o in outgoing if o.topic.kind is Kind.REPORTED][-1]
+    said: Reported = decode(Kind.REPORTED, last.payload)
+    told = said.slots["factory"].execution
+    assert told is not None and told.figures == {"shadow_inconclusive": 1.0}
+    made.desired(change(2, shadow=SHADOW.model_copy(update={"accepted": True})), 9.0)
+    live(made, 9.0, 5.0)
+    assert made.executed == [(DIGEST, ExecutionState.SUCCEEDED)]
+
+
+def test_what_is_not_desired_any_more_is_given_up() -> None:
+    made = device()
+    made.desired(change(1, hold=True), 0.0)
+    live(made, 0.0, 5.0)
+    made.desired(Desired(device_id="d", generation=2), 6.0)
+    assert made.executed == [(DIGEST, ExecutionState.CANCELED)]

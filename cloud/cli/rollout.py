@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+import re
 import time
 from collections.abc import Iterator
 from typing import Annotated, Any
+from urllib.parse import quote
 
 import typer
 from rich.console import Console, Group
@@ -24,6 +26,12 @@ MOVING = frozenset({"CREATING", "READY", "RUNNING", "STOPPING"})
 BAD_WORDS = frozenset({"FAILED", "ROLLED_BACK", "TIMED_OUT", "REJECTED"})
 PASSED_OVER_WORDS = frozenset({"NO_ARTIFACT", "SUPERSEDED", "CANCELED"})
 
+SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86_400}
+WINDOW = re.compile(
+    r"(?P<cron>\S+(?:\s+\S+){4})\s+for\s+(?P<count>\d+(?:\.\d+)?)(?P<unit>[smhd])"
+    r"(?:\s+(?P<zone>\S+))?"
+)
+
 rollouts = typer.Typer(help="Staged changes of what devices run.", no_args_is_help=True)
 
 RolloutId = Annotated[str, typer.Argument(help="As `argosy rollout list` shows it.")]
@@ -39,6 +47,33 @@ def parse_wave(text: str) -> dict[str, Any]:
         return {"count": int(text)}
     except ValueError as error:
         raise CommandError(f"{text!r} is no wave", "write 10%, 5 or line=a,hall=2") from error
+
+
+def parse_shadow(text: str) -> dict[str, float]:
+    """A shadow as it is typed: `on`, or the policy's numbers that differ, `share=0.1,…`."""
+    if text == "on":
+        return {}
+    found = {}
+    for part in text.split(","):
+        key, _, value = part.partition("=")
+        try:
+            found[key.strip()] = float(value)
+        except ValueError as error:
+            raise CommandError(
+                f"{part!r} says nothing of a shadow", "write on, or share=0.1,frames_min=500"
+            ) from error
+    return found
+
+
+def parse_window(text: str) -> dict[str, Any]:
+    """A window as it is typed: `CRON for 2h`, and a time zone where not each site's own."""
+    match = WINDOW.fullmatch(text.strip())
+    if match is None:
+        raise CommandError(
+            f"{text!r} is no window", 'write five fields of cron: "0 2 * * * for 2h Europe/Berlin"'
+        )
+    seconds = float(match["count"]) * SECONDS[match["unit"]]
+    return _given(cron=match["cron"], duration_s=seconds, time_zone=match["zone"])
 
 
 def _label(text: str) -> tuple[str, str]:
@@ -68,6 +103,16 @@ def start(
     total_timeout_s: Annotated[float | None, typer.Option(help="For one device.")] = None,
     name: Annotated[str | None, typer.Option(help="For people.")] = None,
     needs_approval: Annotated[bool, typer.Option("--needs-approval")] = False,
+    shadow: Annotated[
+        str | None, typer.Option(help="Compare first: `on`, or share=0.1,frames_min=500.")
+    ] = None,
+    window: Annotated[
+        str | None, typer.Option(help='Exchange only then: "0 2 * * * for 2h [Europe/Berlin]".')
+    ] = None,
+    site_atomic: Annotated[
+        bool, typer.Option("--site-atomic", help="All of a site at one word.")
+    ] = False,
+    timeout_s: Annotated[float | None, typer.Option(help="What a device gives itself.")] = None,
     follow: Annotated[bool, typer.Option("--watch", help="Then watch it.")] = False,
     as_json: JsonOption = False,
 ) -> None:
@@ -82,6 +127,10 @@ def start(
         "step_timeout_s": step_timeout_s,
         "total_timeout_s": total_timeout_s,
         "needs_approval": needs_approval,
+        "shadow": None if shadow is None else parse_shadow(shadow),
+        "window": None if window is None else parse_window(window),
+        "site_atomic": site_atomic,
+        "timeout_s": timeout_s,
     }
     rollout = client.post("rollouts", _given(**asked))
     if not as_json:
@@ -199,6 +248,20 @@ def approve(client: HubClient, rollout_id: RolloutId, as_json: JsonOption = Fals
     _print(client.post(f"rollouts/{rollout_id}/approve"), as_json=as_json)
 
 
+@rollouts.command("accept")
+@connected
+def accept(
+    client: HubClient,
+    rollout_id: RolloutId,
+    *,
+    device: Annotated[str, typer.Option(help="The one that asks.")],
+    as_json: JsonOption = False,
+) -> None:
+    """Let a device go on whose shadow ended INCONCLUSIVE. Approvers."""
+    rollout = client.post(f"rollouts/{rollout_id}/devices/{quote(device)}/accept")
+    _print(rollout, as_json=as_json)
+
+
 @rollouts.command("pause")
 @connected
 def pause(client: HubClient, rollout_id: RolloutId, as_json: JsonOption = False) -> None:
@@ -226,7 +289,13 @@ def _print(rollout: dict[str, Any], *, as_json: bool) -> None:
         return
     Console().print(picture(rollout))
     columns = ("device", "wave", "attempt", "state", "updated_at", "diverged", "reason")
-    print_table(rollout["executions"], columns)
+    print_table(map(_execution_row, rollout["executions"]), columns)
+
+
+def _execution_row(execution: dict[str, Any]) -> dict[str, Any]:
+    waits = execution["waits_for"] and f"waits for {execution['waits_for']}"
+    said = [words for words in (waits, execution["reason"]) if words]
+    return {**execution, "reason": "; ".join(said)}
 
 
 def _watch(client: HubClient, rollout_id: str, *, as_json: bool) -> None:
@@ -265,7 +334,20 @@ def picture(rollout: dict[str, Any]) -> Group:
         opened = "▸" if number == rollout["wave"] and rollout["state"] in MOVING else " "
         words = ", ".join(f"{count} {word}" for word, count in sorted(wave["counts"].items()))
         waves.add_row(opened, f"wave {number + 1}", _bar(wave), f"{wave['devices']}", words)
-    return Group(headline, waves)
+    return Group(headline, waves, *_asking(rollout))
+
+
+def _asking(rollout: dict[str, Any]) -> list[Text]:
+    """A line for each device that asks a person, with the command that answers."""
+    asking = [e for e in rollout["executions"] if e["waits_for"] and e["shadow"] == "INCONCLUSIVE"]
+    return [
+        Text(
+            f"{e['device']} waits for {e['waits_for']}; "
+            f"`argosy rollout accept {rollout['id']} --device {e['device']}` lets it go on",
+            style="yellow",
+        )
+        for e in asking[:WARNED_MAX]
+    ]
 
 
 def _bar(wave: dict[str, Any]) -> Text:

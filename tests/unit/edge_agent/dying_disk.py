@@ -10,7 +10,7 @@ import contextlib
 import os
 import shutil
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -23,10 +23,17 @@ class Died(BaseException):
 
 @dataclass(frozen=True)
 class Change:
-    """A name that changed in a folder, and how it would be as before."""
+    """A name that changed, how it would be as before, and where it was moved to."""
 
-    folder: Path
-    undo: Callable[[], object]
+    path: Path
+    undo: Callable[[Path], object]
+    target: Path | None = None
+
+    def moved(self, source: Path, target: Path) -> Change:
+        """The same where a folder above has another name by now."""
+        if not self.path.is_relative_to(source):
+            return self
+        return replace(self, path=target / self.path.relative_to(source))
 
 
 class DyingDisk:
@@ -49,7 +56,7 @@ class DyingDisk:
                 os.truncate(path, path.stat().st_size // 2)
         for change in reversed(self._pending):
             with contextlib.suppress(OSError):  # what lay in a folder that is gone is gone
-                change.undo()
+                change.undo(change.path)
 
     def _step(self) -> None:
         self.changes += 1
@@ -64,7 +71,7 @@ class DyingDisk:
         descriptor: int = self._real["open"](path, flags, mode, dir_fd=dir_fd)
         self._names[descriptor] = full
         if creates:
-            self._changed(full, full.unlink)
+            self._changed(full, Path.unlink)
         return descriptor
 
     def _write(self, descriptor: int, data: Any) -> int:
@@ -78,7 +85,10 @@ class DyingDisk:
         self._real["fsync"](descriptor)
         name = self._names[descriptor]
         self._torn.discard(name)
-        self._pending = [change for change in self._pending if change.folder != name]
+        for change in [change for change in self._pending if change.path.parent == name]:
+            self._pending.remove(change)
+            if change.target is not None:  # what is pending within it, is so where it is now
+                self._pending = [each.moved(change.path, change.target) for each in self._pending]
 
     def _replace(self, source: Any, target: Any) -> None:
         self._step()
@@ -88,12 +98,12 @@ class DyingDisk:
         if old in self._torn:
             self._torn = {*self._torn - {old}, new}
 
-        def undo() -> None:
-            new.replace(old)
+        def undo(path: Path) -> None:
+            new.replace(path)
             if kept is not None:
                 kept.replace(new)
 
-        self._changed(new, undo)
+        self._changed(old, undo, new)
 
     _rename = _replace
 
@@ -101,14 +111,14 @@ class DyingDisk:
         self._step()
         self._real["link"](source, target)
         full = self._full(target)
-        self._changed(full, full.unlink)
+        self._changed(full, Path.unlink)
 
     def _mkdir(self, path: Any, mode: int = 0o777) -> None:
         if not Path(path).exists():
             self._step()
         self._real["mkdir"](path, mode)
         full = self._full(path)
-        self._changed(full, lambda: shutil.rmtree(full))
+        self._changed(full, shutil.rmtree)
 
     def _unlink(self, path: Any, *, dir_fd: int | None = None) -> None:
         self._step()
@@ -116,16 +126,18 @@ class DyingDisk:
         kept = self._keep(full)
         self._real["unlink"](path, dir_fd=dir_fd)
         if kept is not None:
-            self._changed(full, lambda: kept.replace(full))
+            self._changed(full, kept.replace)
 
     def _rmdir(self, path: Any, *, dir_fd: int | None = None) -> None:
         self._step()
         full = self._full(path, dir_fd)
         self._real["rmdir"](path, dir_fd=dir_fd)
-        self._changed(full, full.mkdir)
+        self._changed(full, Path.mkdir)
 
-    def _changed(self, path: Path, undo: Callable[[], object]) -> None:
-        self._pending.append(Change(path.parent, undo))
+    def _changed(
+        self, path: Path, undo: Callable[[Path], object], target: Path | None = None
+    ) -> None:
+        self._pending.append(Change(path, undo, target))
 
     def _keep(self, path: Path) -> Path | None:
         """A second name for a file that is about to lose its own."""

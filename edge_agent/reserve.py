@@ -20,6 +20,7 @@ RESERVE_BYTES = 256 * 1024
 MARGIN_BYTES = 1024 * 1024
 """What must be free beside the reserve before it is taken back, so that it does not flap."""
 
+BLOCK_BYTES = 512
 FULL = frozenset({errno.ENOSPC, errno.EDQUOT})
 
 log = structlog.get_logger(__name__)
@@ -45,11 +46,9 @@ class Reserve:
         A disk that can keep no room for another reason is used without a reserve.
         """
         with self._lock:
-            if self._held:
-                return True
-            if not self._is_roomy():
-                return False
-            return self._allocate()
+            if self._held or self._is_there():
+                self._held = True
+            return self._held or (self._is_roomy() and self._allocate())
 
     def give_up(self) -> bool:
         """Give the room to what must be written now; whether there was any to give."""
@@ -64,10 +63,16 @@ class Reserve:
             log.warning("disk_full", remedy="make room; only events and states are kept now")
         return was
 
+    def _is_there(self) -> bool:
+        """Whether an earlier process left it, with all of its room."""
+        try:
+            return self._path.stat().st_blocks * BLOCK_BYTES >= self._size_bytes
+        except OSError:
+            return False
+
     def _is_roomy(self) -> bool:
         try:
-            held_bytes = self._path.stat().st_blocks * 512 if self._path.exists() else 0
-            free_bytes = shutil.disk_usage(self._path.parent).free + held_bytes
+            free_bytes = shutil.disk_usage(self._path.parent).free
         except OSError:
             return False
         return free_bytes >= self._size_bytes + MARGIN_BYTES

@@ -27,6 +27,7 @@ from typing import TypeVar
 import structlog
 from pydantic import BaseModel, ValidationError
 
+from edge_agent import faults
 from edge_agent.errors import EdgeError
 from edge_agent.reserve import RESERVE_NAME, Reserve, is_full
 
@@ -72,7 +73,9 @@ def write_atomically(path: Path, data: bytes) -> None:
     """
     temporary = path.with_name(f".{path.name}.{os.getpid()}{TEMPORARY}")
     try:
+        faults.point("store.write")
         write_synced(temporary, data)
+        faults.point("store.written")
         temporary.replace(path)
     except BaseException:
         with contextlib.suppress(OSError):
@@ -140,8 +143,8 @@ class Store:
                 f"another agent (process {holder}) uses {self.data_dir}; stop it, or give "
                 "this one another device.data_dir"
             ) from error
-        os.ftruncate(descriptor, 0)
-        os.pwrite(descriptor, str(os.getpid()).encode(), 0)
+        with contextlib.suppress(OSError):  # who holds it is a courtesy; the disk may be full
+            os.pwrite(descriptor, f"{os.getpid():<10}".encode(), 0)
         self._lock = descriptor
         for path in self.leftovers():
             _remove(path)

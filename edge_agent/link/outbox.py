@@ -21,15 +21,15 @@ from __future__ import annotations
 
 import contextlib
 import sqlite3
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
 
 import structlog
 
-from edge_agent.link.outbox_file import STREAMS, OutboxError, is_full, open_or_renew
+from edge_agent import faults
+from edge_agent.link.outbox_file import STREAMS, OutboxError, is_full, open_or_renew, transaction
 from edge_agent.link.told import remember, told
 from edge_agent.reserve import Reserve
 from edge_agent.store import write_atomically
@@ -177,7 +177,7 @@ class Outbox:
         log.warning("entry_abandoned", stream=stream, sequence=sequence, reason=reason)
         first, evicted_bytes, sha256 = row
         try:
-            with self._transaction() as db:
+            with transaction(self._db) as db:
                 self._bury(db, stream, first, sequence, evicted_bytes)
         except sqlite3.Error as error:
             log.warning("tombstone_not_kept", stream=stream, error=str(error))
@@ -249,7 +249,7 @@ class Outbox:
     ) -> tuple[int, list[str]]:
         """One transaction: the entry, its sequence, what was told, and the quota."""
         sha256, image_bytes = image or (None, 0)
-        with self._transaction() as db:
+        with transaction(self._db) as db:
             sequence = self._counts(stream)[0]
             payload = encode(make(self.epoch, sequence))
             db.execute(
@@ -263,11 +263,12 @@ class Outbox:
             if once is not None:
                 remember(db, *once, sequence)
             evicted = self._evict(db)
+            faults.point("outbox.append")
         return sequence, evicted
 
     def _forget(self, stream: str, sequence: int) -> list[str]:
         """Remove what is acknowledged; the images that it named."""
-        with self._transaction() as db:
+        with transaction(self._db) as db:
             rows = db.execute(
                 "SELECT image_sha256 FROM entries WHERE stream = ? AND sequence <= ?"
                 " AND image_sha256 IS NOT NULL",
@@ -278,21 +279,27 @@ class Outbox:
         return [row[0] for row in rows]
 
     def _with_room(self, write: Callable[[], T], *, urgent: bool) -> T:
-        """Write; on a full disk once more, with the room that can be found for it.
+        """Write; on a full disk once more, and what is urgent with the reserve's room.
 
-        A checkpoint lets the log begin anew in the room that it has. Only what is urgent
-        gets the reserve.
+        A checkpoint lets the log begin anew in the room that it has. As long as the reserve
+        is out there is one after each write, so that the log does not eat what it gave.
         """
         try:
-            return write()
-        except sqlite3.Error as error:
+            written = write()
+        except (sqlite3.Error, OSError) as error:
             if not is_full(error, self.folder):
                 raise
             if urgent and self._reserve is not None:
                 self._reserve.give_up()
-            with contextlib.suppress(sqlite3.Error):
-                self._db.execute("PRAGMA wal_checkpoint(RESTART)").fetchall()
-        return write()
+            self._checkpoint()
+            written = write()
+        if self._reserve is not None and not self._reserve.held:
+            self._checkpoint()
+        return written
+
+    def _checkpoint(self) -> None:
+        with contextlib.suppress(sqlite3.Error):
+            self._db.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchall()
 
     def _evict(self, db: sqlite3.Connection) -> list[str]:
         """Turn the least worthy entries into tombstones until both quotas hold."""
@@ -373,14 +380,3 @@ class Outbox:
     def _remove_strays(self) -> None:
         """Images that no entry names: a kill came between the file and its entry."""
         self._remove_images([path.name for path in self._images.iterdir()])
-
-    @contextmanager
-    def _transaction(self) -> Iterator[sqlite3.Connection]:
-        self._db.execute("BEGIN IMMEDIATE")
-        try:
-            yield self._db
-            self._db.execute("COMMIT")
-        except BaseException:
-            with contextlib.suppress(sqlite3.Error):
-                self._db.execute("ROLLBACK")
-            raise

@@ -10,6 +10,8 @@ import contextlib
 import shutil
 import sqlite3
 import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +20,7 @@ import structlog
 from edge_agent.errors import EdgeError
 from edge_agent.link.told import TOLD
 from edge_agent.reserve import Reserve
+from edge_agent.reserve import is_full as reserve_is_full
 
 STREAMS = ("telemetry", "events", "samples")
 FORMAT = 1
@@ -71,11 +74,26 @@ def open_or_renew(path: Path, reserve: Reserve | None) -> tuple[sqlite3.Connecti
         return _renew(path, error)
 
 
-def is_full(error: sqlite3.Error, folder: Path) -> bool:
-    """Whether SQLite was refused by a full disk, and not by a broken one.
+@contextmanager
+def transaction(db: sqlite3.Connection) -> Iterator[sqlite3.Connection]:
+    """All that is executed within, or nothing of it where anything is raised."""
+    db.execute("BEGIN IMMEDIATE")
+    try:
+        yield db
+        db.execute("COMMIT")
+    except BaseException:
+        with contextlib.suppress(sqlite3.Error):
+            db.execute("ROLLBACK")
+        raise
 
-    It says so of the file itself; of the shared memory beside it, it says "disk I/O error".
+
+def is_full(error: Exception, folder: Path) -> bool:
+    """Whether a write was refused by a full disk, and not by a broken one.
+
+    SQLite says so of the file itself; of the shared memory beside it, it says "disk I/O error".
     """
+    if isinstance(error, OSError):
+        return reserve_is_full(error)
     text = str(error)
     return "full" in text or ("disk I/O" in text and _free_bytes(folder) < _SHARED_MEMORY_BYTES)
 

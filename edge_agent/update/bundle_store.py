@@ -19,6 +19,7 @@ from pathlib import Path
 
 import structlog
 
+from edge_agent import faults
 from edge_agent.errors import BundleError
 from edge_agent.store import ASSEMBLING, REMOVING, fsync_directory, write_synced
 from edge_agent.update.retention import Held, to_prune
@@ -170,6 +171,7 @@ class BundleStore:
             write_synced(temporary / MANIFEST_PATH, manifest_bytes)
             for folder in {p.parent for p in temporary.rglob("*")}:
                 fsync_directory(folder)
+            faults.point("bundles.place")
             self._discard(self.path(digest))
             temporary.rename(self.path(digest))
             fsync_directory(self._folder)

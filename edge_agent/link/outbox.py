@@ -176,9 +176,13 @@ class Outbox:
             return
         log.warning("entry_abandoned", stream=stream, sequence=sequence, reason=reason)
         first, evicted_bytes, sha256 = row
-        try:
+
+        def bury() -> None:
             with transaction(self._db) as db:
                 self._bury(db, stream, first, sequence, evicted_bytes)
+
+        try:
+            self._with_room(bury, urgent=True)
         except sqlite3.Error as error:
             log.warning("tombstone_not_kept", stream=stream, error=str(error))
             return

@@ -1,0 +1,69 @@
+"""What happened is kept or refused; a refusal is counted, and never ends anything."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from edge_agent.clock import Clock
+from edge_agent.journal import Journal
+from edge_agent.link.outbox import Outbox, Quota
+from protocol.messages import EventReport, ExecutionReport, decode
+from protocol.states import ExecutionState
+from protocol.topics import Kind
+
+
+def report(state: ExecutionState) -> ExecutionReport:
+    return ExecutionReport(
+        rollout_id="r", attempt=1, slot="line", bundle_digest="a" * 64, state=state
+    )
+
+
+def states(outbox: Outbox) -> list[ExecutionState]:
+    found = []
+    for entry in outbox.after("events", 0, 100):
+        message = decode(Kind.EVENTS, entry.payload)
+        assert isinstance(message, EventReport) and message.execution is not None
+        found.append(message.execution.state)
+    return found
+
+
+@pytest.fixture
+def outbox(tmp_path: Path) -> Outbox:
+    return Outbox(tmp_path, "d", Quota(10**9, 10**9))
+
+
+@pytest.fixture
+def journal(outbox: Outbox) -> Journal:
+    return Journal("d", outbox, Clock(), image_bytes_max=1000)
+
+
+def test_a_transition_is_kept_once(journal: Journal, outbox: Outbox) -> None:
+    assert journal.told("line") == 0
+    for _ in range(3):
+        assert journal.execution_once("line", 1, report(ExecutionState.QUEUED))
+    assert journal.execution_once("line", 2, report(ExecutionState.DOWNLOADING))
+    assert journal.told("line") == 2
+    assert states(outbox) == [ExecutionState.QUEUED, ExecutionState.DOWNLOADING]
+
+
+def test_a_refused_transition_is_asked_for_again(journal: Journal, outbox: Outbox) -> None:
+    number, pages = 1, outbox._db.execute("PRAGMA page_count").fetchone()[0]
+    outbox._db.execute(f"PRAGMA max_page_count = {pages}")
+    while journal.execution_once("line", number, report(ExecutionState.QUEUED)):
+        number += 1
+    assert not journal.execution_once("line", number, report(ExecutionState.QUEUED))
+    assert journal.counters["outbox_refused"] == 2
+    assert journal.told("line") == number - 1
+    outbox._db.execute("PRAGMA max_page_count = 100000")
+    assert journal.execution_once("line", number, report(ExecutionState.QUEUED))
+    assert len(states(outbox)) == number
+
+
+def test_an_outbox_that_is_closed_is_told_nothing_and_raises_nothing(
+    journal: Journal, outbox: Outbox
+) -> None:
+    outbox.close()
+    assert not journal.execution_once("line", 1, report(ExecutionState.QUEUED))
+    assert journal.told("line") == 0

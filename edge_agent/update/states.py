@@ -11,19 +11,24 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import Enum
 
-from pydantic import Field
+from pydantic import BaseModel, Field
 
+from edge_agent.backoff import backoff_s
 from edge_agent.config import Limits
+from edge_agent.dice import Dice
 from edge_agent.store import StateFile
+from protocol.machine import advance
 from protocol.messages import ExecutionReport, SlotDesired
 from protocol.states import (
     BEFORE_EXCHANGE,
+    EXECUTION_TABLE,
     TERMINAL_EXECUTION_STATES,
     ExecutionEvent,
     ExecutionState,
 )
 
 S, E = ExecutionState, ExecutionEvent
+REASON_MAX = 2048
 
 
 class Step(str, Enum):
@@ -86,55 +91,119 @@ FAILURE: Mapping[ExecutionState, ExecutionEvent] = {
 """What an error means: before the exchange the attempt ends, after it the slot goes back."""
 
 
+RETRIED: frozenset[ExecutionState] = frozenset({*BEFORE_EXCHANGE, S.COMMITTING, S.ROLLING_BACK})
+"""Where what may pass by itself (a full disk, a lost network) is tried again in the state."""
+
+IN_PROCESS: frozenset[ExecutionState] = frozenset(
+    {S.PROVING, S.SHADOWING, S.SWAPPING, S.PROBATION, S.COMMITTING}
+)
+"""Where the agent itself loads or runs the candidate, which may be what ends the process."""
+
+
 @dataclass(frozen=True)
 class Outcome:
-    """How a step ended; `event` None stands for success."""
+    """How a step ended, or what is to be said of one that goes on.
+
+    Attributes:
+        event: what it means; None stands for success.
+        retry: it failed by what may pass by itself: the step begins again after a while.
+        note: it goes on; `reason` says what it waits for, and `figures` are kept.
+    """
 
     event: ExecutionEvent | None = None
     reason: str = ""
     figures: Mapping[str, float] = field(default_factory=dict)
+    retry: bool = False
+    note: bool = False
+
+
+class Passage(BaseModel):
+    """One transition of an attempt; `figures` are those that came with it.
+
+    `number` counts the slot's transitions over all attempts, so that each is told once.
+    """
+
+    number: int
+    state: ExecutionState
+    at: float
+    reason: str = ""
+    figures: dict[str, float] = Field(default_factory=dict)
 
 
 class UpdateRecord(StateFile):
     """An attempt as it is persisted: enough to go on after any kill.
 
     Attributes:
+        waiting: what the state waits for, or what went wrong in it and is tried again.
         previous_digest: the last-known-good bundle, None on a first install.
-        stores: how often this attempt was persisted; a loop of restarts ends by it.
+        stores: how often this attempt was moved or begun again; a loop of restarts ends by it.
+        starts: how often the agent was started in this state.
+        transition: the number of the last passage; it never goes back within a slot.
+        spent_s: how long the agent has run in this attempt, without the clock on the wall.
+        entered_spent_s: `spent_s` when the state was entered.
+        passages: the whole way of the attempt; the table has no cycle, so they are few.
     """
 
-    version: int = 1
+    version: int = 2
     slot: str
     desired: SlotDesired
     state: ExecutionState = S.QUEUED
     reason: str = ""
+    waiting: str = ""
     figures: dict[str, float] = Field(default_factory=dict)
     previous_digest: str | None = None
     entered_at: float = 0.0
     stores: int = 0
+    starts: int = 0
+    transition: int = 0
+    spent_s: float = 0.0
+    entered_spent_s: float = 0.0
+    passages: tuple[Passage, ...] = ()
 
     @property
     def terminal(self) -> bool:
         return self.state in TERMINAL_EXECUTION_STATES
 
     def report(self) -> ExecutionReport:
+        """Where the attempt stands now."""
+        return self._report(self.state, self.waiting or self.reason, self.figures)
+
+    def untold(self, told: int) -> list[tuple[int, ExecutionReport]]:
+        """The passages after the number `told`, each as it was, in order."""
+        found: list[tuple[int, ExecutionReport]] = []
+        figures: dict[str, float] = {}
+        for passage in self.passages:
+            figures = {**figures, **passage.figures}
+            if passage.number > told:
+                report = self._report(passage.state, passage.reason, figures)
+                found.append((passage.number, report))
+        return found
+
+    def _report(
+        self, state: ExecutionState, reason: str, figures: Mapping[str, float]
+    ) -> ExecutionReport:
         return ExecutionReport(
             rollout_id=self.desired.rollout_id,
             attempt=self.desired.attempt,
             slot=self.slot,
             bundle_digest=self.desired.bundle_digest,
-            state=self.state,
-            reason=self.reason[:2048],
-            figures=self.figures,
+            state=state,
+            reason=reason[:2048],
+            figures=dict(figures),
         )
 
 
 class Committed(StateFile):
-    """What a slot serves after every restart, and what it served before."""
+    """What a slot serves after every restart, and what it served before.
+
+    Attributes:
+        by_hand: a person went back to it; the attempt that was left is not taken up again.
+    """
 
     version: int = 1
     digest: str
     previous_digest: str | None = None
+    by_hand: bool = False
 
 
 def record_name(slot: str) -> str:
@@ -147,13 +216,106 @@ def committed_name(slot: str) -> str:
     return f"slot-{slot}"
 
 
+def last_good(committed: Committed | None, wanted: SlotDesired) -> str | None:
+    """What an attempt goes back to. One that brings back what was committed and got lost goes
+    back to the one before that."""
+    if committed is None:
+        return None
+    same = committed.digest == wanted.bundle_digest
+    return committed.previous_digest if same else committed.digest
+
+
 def same_attempt(left: SlotDesired, right: SlotDesired) -> bool:
     """Whether both ask for the same attempt; times and words around it may differ."""
-    return (left.bundle_digest, left.rollout_id, left.attempt) == (
-        right.bundle_digest,
-        right.rollout_id,
-        right.attempt,
+    return attempt_key(left) == attempt_key(right)
+
+
+def attempt_key(desired: SlotDesired) -> str:
+    """What names an attempt on this device."""
+    return f"{desired.rollout_id or ''}/{desired.attempt}/{desired.bundle_digest}"
+
+
+# ---- how an attempt moves --------------------------------------------------------------
+
+
+def opened(
+    slot: str, desired: SlotDesired, previous_digest: str | None, after: int, wall: float
+) -> UpdateRecord:
+    """A new attempt; its first passage comes after the number `after`."""
+    record = UpdateRecord(
+        slot=slot, desired=desired, previous_digest=previous_digest, transition=after
     )
+    return _entered(record, S.QUEUED, Outcome(), wall)
+
+
+def moved(
+    record: UpdateRecord, event: ExecutionEvent, outcome: Outcome, wall: float, spent_s: float
+) -> UpdateRecord:
+    """The record after `event`. Raises IllegalEvent where the table has no such transition."""
+    state = advance(EXECUTION_TABLE, record.state, event)
+    return _entered(record.model_copy(update={"spent_s": spent_s}), state, outcome, wall)
+
+
+def _entered(
+    record: UpdateRecord, state: ExecutionState, outcome: Outcome, wall: float
+) -> UpdateRecord:
+    number, reason = record.transition + 1, (outcome.reason or record.reason)[:REASON_MAX]
+    passage = Passage(
+        number=number, state=state, at=wall, reason=reason, figures=dict(outcome.figures)
+    )
+    return record.model_copy(
+        update={
+            "state": state,
+            "reason": reason,
+            "waiting": "",
+            "figures": {**record.figures, **outcome.figures},
+            "entered_at": wall,
+            "entered_spent_s": record.spent_s,
+            "stores": record.stores + 1,
+            "starts": 0,
+            "transition": number,
+            "passages": (*record.passages, passage),
+        }
+    )
+
+
+def event_of(record: UpdateRecord, outcome: Outcome, has_incumbent: bool) -> ExecutionEvent:
+    """What an outcome means in the record's state."""
+    if outcome.event is not None:
+        return outcome.event
+    if outcome.retry:
+        return FAILURE[record.state]
+    if record.state is S.PROVING:
+        return after_proof(record.desired, has_incumbent)
+    if record.state is S.SHADOWING:
+        return after_shadow(record.desired)
+    return SUCCESS[record.state]
+
+
+def after_proof(desired: SlotDesired, has_incumbent: bool) -> ExecutionEvent:
+    """Where a proven candidate goes: beside the incumbent, to its window, or on at once."""
+    if desired.shadow is not None and has_incumbent:
+        return E.SHADOW_STARTED
+    return after_shadow(desired)
+
+
+def after_shadow(desired: SlotDesired) -> ExecutionEvent:
+    """Where a candidate goes that nothing is to be compared with any more."""
+    return E.PREPARE_FINISHED if desired.window is None else E.WINDOW_AWAITED
+
+
+def refusal_event(state: ExecutionState, fits: bool) -> ExecutionEvent:
+    """What it means in `state` that a bundle is not to be trusted, or does not fit."""
+    wanted = E.REFUSED if fits else E.NOTHING_FITS
+    return wanted if (state, wanted) in EXECUTION_TABLE else FAILURE[state]
+
+
+def retry_delay_s(tries: int, limits: Limits, rng: Dice) -> float:
+    """How long after `tries` failures in a row (from 1) the step begins again."""
+    return backoff_s(tries, limits.retry_first_s, limits.retry_cap_s, rng)
+
+
+# ---- restarts and time -----------------------------------------------------------------
 
 
 def boot_digest(record: UpdateRecord | None, committed: Committed | None) -> str | None:
@@ -171,24 +333,67 @@ def boot_digest(record: UpdateRecord | None, committed: Committed | None) -> str
     return None
 
 
-def resume_event(record: UpdateRecord, stores_max: int) -> Outcome | None:
-    """What befalls an attempt that a restart interrupted; None: its step begins again."""
-    if record.stores >= stores_max:
+def resume_event(record: UpdateRecord, limits: Limits) -> Outcome | None:
+    """What befalls an attempt that a restart interrupted; None: its step begins again.
+
+    `record.starts` counts this start. After the exchange the way is back, where there is
+    something to go back to: the candidate may be what ended the process. A first install has
+    nothing else to serve and goes on, but not for ever. Nor does a state in which the agent
+    itself loads the candidate.
+    """
+    if record.stores >= limits.update_stores_max:
         return Outcome(FAILURE[record.state], "the agent was restarted too often in this attempt")
     alone = record.previous_digest is None
-    if record.state is S.SWAPPING or (record.state is S.PROBATION and not alone):
+    if record.state in (S.SWAPPING, S.PROBATION) and not alone:
         return Outcome(E.ROLLBACK_STARTED, "the agent was restarted before probation was over")
+    if record.state in IN_PROCESS and record.starts > limits.probation_starts_max:
+        return Outcome(
+            FAILURE[record.state],
+            f"the agent ended {record.starts} times in {record.state.value}; "
+            f"limits.probation_starts_max is {limits.probation_starts_max}",
+        )
     return None
 
 
-def timer_s(state: ExecutionState, limits: Limits) -> float | None:
-    """How long a state may last; None where it ends by itself."""
+def timer_s(record: UpdateRecord, limits: Limits) -> float | None:
+    """How long the record's state may last while the agent runs (s); None once it is over."""
+    desired, prepare_s = record.desired, limits.prepare_timeout_s
+    shadow_s = 0.0 if desired.shadow is None else desired.shadow.duration_max_s
+    window_s = 0.0 if desired.window is None else limits.window_wait_s_max
+    answer_s = limits.probation_answer_s + limits.probation_idle_s
     return {
         S.QUEUED: limits.download_timeout_s,
         S.DOWNLOADING: limits.download_timeout_s,
-        S.DOWNLOADED: limits.prepare_timeout_s,
-        S.PROVING: limits.proof_timeout_s + limits.prepare_timeout_s,
-    }.get(state)
+        S.DOWNLOADED: prepare_s,
+        S.VERIFIED: prepare_s,
+        S.BUILDING: limits.engine_timeout_s + prepare_s,
+        S.PROVING: limits.proof_timeout_s + prepare_s,
+        # A verdict that is open at the end of its time waits for a person.
+        S.SHADOWING: shadow_s + limits.hold_timeout_s,
+        S.WAITING_WINDOW: limits.window_wait_s_max,
+        S.PREPARED: limits.hold_timeout_s + limits.veto_s_max + window_s,
+        S.SWAPPING: prepare_s,
+        S.PROBATION: desired.probation_s + answer_s + prepare_s,
+        S.COMMITTING: prepare_s,
+        S.ROLLING_BACK: prepare_s,
+    }.get(record.state)
+
+
+def expired(record: UpdateRecord, limits: Limits, spent_s: float) -> Outcome | None:
+    """Whether the state's or the whole attempt's time is up. The whole one ends nothing that
+    was exchanged: what comes then takes its own time."""
+    if record.terminal:
+        return None
+    before = record.state in BEFORE_EXCHANGE
+    event = E.TIMER_EXPIRED if before else FAILURE[record.state]
+    why = f": {record.waiting}" if record.waiting else ""
+    limit_s = timer_s(record, limits)
+    if limit_s is not None and spent_s - record.entered_spent_s > limit_s:
+        return Outcome(event, f"{record.state.value} took longer than {limit_s:g} s{why}")
+    whole_s = record.desired.timeout_s or limits.update_timeout_s
+    if before and spent_s > whole_s:
+        return Outcome(event, f"the attempt took longer than {whole_s:g} s{why}")
+    return None
 
 
 @dataclass(frozen=True)

@@ -20,6 +20,7 @@ from cloud.rollouts.planner import (
     NextWave,
     Pause,
     Policy,
+    Release,
     RolloutView,
     StartExecution,
     Stop,
@@ -35,7 +36,12 @@ from cloud.rollouts.states import (
 )
 from protocol.builds import BuildIdentity, Capabilities, Format, Precision, RuntimeCapability
 from protocol.machine import advance
-from protocol.states import TERMINAL_EXECUTION_STATES, ExecutionState
+from protocol.states import (
+    BEFORE_EXCHANGE,
+    TERMINAL_EXECUTION_STATES,
+    ExecutionEvent,
+    ExecutionState,
+)
 
 DIGEST = "a" * 64
 OTHER = "b" * 64
@@ -58,6 +64,7 @@ ABLE = Capabilities(
         ),
     ),
 )
+LOSSES_MAX = 4
 UNABLE = Capabilities(architecture="aarch64", runtimes=())
 
 _S = ExecutionState
@@ -70,13 +77,30 @@ FAILING_PATH = (*PATH[:7], ExecutionState.ROLLING_BACK, ExecutionState.ROLLED_BA
 
 @dataclass
 class Edge:
-    """A device: what it will do with an attempt, and reports that are under way."""
+    """A device: what it will do with an attempt, and reports that are under way.
+
+    Attributes:
+        hold: what it was last told; it hears nothing before `back_at`.
+        told_hold: what its desired state says, heard or not; None: nothing is desired.
+    """
 
     kind: str
     path: tuple[ExecutionState, ...] = ()
     position: int = 0
     attempt: int = 0
     outbox: list[tuple[int, ExecutionState]] = field(default_factory=list)
+    hold: bool = False
+    told_hold: bool | None = None
+    back_at: float = 0.0
+    losses: int = 0
+
+    @property
+    def state(self) -> ExecutionState:
+        return self.path[self.position - 1] if self.position else ExecutionState.QUEUED
+
+    @property
+    def exchanged(self) -> bool:
+        return self.state not in BEFORE_EXCHANGE
 
 
 @dataclass
@@ -90,11 +114,13 @@ class World:
     now: float = 1_000_000.0
     outcome: Outcome | None = None
     started: set[tuple[str, int]] = field(default_factory=set)
+    released: set[str] = field(default_factory=set)
 
     def tick(self) -> list[Action]:
         """One look of the engine: plan, check, carry out; planning is idempotent."""
         views = list(self.devices.values())
         actions = plan(self.rollout, views, self.now)
+        # A hub that is killed between plan and act plans the same again.
         assert actions == plan(self.rollout, views, self.now)
         for action in actions:
             self._carry_out(action)
@@ -113,6 +139,8 @@ class World:
                 self._start(action)
             case EndExecution():
                 self._end(action)
+            case Release():
+                self._release(action)
             case MarkDiverged(device_id=device_id):
                 self._change(device_id, diverged=True)
             case NextWave(wave=wave):
@@ -145,16 +173,40 @@ class World:
             digest=action.digest,
             owned=True,
             capabilities=view.capabilities,
+            site=view.site,
+            held=action.hold,
+            online=view.online,
+            heard_at=view.heard_at,
+            by_hand=view.by_hand,
         )
         edge = self.edges[action.device_id]
         edge.attempt, edge.position = action.attempt, 0
+        edge.hold = edge.told_hold = action.hold
         edge.path = FAILING_PATH if edge.kind == "failing" else PATH
 
     def _end(self, action: EndExecution) -> None:
         view = self.devices[action.device_id]
         assert view.attempt == action.attempt
         state = advance(HUB_EXECUTION_TABLE, view.state, action.event)
-        self._change(action.device_id, state=state, ended_at=self.now, owned=False)
+        late = view.released and action.event is ExecutionEvent.TIMER_EXPIRED
+        self._change(action.device_id, state=state, ended_at=self.now, owned=late)
+        if not late:
+            self.edges[action.device_id].told_hold = None
+
+    def _release(self, action: Release) -> None:
+        """The word to a site: once for each device, and only when all are there to hear it."""
+        there = [d for d in self.devices.values() if d.site == action.site and d.open]
+        wave = {self.devices[name].wave for name in action.device_ids}
+        assert len(wave) == 1
+        waiting = [d for d in there if d.wave in wave and not d.released and d.attempt == 1]
+        assert {d.device_id for d in waiting} == set(action.device_ids)
+        assert all(d.state is ExecutionState.PREPARED and d.online for d in waiting)
+        assert not self.released & set(action.device_ids), "the word was given twice"
+        assert sum(d.failed for d in self.devices.values()) <= self.rollout.policy.failed_max
+        self.released |= set(action.device_ids)
+        for device_id in action.device_ids:
+            self._change(device_id, held=False, released=True)
+            self.edges[device_id].told_hold = False
 
     def _check_gate(self, wave: int) -> None:
         """No next wave before the gate: enough of the counted succeeded, and soaked."""
@@ -177,15 +229,39 @@ class World:
     def step_devices(self) -> None:
         """Devices work on and report; some reports are late, repeated or out of order."""
         for device_id, edge in sorted(self.edges.items()):
+            if not self._there(device_id, edge):
+                continue
             self._work(edge)
             for _ in range(self.rng.randrange(3)):
                 if edge.outbox:
                     self._deliver(device_id, edge)
 
+    def _there(self, device_id: str, edge: Edge) -> bool:
+        """Whether the device is connected; one that loses itself is away for a while, and
+        hears what it is told only then. One that is away works on."""
+        if edge.kind == "losing" and edge.losses < LOSSES_MAX and self.rng.random() < 0.15:
+            edge.losses += 1
+            edge.back_at = self.now + self.rng.choice([20.0, 200.0, 2000.0])
+        online = self.now >= edge.back_at
+        heard_at = self.now if online else self.devices[device_id].heard_at
+        self._change(device_id, online=online, heard_at=heard_at)
+        if online:
+            self._hear(edge)
+        else:
+            self._work(edge)
+        return online
+
+    def _hear(self, edge: Edge) -> None:
+        if self.rollout.policy.site_atomic and edge.told_hold is None and not edge.exchanged:
+            edge.path = edge.path[: edge.position]  # given up before the exchange
+        edge.hold = bool(edge.told_hold)
+
     def _work(self, edge: Edge) -> None:
         if edge.kind == "silent" or edge.position >= len(edge.path):
             return
         if edge.kind == "slow" and self.rng.random() < 0.7:
+            return
+        if edge.hold and edge.state is ExecutionState.PREPARED:
             return
         edge.outbox.append((edge.attempt, edge.path[edge.position]))
         edge.position += 1
@@ -230,8 +306,11 @@ class World:
 KINDS = ("good", "good", "good", "slow", "failing", "silent", "odd", "unable")
 
 
-def build_world(seed: int, kinds: tuple[str, ...] = KINDS) -> World:
-    """A world of up to 24 devices in up to 4 waves; `seed` decides everything."""
+def build_world(
+    seed: int, kinds: tuple[str, ...] = KINDS, *, sites: tuple[str | None, ...] = ()
+) -> World:
+    """A world of up to 24 devices in up to 4 waves; `seed` decides everything. With `sites`
+    the rollout is site-atomic."""
     rng = Random(seed)
     waves = rng.randint(1, 4)
     policy = Policy(
@@ -240,6 +319,7 @@ def build_world(seed: int, kinds: tuple[str, ...] = KINDS) -> World:
         failed_max=rng.choice([0, 1, 5]),
         step_timeout_s=rng.choice([60.0, 300.0]),
         total_timeout_s=600.0,
+        site_atomic=bool(sites),
     )
     devices, edges = {}, {}
     for number in range(rng.randint(1, 24)):
@@ -250,6 +330,7 @@ def build_world(seed: int, kinds: tuple[str, ...] = KINDS) -> World:
             attempt=1,
             state=ExecutionState.QUEUED,
             capabilities=UNABLE if kind == "unable" else rng.choice([ABLE, None]),
+            site=rng.choice(sites) if sites else None,
         )
         edges[device_id] = Edge(kind)
     builds = (BuildOffer(DIGEST, IDENTITY),)

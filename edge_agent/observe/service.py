@@ -6,6 +6,7 @@ hold what a candidate does against what the incumbent did.
 
 from __future__ import annotations
 
+import math
 import threading
 from collections import deque
 from dataclasses import dataclass, field
@@ -13,9 +14,10 @@ from dataclasses import dataclass, field
 from edge_agent.observe.counting import Tally
 from edge_agent.observe.series import RunningSeries, Series
 from edge_agent.results import FrameResult
-from protocol.histograms import Histogram, milliseconds_histogram
+from protocol.histograms import milliseconds_histogram
 
 LATENCY_EMPTY = milliseconds_histogram()
+BINS_PER_DECADE = len(LATENCY_EMPTY.counts) / math.log10(LATENCY_EMPTY.high / LATENCY_EMPTY.low)
 RECENT_S = 300.0
 MARK_EVERY_S = 10.0
 DIGESTS_MAX = 4
@@ -73,12 +75,30 @@ class ServiceFigures:
     def detections_per_frame(self) -> float | None:
         return self.per_frame.mean if self.frames else None
 
-    def latency_histogram(self) -> Histogram:
-        return LATENCY_EMPTY.model_copy(update={"counts": self.latency})
+    def latency_bin(self, quantile: float) -> float | None:
+        """Where in `latency` the quantile (0 to 1) lies, in bins from the lowest edge.
+
+        Values are taken to lie evenly in their bin. None where no frame was answered.
+        """
+        wanted, seen = quantile * sum(self.latency), 0
+        for place, count in enumerate(self.latency):
+            if count and seen + count >= wanted:
+                return place + max(0.0, wanted - seen) / count
+            seen += count
+        return None
+
+    def slower_share(self, place: float) -> float:
+        """The share (0 to 1) of the frames whose latency lies above `place`, in bins."""
+        within = int(place)
+        if not self.frames or within >= len(self.latency):
+            return 0.0
+        above = self.latency[within] * (1.0 - place + within) + sum(self.latency[within + 1 :])
+        return above / sum(self.latency)
 
     def p95_ms(self) -> float | None:
-        """The latency that 95 % of the frames do not exceed, to a bin (26 %)."""
-        return self.latency_histogram().quantile(0.95)
+        """The latency that 95 % of the frames do not exceed; its bin is 26 % wide."""
+        place = self.latency_bin(0.95)
+        return None if place is None else LATENCY_EMPTY.low * 10 ** (place / BINS_PER_DECADE)
 
     def since(self, start: ServiceFigures) -> ServiceFigures:
         """What was counted after `start` had been read.

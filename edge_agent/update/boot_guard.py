@@ -1,0 +1,106 @@
+"""Which bundle a slot may load at a start, so that no bundle can keep the agent from living.
+
+A bundle that kills the process (a segfault in the runtime, memory) would do so at every
+start. So each start is counted on the disk before its bundle is loaded, and forgotten when
+the agent has served it for a while. A bundle that has had its starts is passed over: the
+one before it serves, or, where there is none, nothing until the agent has lived for that
+while: long enough to hear from the hub what to run instead, and after that it is tried again.
+"""
+
+from __future__ import annotations
+
+import structlog
+
+from edge_agent.store import StateFile, Store
+from edge_agent.update.states import Committed, committed_name
+
+log = structlog.get_logger(__name__)
+
+
+class BootCount(StateFile):
+    """How often the agent was started with a bundle that has not been stable since."""
+
+    version: int = 1
+    digest: str
+    starts: int
+
+
+def boot_name(slot: str) -> str:
+    """The state file that counts a slot's starts."""
+    return f"boot-{slot}"
+
+
+def admit(count: BootCount | None, digest: str, starts_max: int) -> tuple[BootCount, bool]:
+    """The count after another start with `digest`, and whether it may be loaded.
+
+    A bundle that is refused is not counted further; another bundle begins anew.
+    """
+    starts = count.starts if count is not None and count.digest == digest else 0
+    if starts >= starts_max:
+        return BootCount(digest=digest, starts=starts), False
+    return BootCount(digest=digest, starts=starts + 1), True
+
+
+class BootGuard:
+    """The count of one slot on the disk. Used by the agent's thread.
+
+    At a start, for each bundle that may serve, the preferred one first: `enter`, load, and
+    `withdraw` where loading raised. Later, once, `stable`.
+    """
+
+    def __init__(self, slot: str, store: Store, starts_max: int) -> None:
+        self._slot, self._store, self._starts_max = slot, store, starts_max
+        self._before: BootCount | None = None
+
+    def enter(self, digest: str) -> bool:
+        """Count a start with `digest`, which is loaded next; False: it had its starts.
+
+        Where the disk refuses, the bundle is loaded uncounted: a full disk must not blind a
+        line.
+        """
+        self._before = self._store.load(boot_name(self._slot), BootCount)
+        count, admitted = admit(self._before, digest, self._starts_max)
+        if not admitted:
+            log.error("boot_loop", slot=self._slot, bundle=digest, starts=count.starts)
+            return False
+        try:
+            self._prefer(digest)
+            self._store.save(boot_name(self._slot), count)
+        except OSError as error:
+            log.warning("boot_not_counted", slot=self._slot, error=str(error))
+        return True
+
+    def withdraw(self) -> None:
+        """What was entered last could not be loaded, which killed nobody: not a start."""
+        try:
+            if self._before is None:
+                self._store.remove(boot_name(self._slot))
+            else:
+                self._store.save(boot_name(self._slot), self._before)
+        except OSError as error:
+            log.warning("boot_not_counted", slot=self._slot, error=str(error))
+
+    def stable(self) -> None:
+        """The agent has lived for `boot_stable_s` with what it loaded: forget the count."""
+        try:
+            self._store.remove(boot_name(self._slot))
+        except OSError as error:
+            log.warning("boot_count_kept", slot=self._slot, error=str(error))
+
+    def _prefer(self, digest: str) -> None:
+        """Where the previous bundle takes over from the committed one, it is committed.
+
+        Else each boot would begin with the starts of the one that kills the agent.
+        """
+        name = committed_name(self._slot)
+        committed = self._store.load(name, Committed)
+        if (
+            self._before is not None
+            and self._before.starts >= self._starts_max
+            and committed is not None
+            and committed.digest == self._before.digest
+            and committed.previous_digest == digest
+        ):
+            log.warning("boot_went_back", slot=self._slot, bundle=digest)
+            swapped = {"digest": digest, "previous_digest": committed.digest}
+            self._store.save(name, committed.model_copy(update=swapped))

@@ -1,0 +1,175 @@
+"""No bundle kills the agent for ever, and none that may serve is left out."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from edge_agent.store import Store
+from edge_agent.update.boot_guard import BootCount, BootGuard, admit, boot_name
+from edge_agent.update.states import Committed, committed_name
+
+A, B, C = ("a" * 64, "b" * 64, "c" * 64)
+MAX = 3
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Iterator[Store]:
+    opened = Store(tmp_path)
+    opened.open()
+    yield opened
+    opened.close()
+
+
+def commit(store: Store, digest: str, previous: str | None = None) -> None:
+    store.save(committed_name("slot"), Committed(digest=digest, previous_digest=previous))
+
+
+def committed(store: Store) -> Committed:
+    found = store.load(committed_name("slot"), Committed)
+    assert found is not None
+    return found
+
+
+def counted(store: Store) -> BootCount | None:
+    return store.load(boot_name("slot"), BootCount)
+
+
+def start(store: Store, broken: frozenset[str] = frozenset()) -> str | None:
+    """A start of the agent as `boot` does it: what it serves; what is broken cannot load."""
+    guard = BootGuard("slot", store, MAX)
+    served = committed(store)
+    for digest in (served.digest, served.previous_digest):
+        if digest is None or not guard.enter(digest):
+            continue
+        if digest not in broken:
+            return digest
+        guard.withdraw()
+    return None
+
+
+def stable(store: Store) -> None:
+    BootGuard("slot", store, MAX).stable()
+
+
+@given(
+    count=st.none()
+    | st.builds(BootCount, digest=st.sampled_from([A, B]), starts=st.integers(0, 10)),
+    digest=st.sampled_from([A, B]),
+    starts_max=st.integers(1, 5),
+)
+def test_a_bundle_has_its_starts_and_no_more(
+    count: BootCount | None, digest: str, starts_max: int
+) -> None:
+    after, admitted = admit(count, digest, starts_max)
+    known = count.starts if count is not None and count.digest == digest else 0
+    assert admitted is (known < starts_max)
+    assert (after.digest, after.starts) == (digest, known + admitted)
+    again, _ = admit(after, digest, starts_max)
+    assert again.starts <= max(known, starts_max)
+
+
+def test_a_start_is_counted_before_the_bundle_is_loaded(store: Store) -> None:
+    commit(store, A)
+    guard = BootGuard("slot", store, MAX)
+    assert guard.enter(A)
+    assert counted(store) == BootCount(digest=A, starts=1)
+
+
+def test_a_bundle_that_kills_the_agent_gives_way_to_the_one_before(store: Store) -> None:
+    commit(store, A, B)
+    assert [start(store) for _ in range(MAX + 1)] == [A] * MAX + [B]
+    assert (committed(store).digest, committed(store).previous_digest) == (B, A)
+    stable(store)
+    assert [start(store), start(store)] == [B, B], "a boot never begins with the bad one again"
+
+
+def test_a_bundle_that_was_stable_begins_anew(store: Store) -> None:
+    commit(store, A, B)
+    for _ in range(5):
+        assert [start(store) for _ in range(MAX)] == [A] * MAX
+        stable(store)
+        assert counted(store) is None
+
+
+def test_an_only_bundle_rests_until_the_agent_has_lived(store: Store) -> None:
+    commit(store, A)
+    assert [start(store) for _ in range(MAX + 2)] == [A] * MAX + [None, None]
+    stable(store)
+    assert start(store) == A
+    assert committed(store).digest == A
+
+
+def test_what_cannot_be_loaded_does_not_hide_a_loop(store: Store) -> None:
+    """The preferred one raises at each start; the one before it kills the agent."""
+    commit(store, A, B)
+    served = [start(store, frozenset({A})) for _ in range(MAX + 2)]
+    assert served == [B] * MAX + [None, None]
+
+
+def test_a_candidate_that_was_never_committed_leaves_the_committed_alone(store: Store) -> None:
+    """In COMMITTING the candidate is preferred while the incumbent is still on record."""
+    commit(store, A, B)
+    for _ in range(MAX):
+        assert BootGuard("slot", store, MAX).enter(C)
+    guard = BootGuard("slot", store, MAX)
+    assert not guard.enter(C)
+    assert guard.enter(A)
+    assert (committed(store).digest, committed(store).previous_digest) == (A, B)
+
+
+def test_a_full_disk_blinds_no_line(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    commit(store, A, B)
+
+    def refuse(*_args: object) -> None:
+        raise OSError("no space left on device")
+
+    monkeypatch.setattr(store, "save", refuse)
+    monkeypatch.setattr(store, "remove", refuse)
+    assert [start(store) for _ in range(MAX + 2)] == [A] * (MAX + 2)
+    stable(store)
+
+
+@pytest.mark.parametrize("text", ['{"version":9,"digest":"x","starts":99}', "{", ""])
+def test_a_count_that_cannot_be_read_is_none(store: Store, text: str) -> None:
+    commit(store, A, B)
+    (store.state / f"{boot_name('slot')}.json").write_text(text)
+    assert start(store) == A
+    assert counted(store) == BootCount(digest=A, starts=1)
+
+
+Happening = st.sampled_from(["killed", "killed", "killed", "stable", "new"])
+
+
+@given(happenings=st.lists(Happening, max_size=25), alone=st.booleans())
+@settings(deadline=None, max_examples=60)
+def test_whatever_happens_none_has_more_starts_in_a_row(happenings: list[str], alone: bool) -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        store = Store(Path(folder))
+        store.open()
+        try:
+            _live(store, happenings, alone)
+        finally:
+            store.close()
+
+
+def _live(store: Store, happenings: list[str], alone: bool) -> None:
+    commit(store, A, None if alone else B)
+    last, row, letters = None, 0, iter("cdefghijklmnopqrstuvwxyz0")
+    for happening in happenings:
+        if happening == "new":
+            served = committed(store)
+            commit(store, next(letters) * 64, served.digest)
+        serving = start(store)
+        row = row + 1 if serving == last else 1
+        last = serving
+        assert serving is None or row <= MAX
+        assert serving is not None or committed(store).previous_digest is None
+        if happening == "stable":
+            stable(store)
+            last, row = None, 0

@@ -1,0 +1,327 @@
+"""Whom probation sends back, how soon, and that it sends nobody back by chance."""
+
+from __future__ import annotations
+
+import random
+from dataclasses import dataclass, field, replace
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from edge_agent.config import Limits
+from edge_agent.observe.service import Answer, ServiceFigures, ServiceTally
+from edge_agent.update.probation import SlotHealth, findings, judge_probation
+from edge_agent.update.slot import Slot
+from edge_agent.update.states import Outcome
+from protocol.states import ExecutionEvent
+from tests.fixtures.seeing import fake_bundle
+
+LIMITS = Limits()
+BACK = ExecutionEvent.ROLLBACK_STARTED
+NONE = ServiceFigures()
+FPS = 30.0
+
+
+@dataclass(frozen=True)
+class World:
+    """What cameras and a model do: one model's answers differ from another's by a field.
+
+    Attributes:
+        arrives, leaves: per frame and camera, of an object.
+        bursts: how probable it is, per frame, that another process takes the machine.
+        ghosts: detections in each frame where nothing is.
+    """
+
+    fps: float = FPS
+    cameras: int = 2
+    arrives: float = 0.1
+    leaves: float = 0.04
+    confidence: float = 0.8
+    detections: float = 1.0
+    latency_ms: float = 20.0
+    bursts: float = 0.005
+    ghosts: int = 0
+
+
+@dataclass
+class Line:
+    """A running world; it goes on while one model takes the other's place."""
+
+    world: World
+    rng: random.Random
+    at_s: float = 0.0
+    burst: int = 0
+    objects: dict[int, list[float]] = field(default_factory=dict)
+
+    def run(self, tally: ServiceTally, frames: int) -> None:
+        for number in range(frames):
+            tally.add(self._answer(number % self.world.cameras))
+
+    def _answer(self, camera: int) -> Answer:
+        world, rng = self.world, self.rng
+        there = self.objects.setdefault(camera, [])
+        if there and rng.random() < world.leaves:
+            there.clear()
+        elif not there and rng.random() < world.arrives:
+            there.extend(rng.gauss(1.0, 0.12) for _ in range(rng.randint(1, 3)))
+        self.burst = max(0, self.burst - 1)
+        if rng.random() < world.bursts:
+            self.burst = 20
+        self.at_s += max(0.0, rng.gauss(1.0, 0.2)) / world.fps
+        seen = [
+            min(1.0, world.confidence * how * rng.gauss(1.0, 0.03))
+            for how in there
+            for _ in range(int(world.detections + rng.random()))
+        ]
+        seen += [0.5] * world.ghosts
+        latency_ms = world.latency_ms * rng.lognormvariate(0.0, 0.15) * (3 if self.burst else 1)
+        return Answer(str(camera), self.at_s, latency_ms, len(seen), sum(seen))
+
+
+def verdict_after(
+    seed: int,
+    good: World,
+    other: World,
+    *,
+    before: int = 2000,
+    frames: int = 600,
+    every: int = 10,
+    overtaken: float = 0.0,
+) -> tuple[Outcome | None, int]:
+    """The outcome that ends a probation of `frames` frames, and after how many it came."""
+    line = Line(good, random.Random(seed))
+    tally, candidate = ServiceTally(), ServiceTally()
+    line.run(tally, before)
+    baseline, started_s = tally.figures(), line.at_s
+    line.world = other
+    probation_s = frames / FPS
+    for answered in range(every, 100 * frames, every):
+        line.run(candidate, every)
+        seen = SlotHealth(int(answered * (1 + overtaken)), answered)
+        elapsed_s = line.at_s - started_s
+        outcome = judge_probation(
+            seen, candidate.figures(), baseline, elapsed_s, probation_s, LIMITS
+        )
+        if outcome is not None:
+            return outcome, answered
+    return None, 0
+
+
+BUSY = World(arrives=0.5, leaves=0.01)
+SPARSE = World(arrives=0.01, leaves=0.05)
+RARE = World(arrives=0.001, leaves=0.05)
+EMPTY = World(arrives=0.0)
+CALM = replace(BUSY, bursts=0.0)
+
+
+@pytest.mark.parametrize(
+    "world", [World(), BUSY, SPARSE, RARE, EMPTY], ids=["usual", "busy", "sparse", "rare", "empty"]
+)
+def test_an_equal_model_is_not_sent_back_by_chance(world: World) -> None:
+    """100 seeds for each world, and so 500 in all."""
+    outcomes = [verdict_after(seed, world, world, before=400, frames=400)[0] for seed in range(100)]
+    back = [outcome for outcome in outcomes if outcome is None or outcome.event is not None]
+    assert len(back) <= 1, back
+
+
+WORSE: list[tuple[World, dict[str, float], int, str]] = [
+    (BUSY, {"confidence": 0.4}, 450, "confidence"),
+    (World(), {"confidence": 0.4}, 450, "confidence"),
+    (CALM, {"latency_ms": 40.0}, 250, "latency"),
+    (World(), {"latency_ms": 40.0}, 250, "latency"),
+    (World(), {"latency_ms": 200.0}, 100, "latency"),
+    (BUSY, {"detections": 0.0}, 100, "nothing found"),
+    (World(), {"detections": 0.0}, 200, "nothing found"),
+    (World(), {"detections": 20.0}, 450, "detections per frame"),
+    (World(), {"ghosts": 20}, 100, "detections per frame"),
+    (EMPTY, {"ghosts": 1}, 100, "detections per frame"),
+]
+
+
+@pytest.mark.parametrize(("good", "other", "frames_max", "words"), WORSE)
+def test_a_worse_model_goes_back_before_its_time_is_over(
+    good: World, other: dict[str, float], frames_max: int, words: str
+) -> None:
+    worse = replace(good, **other)  # type: ignore[arg-type]
+    for seed in range(10):
+        outcome, answered = verdict_after(seed, good, worse, frames=100_000)
+        assert outcome is not None
+        assert outcome.event is BACK
+        assert words in outcome.reason
+        assert answered <= frames_max, (seed, outcome.reason)
+
+
+def steady(
+    frames: int,
+    *,
+    fps: float = FPS,
+    served: int = 1,
+    confidence: float = 0.8,
+    latency_ms: float = 20.0,
+) -> ServiceFigures:
+    """Figures of one camera whose every frame is like the one before."""
+    tally = ServiceTally()
+    for number in range(frames):
+        tally.add(Answer("cam", number / fps, latency_ms, served, served * confidence))
+    return tally.figures()
+
+
+def judged(
+    candidate: ServiceFigures,
+    baseline: ServiceFigures | None,
+    seen: SlotHealth | None = None,
+    *,
+    elapsed_s: float = 10.0,
+    probation_s: float = 10.0,
+) -> Outcome | None:
+    health = seen or SlotHealth(candidate.frames, candidate.frames)
+    return judge_probation(health, candidate, baseline, elapsed_s, probation_s, LIMITS)
+
+
+OLD_RULES = [
+    (SlotHealth(10, 10, 0), 1.0, None),
+    (SlotHealth(10, 10, 0), 5.0, "pass"),
+    (SlotHealth(10, 5, 5), 0.1, BACK),
+    (SlotHealth(100, 99, 1), 5.0, "pass"),
+    (SlotHealth(10, 0, 0), 14.9, None),
+    (SlotHealth(10, 0, 0), 15.0, BACK),
+    (SlotHealth(0, 0, 0), 5.0, None),
+    (SlotHealth(0, 0, 0), 64.9, None),
+    (SlotHealth(0, 0, 0), 65.0, "pass"),
+]
+
+
+@pytest.mark.parametrize(("seen", "elapsed_s", "verdict"), OLD_RULES)
+@pytest.mark.parametrize("baseline", [None, NONE, steady(300)], ids=["first", "none", "known"])
+def test_errors_and_answers(
+    baseline: ServiceFigures | None, seen: SlotHealth, elapsed_s: float, verdict: object
+) -> None:
+    outcome = judged(NONE, baseline, seen, elapsed_s=elapsed_s, probation_s=5.0)
+    if verdict is None:
+        assert outcome is None
+    else:
+        assert outcome is not None
+        assert outcome.event is (None if verdict == "pass" else verdict)
+
+
+def test_a_first_install_is_held_against_nothing() -> None:
+    outcome = judged(steady(300, served=0, latency_ms=900.0), None)
+    assert outcome is not None
+    assert outcome.event is None
+
+
+@pytest.mark.parametrize("short", ["candidate", "baseline"])
+def test_too_few_frames_on_either_side_say_nothing(short: str) -> None:
+    few = LIMITS.probation_frames_min - 1
+    bad = steady(few if short == "candidate" else 300, served=0, latency_ms=900.0)
+    outcome = judged(bad, steady(few if short == "baseline" else 300))
+    assert outcome is not None
+    assert outcome.event is None
+
+
+RATES = [
+    # captured, answered, fps and latency of the candidate; is it sent back?
+    (300, 300, 30.0, 20.0, False),
+    (300, 150, 15.0, 20.0, True),  # frames are overtaken: too slow for its cameras
+    (150, 150, 15.0, 20.0, False),  # the line rests: every frame is answered
+    (150, 150, 15.0, 34.0, True),  # a source that waits, and a model that takes its time
+    (290, 280, 28.0, 20.0, False),  # within the limit
+    (150, 150, 30.0, 23.0, False),  # its camera came late; a little slower, and all answered
+]
+
+
+@pytest.mark.parametrize(("captured", "answered", "fps", "latency_ms", "back"), RATES)
+def test_the_rate_counts_where_the_model_is_why(
+    captured: int, answered: int, fps: float, latency_ms: float, back: bool
+) -> None:
+    candidate = steady(answered, fps=fps, latency_ms=latency_ms)
+    outcome = judged(candidate, steady(1000), SlotHealth(captured, answered))
+    assert outcome is not None
+    assert (outcome.event is BACK) is back
+    if back:
+        assert "15 answers per second, 30 before" in outcome.reason
+
+
+def test_a_model_that_answers_no_more_is_slow() -> None:
+    outcome = judged(steady(60), steady(1000), SlotHealth(300, 60))
+    assert outcome is not None
+    assert outcome.event is BACK
+    assert "240 of 300 frames were not answered" in outcome.reason
+
+
+def test_figures_tell_both_sides() -> None:
+    outcome = judged(steady(300, latency_ms=28.0), steady(300))
+    assert outcome is not None
+    figures = outcome.figures
+    assert figures["probation_frames"] == 300
+    assert figures["probation_rate_fps"] == pytest.approx(30.0)
+    assert figures["probation_rate_fps_ratio"] == pytest.approx(1.0)
+    assert figures["probation_latency_p95_ms_ratio"] == pytest.approx(1.26, abs=0.01)
+    assert figures["probation_confidence_mean"] == pytest.approx(0.8)
+    assert figures["probation_detections_per_frame"] == pytest.approx(1.0)
+
+
+def test_what_is_unknown_has_no_figure() -> None:
+    outcome = judged(NONE, None, SlotHealth(0, 0), elapsed_s=100.0)
+    assert outcome is not None
+    assert dict(outcome.figures) == {"probation_frames": 0.0, "probation_errors": 0.0}
+
+
+@given(
+    ratio=st.floats(0.1, 10.0),
+    latency_ms=st.floats(1.0, 1000.0),
+)
+@settings(deadline=None)
+def test_a_doubled_latency_is_over_and_one_and_a_half_is_not(
+    ratio: float, latency_ms: float
+) -> None:
+    candidate = steady(200, latency_ms=latency_ms * ratio)
+    found = findings(
+        SlotHealth(200, 200), candidate, steady(300, latency_ms=latency_ms), 6.7, LIMITS
+    )
+    if ratio >= 2.0:
+        assert [finding.certain for finding in found] == [True]
+    elif ratio <= 1.5:
+        assert found == []
+
+
+@given(seed=st.integers(0, 10_000))
+@settings(deadline=None, max_examples=30)
+def test_what_is_certain_early_is_a_fault_at_the_end_too(seed: int) -> None:
+    good = World()
+    line, tally, candidate = Line(good, random.Random(seed)), ServiceTally(), ServiceTally()
+    line.run(tally, 300)
+    line.world = replace(good, confidence=0.4, latency_ms=35.0)
+    line.run(candidate, 150)
+    figures, baseline = candidate.figures(), tally.figures()
+    early = judged(figures, baseline, elapsed_s=5.0, probation_s=60.0)
+    end = judged(figures, baseline, elapsed_s=5.0, probation_s=5.0)
+    assert end is not None
+    if early is not None:
+        assert (early.event, end.event) == (BACK, BACK)
+
+
+def test_the_incumbent_serves_again_within_the_tick_that_judges() -> None:
+    """Judged before each frame: the frame after the verdict is the incumbent's."""
+    slot, incumbent, candidate = Slot("tiny"), fake_bundle("a" * 64), fake_bundle("b" * 64)
+    slot.exchange(incumbent)
+    assert slot.exchange(candidate) is incumbent
+    tally, served_by = ServiceTally(), []
+    for number in range(200):
+        outcome = judged(
+            tally.figures(),
+            steady(300),
+            SlotHealth(number, number),
+            elapsed_s=number / FPS,
+            probation_s=60.0,
+        )
+        if outcome is not None and outcome.event is BACK:
+            slot.exchange(incumbent)
+        with slot.lease() as bundle:
+            assert bundle is not None
+            served_by.append(bundle.digest[0])
+            if bundle is candidate:
+                tally.add(Answer("cam", number / FPS, 20.0, 0, 0.0))
+    spent = LIMITS.probation_frames_min
+    assert served_by == ["b"] * spent + ["a"] * (200 - spent)

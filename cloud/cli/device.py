@@ -99,7 +99,11 @@ def show(client: HubClient, device_id: DeviceArgument, as_json: JsonOption = Fal
     """Show all that is known of a device."""
     row = client.get(f"devices/{quote(device_id)}")
     if not as_json:
-        row = {**row, "reported": _reported(row["reported"]), "desired": _desired(row["desired"])}
+        row = {
+            **row,
+            "reported": reported_fields(row["reported"]),
+            "desired": _desired(row["desired"]),
+        }
     print_fields(row, as_json=as_json)
 
 
@@ -214,7 +218,8 @@ def _label(text: str) -> tuple[str, str]:
     return key, value
 
 
-def _reported(reported: dict[str, Any] | None) -> dict[str, Any] | None:
+def reported_fields(reported: dict[str, Any] | None) -> dict[str, Any] | None:
+    """Of a device's report, what a person wants to see at a glance."""
     if reported is None:
         return None
     kept = ("agent_version", "desired_generation", "health")

@@ -11,7 +11,7 @@ import tomllib
 
 from cloud.cli import client
 from cloud.cli.client import CommandError, HubClient
-from cloud.cli.device import agent_toml, parse_camera
+from cloud.cli.device import agent_toml, parse_camera, reported_fields
 from cloud.cli.main import app
 
 
@@ -103,3 +103,30 @@ def test_refusals_keep_the_hubs_words() -> None:
     with pytest.raises(CommandError) as refused:
         hub.post("devices", {})
     assert (refused.value.message, refused.value.remedy) == ("it exists", "choose another")
+
+
+def test_a_slot_is_shown_with_its_engine_and_the_lines_veto() -> None:
+    reported: dict[str, Any] = {
+        "agent_version": "1",
+        "slots": {
+            "caps": {
+                "running_digest": "a" * 64,
+                "engine": "b" * 64,
+                "veto_until": 5000.0,
+                "execution": {"state": "WAITING_WINDOW"},
+            },
+            "shelf": {},
+        },
+    }
+    shown = reported_fields(reported)
+    assert shown is not None
+    assert shown["slots"] == {
+        "caps": {
+            "running": "a" * 64,
+            "engine": "b" * 64,
+            "veto_until_at": 5000.0,
+            "update": "WAITING_WINDOW",
+        },
+        "shelf": {},
+    }
+    assert reported_fields(None) is None

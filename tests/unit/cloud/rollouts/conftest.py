@@ -77,7 +77,13 @@ class Hub:
             rows = service.executions(session, service.get(session, ADMIN, rollout_id))
             return {(row.device_id, row.attempt): row for row in rows}
 
-    def report(self, device_id: str, state: ExecutionState, reason: str = "") -> bool:
+    def report(
+        self,
+        device_id: str,
+        state: ExecutionState,
+        reason: str = "",
+        figures: dict[str, float] | None = None,
+    ) -> bool:
         """The device speaks of what it was last told to run."""
         slot = self.published.desired(device_id)[-1].slots[MODEL]
         report = ExecutionReport(
@@ -87,6 +93,7 @@ class Hub:
             bundle_digest=slot.bundle_digest,
             state=state,
             reason=reason,
+            figures=figures or {},
         )
         return self.tell(device_id, report)
 

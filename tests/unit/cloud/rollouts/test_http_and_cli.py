@@ -16,7 +16,14 @@ from cloud.access import service as access
 from cloud.access.principal import PrincipalKind, Role
 from cloud.cli import client as cli_client
 from cloud.cli.client import CommandError, HubClient
-from cloud.cli.rollout import EXIT_NOT_ON_ALL, parse_wave, picture, rollouts
+from cloud.cli.rollout import (
+    EXIT_NOT_ON_ALL,
+    parse_shadow,
+    parse_wave,
+    parse_window,
+    picture,
+    rollouts,
+)
 from cloud.rollouts.router import router
 from protocol.states import ExecutionState
 from tests.unit.cloud.rollouts.conftest import Hub
@@ -152,3 +159,52 @@ def test_waves_as_they_are_typed() -> None:
     for text in ("ten", "x%", "=a"):
         with pytest.raises(CommandError):
             parse_wave(text)
+
+
+def test_shadows_and_windows_as_they_are_typed() -> None:
+    assert parse_shadow("on") == {}
+    assert parse_shadow("share=0.1, frames_min=500") == {"share": 0.1, "frames_min": 500}
+    assert parse_window("0 2 * * MON for 90m") == {"cron": "0 2 * * MON", "duration_s": 5400}
+    assert parse_window("0 2 * * * for 2h Europe/Berlin")["time_zone"] == "Europe/Berlin"
+    for text in ("off", "share", "share=much"):
+        with pytest.raises(CommandError):
+            parse_shadow(text)
+    for text in ("0 2 * * *", "0 2 * * for 2h", "0 2 * * * for 2", "at night"):
+        with pytest.raises(CommandError):
+            parse_window(text)
+
+
+@pytest.mark.usefixtures("api")
+def test_policies_from_the_command_line_are_shown(hub: Hub) -> None:
+    words = ("--shadow", "share=0.1", "--window", "0 2 * * * for 2h", "--site-atomic")
+    started = argosy("start", "caps", "1", *words, "--timeout-s", "600", "--json")
+    shown = json.loads(argosy("show", json.loads(started.output)["id"], "--json").output)
+    assert shown["shadow"]["share"] == 0.1
+    assert shown["window"] == {"cron": "0 2 * * *", "duration_s": 7200}
+    assert (shown["site_atomic"], shown["timeout_s"]) == (True, 600)
+    refused = argosy("start", "caps", "1", "--shadow", "shaer=0.1")
+    assert refused.exit_code != 0
+
+
+def test_a_device_that_asks_is_shown_with_the_command_and_accepted(
+    hub: Hub, http: TestClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    client = HubClient("http://hub", token(hub, Role.APPROVER), transport=http._transport)
+    monkeypatch.setattr(cli_client, "open_client", lambda *_: client)
+    rollout_id = hub.create(selector={"devices": ["dev-0"]}, shadow={})
+    hub.settle()
+    for state in (ExecutionState.SHADOWING, ExecutionState.SHADOWING):
+        hub.report("dev-0", state, figures={"shadow_inconclusive": 1.0})
+
+    (row,) = client.get(f"rollouts/{rollout_id}")["executions"]
+    assert (row["shadow"], row["waits_for"]) == (
+        "INCONCLUSIVE",
+        "a person: its shadow is INCONCLUSIVE",
+    )
+    console = Console(record=True, width=200)
+    with console.capture() as captured:
+        console.print(picture(client.get(f"rollouts/{rollout_id}")))
+    assert f"`argosy rollout accept {rollout_id} --device dev-0`" in captured.get()
+    accepted = argosy("accept", rollout_id, "--device", "dev-0", "--json")
+    assert json.loads(accepted.output)["executions"][0]["shadow"] == "ACCEPTED"
+    assert argosy("accept", rollout_id, "--device", "dev-1").exit_code != 0

@@ -44,6 +44,25 @@ def test_every_device_is_in_one_wave_whatever_the_order_given(waves: list[Wave],
     assert assigned == assign(waves, reversed(TARGETS), seed)
 
 
+@given(
+    sites=st.lists(st.sampled_from(["ulm", "bonn", "kiel", None]), min_size=1, max_size=20),
+    waves=st.lists(WAVES.filter(lambda wave: wave.labels is None), max_size=4),
+)
+def test_a_site_is_not_divided_and_nobody_is_left_out(
+    sites: list[str | None], waves: list[Wave]
+) -> None:
+    targets = [Target(f"dev-{n}", site=site) for n, site in enumerate(sites)]
+
+    assigned = assign(waves, targets, "seed")
+
+    assert sorted(device for wave in assigned for device in wave) == sorted(
+        target.device_id for target in targets
+    )
+    where = {device: number for number, wave in enumerate(assigned) for device in wave}
+    for site in {site for site in sites if site is not None}:
+        assert len({where[t.device_id] for t in targets if t.site == site}) == 1
+
+
 def test_not_always_the_same_devices_go_first() -> None:
     first = {assign([Wave(count=1)], TARGETS, f"rollout-{n}")[0] for n in range(20)}
     assert len(first) > 3

@@ -17,8 +17,9 @@ from edge_agent.errors import EdgeError
 from edge_agent.evaluate import folder_digest
 from edge_agent.store import Store
 from edge_agent.update.bundle_store import BundleStore
-from edge_agent.update.prove import run_proof
+from edge_agent.update.prove import Proof, run_proof
 from edge_agent.update.states import Committed, committed_name
+from protocol.bundles import GoldenOutcome
 from protocol.errors import ProtocolError
 
 
@@ -55,13 +56,8 @@ def run_selftest(
 
 
 def _test(digest: str, folder: Path, seconds: float, limits: Limits) -> dict[str, Any]:
-    golden = run_proof(
-        folder,
-        digest,
-        timeout_s=limits.proof_timeout_s,
-        memory_bytes=limits.proof_memory_bytes_max,
-        cancel=threading.Event(),
-    )
+    proof = run_proof(folder, digest, None, limits, threading.Event())
+    golden = _golden(proof)
     found: dict[str, Any] = {"bundle": digest, "golden": golden.model_dump(mode="json")}
     try:
         bundle = load_bundle(folder, digest, LoadOptions(limits.inference_threads_max))
@@ -71,9 +67,20 @@ def _test(digest: str, folder: Path, seconds: float, limits: Limits) -> dict[str
             bundle.detector.close()
     except (EdgeError, ProtocolError) as error:
         return {**found, "passed": False, "pipeline": None, "reason": str(error)}
-    reason = golden.reason or figures.reason
-    passed = golden.passed and not figures.reason
+    reason = proof.reason or figures.reason
+    passed = proof.passed and not figures.reason
     return {**found, "passed": passed, "pipeline": figures.as_json(), "reason": reason}
+
+
+def _golden(proof: Proof) -> GoldenOutcome:
+    figures = proof.figures
+    return GoldenOutcome(
+        passed=proof.passed,
+        frames=int(figures.get("golden_frames", 0)),
+        reason=proof.reason,
+        confidence_error_max=figures.get("golden_confidence_error_max"),
+        box_error_px_max=figures.get("golden_box_error_px_max"),
+    )
 
 
 def table(found: dict[str, Any]) -> Table:

@@ -22,12 +22,15 @@ class LoadOptions:
         floor: the lowest confidence that the detector answers.
         cache: folder where a runtime may keep what it compiled, in a folder for each model
             file; None keeps nothing.
+        engines: folder of the engines that were derived on this device of ONNX builds; None
+            where there are none.
     """
 
     threads: int = 0
     floor: float = CONFIDENCE_FLOOR
     cache: Path | None = None
     streams: int = 1
+    engines: Path | None = None
 
     @property
     def threads_per_stream(self) -> int:

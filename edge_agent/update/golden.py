@@ -1,13 +1,87 @@
-"""Whether a build sees in its golden frames what it saw when it was made; pure."""
+"""Whether a build sees in its golden frames what it saw when it was made, whether what it
+says can be true of any frame, and whether it is quick enough; pure."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from protocol.bundles import GoldenDetection, GoldenFrame, GoldenOutcome, GoldenSet
+from protocol.bundles import (
+    GoldenDetection,
+    GoldenFrame,
+    GoldenOutcome,
+    GoldenSet,
+    Thresholds,
+)
 
 CLOSE_PX = 32.0
+EVERYTHING = 300
+"""Detections of one frame: as many as a detector can answer at all."""
+OUTSIDE_SHARE_MAX = 0.5
+LATENCY_NOISE_MS = 1.0
+"""No line notices less, and clocks of small models differ by about so much."""
+
+
+@dataclass(frozen=True)
+class Seen:
+    """What was seen in one golden frame of so many pixels."""
+
+    width: int
+    height: int
+    detections: tuple[GoldenDetection, ...]
+
+
+def answers_sense(
+    golden: GoldenSet, seen: Sequence[Seen], classes: int, thresholds: Thresholds
+) -> str:
+    """Why no working detector answers so, or "": whatever the golden frames expect.
+
+    Looked for are classes that the bundle does not name, frames full of what would be served,
+    boxes outside their frame, and nothing at all where something is. (Numbers that are none
+    never come so far: the detector itself refuses them.)
+    """
+    for frame, found in zip(golden.frames, seen, strict=False):
+        for reason in _nonsense(found, classes, thresholds):
+            return f"{frame.image}: {reason}"
+    expected = sum(
+        d.confidence >= golden.confidence_floor for f in golden.frames for d in f.detections
+    )
+    if expected and not any(_served(found, thresholds) for found in seen):
+        return f"it finds nothing, where {expected} objects are expected"
+    return ""
+
+
+def slower(candidate_ms: float, incumbent_ms: float, ratio_max: float) -> str:
+    """Why a candidate of this latency is too slow beside the incumbent, or ""."""
+    allowed_ms = max(incumbent_ms * ratio_max, incumbent_ms + LATENCY_NOISE_MS)
+    if candidate_ms <= allowed_ms:
+        return ""
+    return (
+        f"it takes {candidate_ms:.1f} ms for a frame, the bundle that serves "
+        f"{incumbent_ms:.1f} ms; limits.proof_latency_ratio_max is {ratio_max:g}"
+    )
+
+
+def _nonsense(found: Seen, classes: int, thresholds: Thresholds) -> Iterator[str]:
+    for detection in found.detections:
+        if detection.class_id >= classes:
+            yield f"it answers class {detection.class_id}, where the bundle names {classes}"
+    served = _served(found, thresholds)
+    if len(served) >= EVERYTHING:
+        yield f"it finds everything: {len(served)} objects that would be served"
+    outside = [d for d in served if not _touches(d, found)]
+    if len(outside) > OUTSIDE_SHARE_MAX * len(served):
+        yield f"{len(outside)} of {len(served)} boxes lie outside the frame: {_name(outside[0])}"
+
+
+def _served(found: Seen, thresholds: Thresholds) -> list[GoldenDetection]:
+    return [d for d in found.detections if d.confidence >= thresholds.of(d.class_id)]
+
+
+def _touches(detection: GoldenDetection, found: Seen) -> bool:
+    """Whether any of the box lies in the frame; edges are clipped to it before."""
+    x1, y1, x2, y2 = detection.box
+    return min(x2, found.width) > max(x1, 0.0) and min(y2, found.height) > max(y1, 0.0)
 
 
 @dataclass

@@ -1,8 +1,10 @@
 """Room that is kept for the moment in which the disk is full.
 
 An update that cannot write down where it stands cannot end, and a full disk is when it has to.
-So a file of a known size lies in the data folder for nothing but to be removed: what must be
-written then finds its room. It is taken back when there is room again.
+So a file of a known size lies in the data folder for nothing but to be made smaller: what must
+be written then finds its room. Most of it goes to events; the last of it they do not get,
+because a state replaces a state and gives the room back, and events only add up. It is taken
+back when there is room again.
 """
 
 from __future__ import annotations
@@ -17,6 +19,9 @@ import structlog
 
 RESERVE_NAME = ".reserve"
 RESERVE_BYTES = 256 * 1024
+STATE_BYTES = 64 * 1024
+"""What is kept of it for states and acknowledgements alone."""
+
 MARGIN_BYTES = 1024 * 1024
 """What must be free beside the reserve before it is taken back, so that it does not flap."""
 
@@ -27,48 +32,63 @@ log = structlog.get_logger(__name__)
 
 
 class Reserve:
-    """One file of allocated room. Safe from any thread."""
+    """One file of allocated room. Safe from any thread; nothing here raises."""
 
     def __init__(self, path: Path, size_bytes: int = RESERVE_BYTES) -> None:
         self._path, self._size_bytes = path, size_bytes
         self._lock = threading.Lock()
-        self._held = False
-        self._refused = False
+        self._kept_bytes = 0
+        self._out = self._refused = False
 
     @property
     def held(self) -> bool:
-        """Whether the room is kept; where it is not, the disk is full or was a moment ago."""
-        return self._held
+        """Whether all of it is kept."""
+        return self._kept_bytes >= self._size_bytes
+
+    @property
+    def out(self) -> bool:
+        """Whether the disk is full, or was when it was last looked at."""
+        return self._out
 
     def take(self) -> bool:
-        """Keep the room, where there is enough; False where the disk is full. Never raises.
+        """Keep all of the room, where there is enough; False where the disk is full.
 
         A disk that can keep no room for another reason is used without a reserve.
         """
         with self._lock:
-            if self._held or self._is_there():
-                self._held = True
-            return self._held or (self._is_roomy() and self._allocate())
+            self._kept_bytes = max(self._kept_bytes, self._found_bytes())
+            roomy = self.held or (self._is_roomy() and self._allocate(self._size_bytes))
+            self._out = not roomy
+            return roomy
 
-    def give_up(self) -> bool:
-        """Give the room to what must be written now; whether there was any to give."""
+    def give_up(self, kept_bytes: int = 0) -> bool:
+        """Let what must be written have the room down to `kept_bytes`; whether there was any."""
         with self._lock:
-            was, self._held = self._held, False
+            if self._kept_bytes <= kept_bytes:
+                return False
+            if self.held:
+                log.warning("disk_full", remedy="make room; only events and states are kept now")
             try:
-                self._path.unlink(missing_ok=True)
+                os.truncate(self._path, kept_bytes)
             except OSError as error:
                 log.warning("reserve_not_given_up", error=str(error))
                 return False
-        if was:
-            log.warning("disk_full", remedy="make room; only events and states are kept now")
-        return was
+            self._kept_bytes, self._out = kept_bytes, True
+            return True
 
-    def _is_there(self) -> bool:
-        """Whether an earlier process left it, with all of its room."""
+    def settle(self) -> None:
+        """What was urgent is written: keep the last of the room again, for the next."""
+        with self._lock:
+            for size_bytes in (STATE_BYTES, STATE_BYTES // 2, STATE_BYTES // 4):
+                if self._kept_bytes >= size_bytes or self._allocate(size_bytes):
+                    return
+
+    def _found_bytes(self) -> int:
+        """What an earlier process left of it."""
         try:
-            return self._path.stat().st_blocks * BLOCK_BYTES >= self._size_bytes
+            return self._path.stat().st_blocks * BLOCK_BYTES
         except OSError:
-            return False
+            return 0
 
     def _is_roomy(self) -> bool:
         try:
@@ -77,11 +97,11 @@ class Reserve:
             return False
         return free_bytes >= self._size_bytes + MARGIN_BYTES
 
-    def _allocate(self) -> bool:
+    def _allocate(self, size_bytes: int) -> bool:
         try:
             descriptor = os.open(self._path, os.O_RDWR | os.O_CREAT, 0o600)
             try:
-                os.posix_fallocate(descriptor, 0, self._size_bytes)
+                os.posix_fallocate(descriptor, 0, size_bytes)
             finally:
                 os.close(descriptor)
         except OSError as error:
@@ -89,7 +109,7 @@ class Reserve:
                 log.warning("reserve_not_taken", path=str(self._path), error=str(error))
             self._refused = True
             return not is_full(error)
-        self._held, self._refused = True, False
+        self._kept_bytes, self._refused = size_bytes, False
         return True
 
 

@@ -200,7 +200,10 @@ class Store:
         except OSError as error:
             if not (is_full(error) and self.reserve.give_up()):
                 raise
-            write_atomically(self._path(name), data)
+            try:
+                write_atomically(self._path(name), data)
+            finally:
+                self.reserve.settle()
         else:
             self.reserve.take()
 

@@ -19,32 +19,29 @@ refused until the reserve is back. What is refused raises OutboxError and change
 
 from __future__ import annotations
 
-import contextlib
 import sqlite3
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeVar
 
 import structlog
 
 from edge_agent import faults
-from edge_agent.link.outbox_file import STREAMS, OutboxError, is_full, open_or_renew, transaction
+from edge_agent.link.outbox_file import STREAMS, OutboxError, open_or_renew, transaction
+from edge_agent.link.room import Room
 from edge_agent.link.told import remember, told
-from edge_agent.reserve import Reserve
+from edge_agent.reserve import STATE_BYTES, Reserve
 from edge_agent.store import write_atomically
 from protocol.chunks import sha256_hex
 from protocol.messages import Sequenced, Tombstone, encode
 
-WORTH = {"telemetry": 0, "uncertain": 1, "random": 2, "snapshot": 3, "events": 4}
+WORTH = {"telemetry": 0, "uncertain": 1, "disagreement": 2, "random": 2, "snapshot": 3, "events": 4}
 """Eviction order: the least first, within a worth the oldest first."""
 
 
 log = structlog.get_logger(__name__)
 
 __all__ = ["STREAMS", "WORTH", "Entry", "Outbox", "OutboxError", "Quota"]
-
-T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -81,10 +78,11 @@ class Outbox:
         """
         self.folder = folder
         self._device_id = device_id
-        self._quota, self._reserve = quota, reserve
+        self._quota = quota
         self._images = folder / "images"
         self._images.mkdir(parents=True, exist_ok=True)
         self._db, self.epoch = open_or_renew(folder / "outbox.sqlite3", reserve)
+        self._room = Room(self._db, folder, reserve)
         if self._db.execute("PRAGMA database_list").fetchone()[2]:  # in memory it has no file
             self._remove_strays()
 
@@ -157,7 +155,7 @@ class Outbox:
         if epoch != self.epoch or not acked < sequence < next_sequence:
             return False
         try:
-            images = self._with_room(lambda: self._forget(stream, sequence), urgent=True)
+            images = self._room.find(lambda: self._forget(stream, sequence), kept_bytes=0)
         except sqlite3.Error as error:
             # Nothing is lost: it is sent again and acknowledged again.
             log.warning("acknowledgement_not_kept", stream=stream, error=str(error))
@@ -182,7 +180,7 @@ class Outbox:
                 self._bury(db, stream, first, sequence, evicted_bytes)
 
         try:
-            self._with_room(bury, urgent=True)
+            self._room.find(bury, kept_bytes=0)
         except sqlite3.Error as error:
             log.warning("tombstone_not_kept", stream=stream, error=str(error))
             return
@@ -225,9 +223,9 @@ class Outbox:
         once: tuple[str, int] | None = None,
     ) -> int:
         try:
-            sequence, evicted = self._with_room(
+            sequence, evicted = self._room.find(
                 lambda: self._insert(stream, make, worth, image, once),
-                urgent=worth == WORTH["events"],
+                kept_bytes=STATE_BYTES if worth == WORTH["events"] else None,
             )
         except (sqlite3.Error, OSError) as error:
             if image is not None:
@@ -239,9 +237,8 @@ class Outbox:
         return sequence
 
     def _require_room(self, worth: int) -> None:
-        """Without the reserve the disk is full, and what room there is belongs to events."""
-        if worth < WORTH["events"] and self._reserve is not None and not self._reserve.take():
-            raise OutboxError(f"the disk is full; make room under {self.folder}")
+        if worth < WORTH["events"]:
+            self._room.require()
 
     def _insert(
         self,
@@ -281,29 +278,6 @@ class Outbox:
             db.execute("DELETE FROM entries WHERE stream = ? AND sequence <= ?", (stream, sequence))
             db.execute("UPDATE streams SET acked = ? WHERE stream = ?", (sequence, stream))
         return [row[0] for row in rows]
-
-    def _with_room(self, write: Callable[[], T], *, urgent: bool) -> T:
-        """Write; on a full disk once more, and what is urgent with the reserve's room.
-
-        A checkpoint lets the log begin anew in the room that it has. As long as the reserve
-        is out there is one after each write, so that the log does not eat what it gave.
-        """
-        try:
-            written = write()
-        except (sqlite3.Error, OSError) as error:
-            if not is_full(error, self.folder):
-                raise
-            if urgent and self._reserve is not None:
-                self._reserve.give_up()
-            self._checkpoint()
-            written = write()
-        if self._reserve is not None and not self._reserve.held:
-            self._checkpoint()
-        return written
-
-    def _checkpoint(self) -> None:
-        with contextlib.suppress(sqlite3.Error):
-            self._db.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchall()
 
     def _evict(self, db: sqlite3.Connection) -> list[str]:
         """Turn the least worthy entries into tombstones until both quotas hold."""

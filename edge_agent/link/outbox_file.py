@@ -19,7 +19,7 @@ import structlog
 
 from edge_agent.errors import EdgeError
 from edge_agent.link.told import TOLD
-from edge_agent.reserve import Reserve
+from edge_agent.reserve import STATE_BYTES, Reserve
 from edge_agent.reserve import is_full as reserve_is_full
 
 STREAMS = ("telemetry", "events", "samples")
@@ -101,7 +101,7 @@ def is_full(error: Exception, folder: Path) -> bool:
 def _open_on_a_full_disk(
     path: Path, reserve: Reserve | None, error: sqlite3.Error
 ) -> tuple[sqlite3.Connection, str]:
-    if reserve is not None and reserve.give_up():
+    if reserve is not None and reserve.give_up(STATE_BYTES):
         with contextlib.suppress(sqlite3.OperationalError):
             return _open(path)
     # A camera that sees must not go dark for what it could tell of it.

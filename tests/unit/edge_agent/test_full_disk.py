@@ -114,6 +114,22 @@ def test_events_are_kept_and_what_is_worth_less_is_refused(disk: SmallDisk) -> N
     outbox.close()
 
 
+def test_events_that_fill_all_leave_room_for_states_and_acknowledgements(disk: SmallDisk) -> None:
+    outbox = disk.outbox()
+    disk.fill()
+    number = 0
+    with pytest.raises(OutboxError, match="make room"):
+        for number in range(1, 5000):
+            outbox.append_once("line", number, "events", event)
+    assert number > 300
+    for acked in range(32, number, 32):
+        disk.store.save(f"update-{acked % 4}", Note(text="x" * 4000))
+        assert outbox.acknowledge("events", outbox.epoch, acked)
+    assert outbox.append_once("line", number, "events", event) == number
+    assert covered(outbox, "events") == list(range(acked + 1, number + 1))
+    outbox.close()
+
+
 def test_what_is_refused_is_not_counted_as_told(disk: SmallDisk) -> None:
     outbox = disk.outbox()
     disk.store.reserve.give_up()
@@ -232,5 +248,5 @@ def test_a_disk_that_keeps_no_room_is_used_without(
 
     monkeypatch.setattr(os, "posix_fallocate", refuse)
     reserve = Reserve(tmp_path / ".reserve")
-    assert reserve.take() and not reserve.held
+    assert reserve.take() and not reserve.held and not reserve.out
     assert not reserve.give_up()

@@ -34,13 +34,14 @@ from edge_agent.report import DesiredState, ReportedState, ReportTimer, SessionS
 from edge_agent.rules.binding import ClassNotice
 from edge_agent.seeing import Hearers, build_seeing
 from edge_agent.store import Store
+from edge_agent.update.by_hand import ReturnEnded
 from edge_agent.update.fetch import ChunkRead, Transport
 from edge_agent.update.slots import SlotPorts, Slots
 from edge_agent.update.steps import StepEnded
 from edge_agent.version import agent_version
 from edge_agent.worker import Worker
 from protocol.builds import Capabilities
-from protocol.messages import BlobWant, Desired, ExecutionReport, Reported, Wants, encode
+from protocol.messages import BlobWant, Desired, Reported, Wants, encode
 from protocol.states import CameraState
 from protocol.topics import Kind, Topic
 
@@ -118,8 +119,8 @@ class Agent:
         """Serve, see, and follow the hub until `stop`."""
         now, wall = self._now(), self._clock.wall()
         log.info("agent_starting", device=self._id, version=agent_version())
-        for trouble in self._slots.serve_from_disk():
-            self._journal.alert("bundle_not_served", trouble)
+        for trouble in self._slots.serve_from_disk(now, wall):
+            self._journal.alert(trouble.name, trouble.text)
         known = self._store.load("desired", DesiredState)
         self._seeing.start()
         self._slots.resume(now, wall)
@@ -163,7 +164,7 @@ class Agent:
         while (item := self._inbox.get(0)) is not None:
             if isinstance(item, WindowEmitted | HarvestedSample | CameraChanged):
                 self._handlers[type(item)](item)
-        self._slots.stop()
+        self._slots.stop(self._now())
         self._sender.pump(self._now())
         self._link.stop(self._limits.stop_s / 3)
         self._http.close()
@@ -178,6 +179,9 @@ class Agent:
             Inbound: lambda item: self._messages[item.topic.kind](item),
             ChunkRead: lambda item: self._slots.take_chunk(item, self._now(), self._clock.wall()),
             StepEnded: lambda item: self._slots.step_ended(item, self._now(), self._clock.wall()),
+            ReturnEnded: lambda item: self._slots.return_ended(
+                item, self._now(), self._clock.wall()
+            ),
             Uploaded: lambda item: self._sender.uploaded(item, self._now()),
             WindowEmitted: self._journal.window,
             HarvestedSample: self._on_sample,
@@ -246,10 +250,6 @@ class Agent:
         self._timer.postpone(now, self._rng.uniform(0, self._limits.reported_delay_s))
 
     # ---- what is told ----------------------------------------------------------------
-
-    def _tell(self, report: ExecutionReport) -> None:
-        self._journal.execution(report)
-        self._timer.request(self._now())
 
     def _tell_lost_classes(self) -> None:
         """Tell the hub once when a rule or shelf has lost or found a class."""
@@ -329,11 +329,20 @@ class Agent:
         ports = SlotPorts(
             transport=transport,
             submit=Worker("updates").submit,
+            rescue=Worker("rescue").submit,
             deliver=self._inbox.put,
-            tell=self._tell,
+            tell=self._journal.execution_once,
+            told=self._journal.told,
+            alert=self._journal.alert,
+            changed=lambda: self._timer.request(self._now()),
             health=self._seeing.health,
             options=self._seeing.options,
             capabilities=lambda: self._capabilities,
+            service=self._seeing.service,
+            shadowing=self._seeing.shadowing,
+            monotonic=self._clock.monotonic,
+            wall=self._clock.wall,
+            rng=self._rng,
         )
         return Slots(self._seeing.slots, self._store, self._limits, ports)
 

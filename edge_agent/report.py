@@ -57,14 +57,20 @@ class ReportTimer:
         return True
 
 
-def slot_reported(running: LoadedBundle | None, execution: ExecutionReport | None) -> SlotReported:
-    """What a slot really runs, whatever the attempt says."""
-    if running is None:
-        return SlotReported(running_digest=None, execution=execution)
+def slot_reported(
+    running: LoadedBundle | None,
+    execution: ExecutionReport | None,
+    *,
+    engine: str | None = None,
+    veto_until: float | None = None,
+) -> SlotReported:
+    """What a slot really runs, whatever the attempt says; `veto_until` is Unix time (s)."""
     return SlotReported(
-        running_digest=running.digest,
-        model=running.manifest.model,
-        version=running.manifest.version,
+        running_digest=None if running is None else running.digest,
+        model=None if running is None else running.manifest.model,
+        version=None if running is None else running.manifest.version,
+        engine=engine,
+        veto_until=veto_until,
         execution=execution,
     )
 

@@ -16,6 +16,7 @@ from edge_agent.ledger import ERROR, Ledger
 from edge_agent.local.figures import Figures
 from edge_agent.local.view import Zone
 from edge_agent.observe.machine import Machine
+from edge_agent.observe.service import ServiceSink
 from edge_agent.observe.windows import WindowSink
 from edge_agent.outputs.channel import Channel
 from edge_agent.outputs.channels import Site, channels
@@ -25,8 +26,9 @@ from edge_agent.pipeline import OnCamera, Pipeline, PipelineLimits
 from edge_agent.results import Sink
 from edge_agent.store import Store
 from edge_agent.track.stage import TrackingStage
+from edge_agent.update.probation import SlotHealth
+from edge_agent.update.shadowing import Shadowing
 from edge_agent.update.slot import Slot
-from edge_agent.update.states import SlotHealth
 from protocol.messages import Desired, HarvestPolicy
 
 
@@ -51,6 +53,8 @@ class Seeing:
     harvest: HarvestSink
     line: LineSink
     figures: Figures
+    service: ServiceSink
+    shadowing: Shadowing
     channels: Mapping[str, Channel]
     cameras: tuple[CameraSpec, ...]
 
@@ -142,11 +146,12 @@ def build_seeing(
         machine.read,
     )
     harvest = HarvestSink(HarvestPolicy(), rng, hearers.sample)
-    figures = Figures()
+    figures, service = Figures(), ServiceSink()
+    shadowing = Shadowing(config.limits.shadow_rate_share_min, rng, harvest.disagreed)
     ways_out = channels(config.channels, _site(config, store, clock, figures), rng)
     line = LineSink(config.rules, config.shelves, ways_out.values(), clock)
     # The line first: a reject gate must not wait for what only counts.
-    sinks: list[Sink] = [line, windows, harvest, figures]
+    sinks: list[Sink] = [line, service, shadowing, windows, harvest, figures]
     ways = config.outputs
     if ways.jsonl is not None:
         sinks.append(JsonlSink(ways.jsonl, ways.rotate_bytes, unserved=ways.jsonl_unserved))
@@ -163,7 +168,18 @@ def build_seeing(
         stage=TrackingStage(tracked, config.tracking) if tracked else None,
     )
     return Seeing(
-        config, slots, pipeline, ledger, windows, harvest, line, figures, ways_out, cameras
+        config=config,
+        slots=slots,
+        pipeline=pipeline,
+        ledger=ledger,
+        windows=windows,
+        harvest=harvest,
+        line=line,
+        figures=figures,
+        service=service,
+        shadowing=shadowing,
+        channels=ways_out,
+        cameras=cameras,
     )
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import shutil
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 
 from edge_agent.config import Limits
@@ -16,24 +16,31 @@ from edge_agent.errors import BundleError
 from edge_agent.store import Store, write_atomically
 from edge_agent.update.bundle_store import BundleStore
 from edge_agent.update.download import Timing
-from edge_agent.update.fetch import Blob, Fetch, FileBlob, ManifestBlob, Transport
+from edge_agent.update.fetch import Blob, ChunkRead, Fetch, ManifestBlob, Transport
+from edge_agent.update.judging import Judging, refused
+from edge_agent.update.reservation import lacking_bytes, require_room, reserve_files
 from edge_agent.update.states import Outcome
-from protocol.builds import Capabilities, match
+from edge_agent.update.trust import Refused
 from protocol.bundles import MANIFEST_BYTES_MAX, Manifest, read_manifest
 from protocol.chunks import BlobRef
 from protocol.messages import SlotDesired
-from protocol.states import ExecutionEvent
+from protocol.states import ExecutionEvent, ExecutionState
 
 
 @dataclass(frozen=True)
 class AcquireContext:
-    """What the acquisitions of all slots share."""
+    """What the acquisitions of all slots share.
+
+    Attributes:
+        pinned: the bundles that must stay, now.
+    """
 
     store: Store
     bundles: BundleStore
     transport: Transport
     limits: Limits
-    capabilities: Callable[[], Capabilities]
+    judging: Judging
+    pinned: Callable[[], Collection[str]]
     counters: Counter[str]
 
 
@@ -48,11 +55,12 @@ class Acquire:
 
     def look(self, desired: SlotDesired, now: float) -> Outcome | None:
         """Get the manifest and judge by it whether to go on; None while it is fetched."""
-        digest, bundles = desired.bundle_digest, self._context.bundles
-        if bundles.has(digest):
-            return self._judge(desired, bundles.manifest(digest))
+        digest, context = desired.bundle_digest, self._context
+        if context.bundles.has(digest):
+            return self._judge(desired, context.judging.manifest_bytes(digest))
         if desired.manifest_bytes > MANIFEST_BYTES_MAX:
-            return failed(f"a manifest of {desired.manifest_bytes} bytes is over the limit")
+            text = f"a manifest of {desired.manifest_bytes} bytes is over the limit"
+            return Outcome(ExecutionEvent.ERROR, text)
         self._manifest = ManifestBlob(digest, desired.manifest_bytes)
         self._open({digest: self._manifest}, {}, now)
         return None
@@ -62,29 +70,36 @@ class Acquire:
         if self._context.bundles.has(desired.bundle_digest):
             return Outcome()
         wanted = _refs(self._read_manifest(desired))
-        held = self._context.bundles.held_files(wanted)
         for path in self._folder.iterdir():
             if path.name not in wanted and path.name != desired.bundle_digest:
                 path.unlink()
-        lacking = {sha256: ref for sha256, ref in wanted.items() if sha256 not in held}
-        blobs = {sha256: FileBlob(ref, self._folder / sha256) for sha256, ref in lacking.items()}
+        lacking = self._lacking(wanted)
+        self._require_room(wanted, lacking)
+        blobs = reserve_files(self._folder, lacking)
         self._open(blobs, {sha256: blob.held() for sha256, blob in blobs.items()}, now)
         return None
 
-    def place(self, desired: SlotDesired) -> None:
-        """Put the bundle together and verify all of it. Runs on a worker's thread."""
-        digest, bundles = desired.bundle_digest, self._context.bundles
-        if bundles.has(digest):
-            try:
-                bundles.verify(digest)
-            except BundleError:
-                bundles.remove(digest)
-                raise
-            return
-        manifest_bytes = (self._folder / digest).read_bytes()
-        wanted = _refs(read_manifest(manifest_bytes, digest))
+    def place(self, desired: SlotDesired) -> Outcome:
+        """Put the bundle together and verify all of it. Runs on a worker's thread.
+
+        Raises:
+            BundleError: a file is damaged or absent; `fetch` gets it again.
+        """
+        digest, context = desired.bundle_digest, self._context
+        held = context.bundles.has(digest)
+        fetched_bytes = None if held else (self._folder / digest).read_bytes()
+        manifest_bytes = fetched_bytes or context.judging.manifest_bytes(digest)
+        answer = context.judging.of(manifest_bytes, desired)
+        if isinstance(answer, Refused):
+            return refused(answer, ExecutionState.DOWNLOADED)
+        if held:
+            self._verify(digest, manifest_bytes)
+            return Outcome()
+        wanted = _refs(answer.manifest)
         fetched = {sha256: self._folder / sha256 for sha256 in wanted}
-        bundles.place(digest, manifest_bytes, {**fetched, **bundles.held_files(wanted)})
+        lent = context.bundles.held_files(wanted)
+        context.bundles.place(digest, manifest_bytes, {**fetched, **lent})
+        return Outcome()
 
     def tick(self, desired: SlotDesired, now: float) -> Outcome | None:
         """Let the download that runs ask for what it lacks; its outcome when it is whole."""
@@ -99,12 +114,12 @@ class Acquire:
             return Outcome()
         self._folder.mkdir(parents=True, exist_ok=True)
         write_atomically(self._folder / desired.bundle_digest, manifest.data)
-        return self._judge(desired, read_manifest(manifest.data, desired.bundle_digest))
+        return self._judge(desired, manifest.data)
 
-    def take_chunk(self, sha256: str, index: int, data: bytes, now: float) -> None:
+    def take_chunk(self, chunk: ChunkRead, now: float) -> None:
         """A chunk came; whether this download wants it is its own affair."""
         if self._fetch is not None:
-            self._fetch.take(sha256, index, data, now)
+            self._fetch.take(chunk.sha256, chunk.index, chunk.data, now)
 
     def link_restored(self) -> None:
         if self._fetch is not None:
@@ -120,28 +135,41 @@ class Acquire:
         """Remove what was fetched: the bundle is placed."""
         shutil.rmtree(self._folder, ignore_errors=True)
 
-    def _judge(self, desired: SlotDesired, manifest: Manifest) -> Outcome:
+    def _judge(self, desired: SlotDesired, manifest_bytes: bytes) -> Outcome:
         """Whether a bundle is what was promised, fits this device, and has room."""
+        answer = self._context.judging.of(manifest_bytes, desired)
+        if isinstance(answer, Refused):
+            return refused(answer, ExecutionState.QUEUED)
+        if not self._context.bundles.has(desired.bundle_digest):
+            wanted = _refs(answer.manifest)
+            self._require_room(wanted, self._lacking(wanted))
+        return Outcome(figures={"size_bytes": float(answer.manifest.size_bytes)})
+
+    def _verify(self, digest: str, manifest_bytes: bytes) -> None:
+        """Read all of a bundle that is held; a damaged one is fetched, as far as it is bad."""
+        bundles = self._context.bundles
+        try:
+            bundles.verify(digest)
+        except BundleError:
+            self._folder.mkdir(parents=True, exist_ok=True)
+            write_atomically(self._folder / digest, manifest_bytes)
+            bundles.set_aside(digest)
+            raise
+
+    def _lacking(self, wanted: Mapping[str, BlobRef]) -> dict[str, BlobRef]:
+        held = self._context.bundles.held_files(wanted)
+        return {sha256: ref for sha256, ref in wanted.items() if sha256 not in held}
+
+    def _require_room(self, wanted: Collection[str], lacking: Mapping[str, BlobRef]) -> None:
         context = self._context
-        if (manifest.model, manifest.version) != (desired.model, desired.version):
-            return failed(
-                f"the bundle is {manifest.model} v{manifest.version}, "
-                f"desired is {desired.model} v{desired.version}"
-            )
-        fit = match(manifest.build, context.capabilities())
-        if not fit.fits:
-            return Outcome(ExecutionEvent.NOTHING_FITS, "; ".join(fit.reasons))
-        if manifest.size_bytes > context.limits.bundle_bytes_max:
-            return failed(
-                f"the bundle has {manifest.size_bytes} bytes; limits.bundle_bytes_max is "
-                f"{context.limits.bundle_bytes_max}"
-            )
-        if not context.bundles.has(desired.bundle_digest):
-            wanted = _refs(manifest)
-            held = context.bundles.held_files(wanted)
-            needed = sum(ref.size_bytes for sha256, ref in wanted.items() if sha256 not in held)
-            context.store.require_free(needed, context.limits.disk_free_bytes_min)
-        return Outcome(figures={"size_bytes": float(manifest.size_bytes)})
+        require_room(
+            lacking_bytes(self._folder, lacking),
+            wanted,
+            store=context.store,
+            bundles=context.bundles,
+            pinned=context.pinned(),
+            kept_free_bytes=context.limits.disk_free_bytes_min,
+        )
 
     def _read_manifest(self, desired: SlotDesired) -> Manifest:
         digest = desired.bundle_digest
@@ -150,6 +178,7 @@ class Acquire:
     def _open(self, blobs: Mapping[str, Blob], held: Mapping[str, set[int]], now: float) -> None:
         context = self._context
         timing = Timing(context.limits.chunk_stall_s, context.limits.http_fallback_after_s)
+        self.close()
         self._fetch = Fetch(
             blobs,
             held,
@@ -158,10 +187,6 @@ class Acquire:
             counters=context.counters,
             now=now,
         )
-
-
-def failed(reason: str) -> Outcome:
-    return Outcome(ExecutionEvent.ERROR, reason)
 
 
 def _refs(manifest: Manifest) -> dict[str, BlobRef]:

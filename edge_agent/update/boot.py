@@ -1,16 +1,24 @@
-"""What a slot serves right after a start: from disk, offline too, before anything else."""
+"""What a slot serves right after a start: from disk, offline too, before anything else.
+
+The bundle that was committed last, or the one before it, where the first is damaged, revoked,
+or has ended the agent too often. A revoked one serves only where nothing else can: a blind
+line helps nobody, and the hub is told.
+"""
 
 from __future__ import annotations
 
-from dataclasses import replace
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
 
 import structlog
 
-from edge_agent.detect.bundle import LoadedBundle, load_bundle
-from edge_agent.detect.options import LoadOptions
+from edge_agent.detect.bundle import LoadedBundle
 from edge_agent.errors import BundleError, EdgeError
 from edge_agent.store import Store
-from edge_agent.update.bundle_store import BundleStore
+from edge_agent.update.boot_guard import BootGuard
+from edge_agent.update.judging import Judging
+from edge_agent.update.load import Loader
+from edge_agent.update.retention import SlotState, references
 from edge_agent.update.states import (
     Committed,
     UpdateRecord,
@@ -18,51 +26,112 @@ from edge_agent.update.states import (
     committed_name,
     record_name,
 )
+from edge_agent.update.trust import Refusal, Refused
 from protocol.errors import ProtocolError
 
 log = structlog.get_logger(__name__)
 
 
-def load_at_boot(
-    slot: str, store: Store, bundles: BundleStore, options: LoadOptions
-) -> tuple[LoadedBundle | None, str]:
-    """The bundle to serve, read byte by byte and loaded, and what was wrong on the way.
+@dataclass(frozen=True)
+class Trouble:
+    """What went wrong at a start, as an alert."""
 
-    A bundle that is damaged is removed, so that it is fetched again, and the one that the
-    slot served before takes its place.
-    """
-    committed = store.load(committed_name(slot), Committed)
-    record = store.load(record_name(slot), UpdateRecord)
-    previous = None if committed is None else committed.previous_digest
-    trouble = ""
-    for digest in dict.fromkeys((boot_digest(record, committed), previous)):
-        if digest is None:
-            continue
-        try:
-            return _load(digest, bundles, options), trouble
-        except BundleError as error:
-            bundles.remove(digest)
-            trouble = f"{slot}: {error}"
-        except (EdgeError, ProtocolError, OSError) as error:
-            trouble = f"{slot}: {error}"
-        log.warning("bundle_not_served", slot=slot, bundle=digest, reason=trouble)
-    return None, trouble
+    name: str
+    text: str
 
 
-def pinned_digests(slots: tuple[str, ...], store: Store) -> set[str]:
+def slot_state(slot: str, store: Store) -> SlotState:
+    """What the disk says of a slot."""
+    return SlotState(
+        slot,
+        store.load(committed_name(slot), Committed),
+        store.load(record_name(slot), UpdateRecord),
+    )
+
+
+def pinned_digests(slots: Iterable[str], store: Store) -> set[str]:
     """The bundles that must stay: served, served before, or wanted by an open attempt."""
-    pinned: set[str | None] = set()
-    for slot in slots:
-        committed = store.load(committed_name(slot), Committed)
-        record = store.load(record_name(slot), UpdateRecord)
-        if committed is not None:
-            pinned |= {committed.digest, committed.previous_digest}
-        if record is not None and not record.terminal:
-            pinned |= {record.desired.bundle_digest, record.previous_digest}
-    return {digest for digest in pinned if digest is not None}
+    return set(references(slot_state(slot, store) for slot in slots))
 
 
-def _load(digest: str, bundles: BundleStore, options: LoadOptions) -> LoadedBundle:
-    bundles.verify(digest)
-    cached = replace(options, cache=bundles.compiled(digest))
-    return load_bundle(bundles.path(digest), digest, cached)
+def choices(state: SlotState) -> tuple[str, ...]:
+    """The bundles that may serve after a start, the preferred one first. Pure."""
+    committed = state.committed
+    wanted = [boot_digest(state.record, committed)]
+    if committed is not None:
+        wanted += [committed.digest, committed.previous_digest]
+    return tuple(dict.fromkeys(digest for digest in wanted if digest is not None))
+
+
+class Boot:
+    """Loads what one slot serves at a start. Used by the agent's thread."""
+
+    def __init__(self, slot: str, store: Store, judging: Judging, loader: Loader) -> None:
+        self._slot, self._store, self._judging, self._loader = slot, store, judging, loader
+        limits = judging.limits
+        self.guard = BootGuard(slot, store, limits.boot_starts_max)
+        self._troubles: list[Trouble] = []
+        self._revoked: list[str] = []
+        self.passed_over = False
+
+    def load(self) -> tuple[LoadedBundle | None, list[Trouble]]:
+        """The bundle to serve, read byte by byte and loaded, and what was wrong on the way.
+
+        `passed_over` says afterwards that one was left out because it had its starts. One
+        that is damaged is set aside, so that its bad files are fetched again.
+        """
+        self._troubles, self._revoked, self.passed_over = [], [], False
+        digests = choices(slot_state(self._slot, self._store))
+        found = self._first(digests, self._trusted) or self._first(
+            self._revoked, lambda _digest: True
+        )
+        if found is not None and found.digest in self._revoked:
+            text = f"{found.manifest.model} v{found.manifest.version} serves: there is no other"
+            self._trouble("revoked", text)
+        return found, self._troubles
+
+    def _first(
+        self, digests: Iterable[str], allowed: Callable[[str], bool]
+    ) -> LoadedBundle | None:
+        for digest in tuple(digests):
+            try:
+                if self._whole(digest) and allowed(digest):
+                    loaded = self._load(digest)
+                    if loaded is not None:
+                        return loaded
+            except (EdgeError, ProtocolError, OSError) as error:
+                self._trouble("bundle_not_served", str(error))
+        return None
+
+    def _whole(self, digest: str) -> bool:
+        try:
+            self._judging.bundles.verify(digest)
+        except BundleError as error:
+            self._trouble("bundle_not_served", str(error))
+            self._judging.bundles.set_aside(digest)
+            return False
+        return True
+
+    def _trusted(self, digest: str) -> bool:
+        answer = self._judging.held(digest)
+        if not isinstance(answer, Refused):
+            return True
+        if answer.refusal is Refusal.REVOKED:
+            self._revoked.append(digest)
+        self._trouble("bundle_not_served", answer.reason)
+        return False
+
+    def _load(self, digest: str) -> LoadedBundle | None:
+        if not self.guard.enter(digest):
+            self.passed_over = True
+            self._trouble("boot_loop", f"bundle {digest[:12]} ended the agent at each start")
+            return None
+        try:
+            return self._loader.at_once(digest)
+        except (EdgeError, ProtocolError, OSError):
+            self.guard.withdraw()
+            raise
+
+    def _trouble(self, name: str, text: str) -> None:
+        log.warning(name, slot=self._slot, reason=text)
+        self._troubles.append(Trouble(name, f"{self._slot}: {text}"))

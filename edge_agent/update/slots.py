@@ -3,45 +3,36 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping
+
+import structlog
 
 from edge_agent.config import Limits
-from edge_agent.detect.options import LoadOptions
 from edge_agent.report import slot_reported
 from edge_agent.store import Store
-from edge_agent.update.acquire import Acquire, AcquireContext
-from edge_agent.update.boot import load_at_boot, pinned_digests
+from edge_agent.update.boot import Trouble, pinned_digests
 from edge_agent.update.bundle_store import BundleStore
-from edge_agent.update.fetch import ChunkRead, Transport
+from edge_agent.update.by_hand import ReturnEnded
+from edge_agent.update.fetch import ChunkRead
+from edge_agent.update.floors import FLOORS, Floors, learned
+from edge_agent.update.judging import Judging
+from edge_agent.update.repair import Repair, RepairContext
+from edge_agent.update.requests import Request, answer, take
 from edge_agent.update.slot import Slot
-from edge_agent.update.states import SlotHealth
-from edge_agent.update.steps import SlotSteps, StepContext, StepEnded
-from edge_agent.update.updater import Updater
-from protocol.builds import Capabilities
+from edge_agent.update.states import UpdateRecord, attempt_key
+from edge_agent.update.steps import StepEnded
+from edge_agent.update.unit import Shared, SlotPorts, Unit, build_unit
+from edge_agent.update.updater import Leave
+from edge_agent.update.veto import Vetoes
 from protocol.messages import Desired, ExecutionReport, SlotDesired, SlotReported
 from protocol.states import ExecutionState
 
+__all__ = ["SlotPorts", "Slots"]
 
-@dataclass(frozen=True)
-class SlotPorts:
-    """What the updates need of the rest of the agent.
+REQUESTS_EVERY_S = 0.5
+WAITING = (ExecutionState.WAITING_WINDOW, ExecutionState.PREPARED)
 
-    Attributes:
-        submit: run a blocking job on the updates' worker.
-        deliver: bring its end to the agent's thread.
-        tell: an execution took a step.
-        health: frames of a slot's cameras since the start.
-        options: how a slot's bundles are loaded.
-    """
-
-    transport: Transport
-    submit: Callable[[Callable[[], None]], None]
-    deliver: Callable[[StepEnded], object]
-    tell: Callable[[ExecutionReport], None]
-    health: Callable[[str], SlotHealth]
-    options: Callable[[str], LoadOptions]
-    capabilities: Callable[[], Capabilities]
+log = structlog.get_logger(__name__)
 
 
 class Slots:
@@ -50,98 +41,249 @@ class Slots:
     def __init__(
         self, slots: Mapping[str, Slot], store: Store, limits: Limits, ports: SlotPorts
     ) -> None:
-        self._slots, self._store, self._limits, self._tell = dict(slots), store, limits, ports.tell
-        self._options = {name: ports.options(name) for name in slots}
+        self._store, self._limits, self._ports = store, limits, ports
         self._bundles = BundleStore(store.bundles, store.compiled)
+        self._floors = store.load(FLOORS, Floors) or Floors()
+        self._floors_kept = True
         self.counters: Counter[str] = Counter()
-        acquire = AcquireContext(
-            store, self._bundles, ports.transport, limits, ports.capabilities, self.counters
+        self._vetoes = Vetoes(slots, store, limits)
+        judging = Judging(
+            self._bundles,
+            limits,
+            ports.capabilities,
+            lambda: self._floors.by_model(),  # noqa: PLW0108 - it is another object later
+            ports.wall,
         )
-        context = StepContext(
-            store, self._bundles, limits, ports.submit, ports.deliver, self._prune
+        shared = Shared(
+            store=store,
+            limits=limits,
+            judging=judging,
+            ports=ports,
+            counters=self.counters,
+            pinned=self._pinned,
+            prune=self._prune,
+            veto_until=self._veto_until,
         )
-        self._steps = {
-            name: SlotSteps(
-                slot,
-                Acquire(name, acquire),
-                context,
-                _health_of(name, ports.health),
-                self._options[name],
+        self._units: dict[str, Unit] = {
+            name: build_unit(slot, shared) for name, slot in slots.items()
+        }
+        self._repair = Repair(
+            RepairContext(
+                store=store,
+                bundles=self._bundles,
+                transport=ports.transport,
+                limits=limits,
+                submit=ports.submit,
+                pinned=self._pinned,
+                alert=ports.alert,
+                counters=self.counters,
             )
-            for name, slot in slots.items()
-        }
-        self._updaters = {
-            name: Updater(name, store, steps, limits, ports.tell)
-            for name, steps in self._steps.items()
-        }
+        )
         self._unfed: dict[str, SlotDesired] = {}
+        self._revoked: dict[str, str] = {}
+        self._returns: dict[str, Request] = {}
+        self._asked_at = float("-inf")
+        self._stable_at: float | None = None
 
-    def serve_from_disk(self) -> list[str]:
-        """Load what each slot last committed; what was wrong on the way, in words."""
-        troubles = []
-        for name, slot in self._slots.items():
-            loaded, trouble = load_at_boot(name, self._store, self._bundles, self._options[name])
-            if loaded is not None:
-                slot.exchange(loaded)
-            if trouble:
-                troubles.append(trouble)
+    def serve_from_disk(self, now: float, wall: float) -> list[Trouble]:
+        """Turn back what a restart interrupted, and load what each slot serves now.
+
+        What was wrong on the way is returned.
+        """
+        troubles: list[Trouble] = []
+        for unit in self._units.values():
+            unit.updater.wake(now, wall)
+            loaded, found = unit.boot.load()
+            unit.exchange.replace(loaded)
+            troubles += found
         return troubles
 
     def resume(self, now: float, wall: float) -> None:
-        for updater in self._updaters.values():
-            updater.resume(now, wall)
+        """Go on with the attempts, and look after what lies on the disk."""
+        self._stable_at = now + self._limits.boot_stable_s
+        self._store.drop_partials(tuple(self._units))
+        for unit in self._units.values():
+            unit.updater.resume(now, wall)
         self._prune()
+        self._repair.check(self._pinned())
 
     def desire(self, desired: Desired, now: float, wall: float) -> None:
         """Bring every slot to what is desired of it."""
-        for name, updater in self._updaters.items():
-            updater.desire(desired.slots.get(name), now, wall)
+        floors = learned(self._floors, desired)
+        if floors is not self._floors:
+            self._floors, self._floors_kept = floors, False
+            self._keep_floors()
+        for name, unit in self._units.items():
+            unit.updater.desire(desired.slots.get(name), now, wall)
         for name, wanted in desired.slots.items():
-            if name not in self._updaters and self._unfed.get(name) != wanted:
+            if name not in self._units and self._unfed.get(name) != wanted:
                 self._unfed[name] = wanted
-                self._tell(_unfed(name, wanted))
+                self._ports.tell(name, desired.generation, _unfed(name, wanted))
 
     def take_chunk(self, chunk: ChunkRead, now: float, wall: float) -> None:
-        for name, steps in self._steps.items():
-            outcome = steps.take_chunk(chunk.sha256, chunk.index, chunk.data, now)
+        self._repair.take_chunk(chunk.sha256, chunk.index, chunk.data, now)
+        for unit in self._units.values():
+            outcome = unit.steps.take_chunk(chunk, now)
             if outcome is not None:
-                self._updaters[name].end(outcome, now, wall)
+                unit.updater.end(outcome, now, wall)
 
     def step_ended(self, ended: StepEnded, now: float, wall: float) -> None:
-        outcome = self._steps[ended.slot].ended(ended)
+        unit = self._units[ended.slot]
+        outcome = unit.steps.ended(ended)
         if outcome is not None:
-            self._updaters[ended.slot].end(outcome, now, wall)
+            unit.updater.end(outcome, now, wall)
+
+    def return_ended(self, ended: ReturnEnded, now: float, wall: float) -> None:
+        """The bundle that a person goes back to is loaded, or cannot be."""
+        unit = self._units[ended.slot]
+        clear = unit.updater.leave_by_hand(now, wall) is Leave.CLEAR
+        ok, text = unit.back.ended(ended, clear=clear)
+        self._answer(self._returns.pop(ended.slot, None), ok, text)
 
     def link_restored(self) -> None:
-        for steps in self._steps.values():
-            steps.link_restored()
+        self._repair.link_restored()
+        for unit in self._units.values():
+            unit.steps.link_restored()
 
     def tick(self, now: float, wall: float) -> None:
-        for updater in self._updaters.values():
-            updater.tick(now, wall)
+        if not self._floors_kept:
+            self._keep_floors()
+        if now - self._asked_at >= REQUESTS_EVERY_S:
+            self._asked_at = now
+            for request in take(self._store, tuple(self._units), wall):
+                self._carry_out(request, wall)
+        for name in tuple(self._returns):
+            self._go_back(name, now, wall)
+        self._vetoes.tick(now, self._waiting_attempts())
+        for unit in self._units.values():
+            unit.updater.tick(now, wall)
+        self._repair.tick(now, busy=any(self._open(name) for name in self._units))
+        self._tell_revoked()
+        if self._stable_at is not None and now >= self._stable_at:
+            self._stable_at = None
+            self._lived()
 
-    def stop(self) -> None:
+    def stop(self, now: float) -> None:
         """Drop what runs beside; the attempts themselves stay as they are on the disk."""
-        for steps in self._steps.values():
-            steps.cancel()
+        self._repair.stop()
+        for unit in self._units.values():
+            unit.updater.rest(now)
+            unit.steps.cancel()
 
     def reported(self) -> dict[str, SlotReported]:
+        wall = self._ports.wall()
         return {
-            name: slot_reported(slot.current(), self._execution(name))
-            for name, slot in self._slots.items()
+            name: slot_reported(
+                unit.slot.current(),
+                self._execution(name),
+                engine=unit.deriving.engine(unit.exchange.running),
+                veto_until=self._vetoes.until(name, self._attempt(name), wall),
+            )
+            for name, unit in self._units.items()
         }
 
-    def _execution(self, name: str) -> ExecutionReport | None:
-        record = self._updaters[name].record
-        return None if record is None else record.report()
+    # ---- what people at the device ask -------------------------------------------------
+
+    def _carry_out(self, request: Request, wall: float) -> None:
+        slot = request.slot
+        if request.kind == "rollback":
+            self._answer(self._returns.pop(slot, None), False, "somebody asked again")
+            self._returns[slot] = request
+        elif request.kind == "hold":
+            granted_s = self._vetoes.hold(slot, self._attempt(slot), request.for_s, wall)
+            text = f"{slot}: held for {granted_s:.0f} s"
+            if granted_s < request.for_s:
+                text += f" of {request.for_s:.0f} s: limits.veto_s_max allows no more"
+                self._ports.alert("veto_cut", text)
+            self._answer(request, granted_s > 0, text)
+            self._ports.changed()
+        else:
+            self._vetoes.release(slot)
+            self._answer(request, True, f"{slot}: nothing is held")
+            self._ports.changed()
+
+    def _go_back(self, name: str, now: float, wall: float) -> None:
+        unit = self._units[name]
+        if unit.back.under_way:
+            return
+        leave = unit.updater.leave_by_hand(now, wall)
+        if leave is Leave.WAIT:
+            return
+        if leave is Leave.GOES_BACK:
+            self._answer(self._returns.pop(name), True, "the candidate in probation goes back")
+            return
+        refusal = unit.back.begin()
+        if refusal:
+            self._answer(self._returns.pop(name), False, refusal)
+
+    def _answer(self, request: Request | None, ok: bool, text: str) -> None:
+        if request is not None:
+            answer(self._store, request, ok=ok, text=text)
+
+    # ---- what is looked after ----------------------------------------------------------
+
+    def _keep_floors(self) -> None:
+        """The floors count at once; a disk that refuses them gets them at the next tick."""
+        try:
+            self._store.save(FLOORS, self._floors)
+        except OSError as error:
+            log.debug("floors_not_persisted", error=str(error))
+            return
+        self._floors_kept = True
+
+    def _tell_revoked(self) -> None:
+        """Once for each bundle that serves below its model's floor."""
+        floors = self._floors.by_model()
+        for name, unit in self._units.items():
+            running = unit.slot.current()
+            if running is None or self._revoked.get(name) == running.digest:
+                continue
+            manifest = running.manifest
+            if manifest.version < floors.get(manifest.model, 1):
+                self._revoked[name] = running.digest
+                text = f"{name}: {manifest.model} v{manifest.version} serves and is revoked"
+                self._ports.alert("revoked", text)
+
+    def _lived(self) -> None:
+        """The agent has lived long enough with what it loaded. What was passed over because
+        it had ended it too often is tried again, where nothing else serves."""
+        for unit in self._units.values():
+            unit.boot.guard.stable()
+            if unit.boot.passed_over and unit.exchange.running is None:
+                loaded, _ = unit.boot.load()
+                if loaded is not None:
+                    unit.exchange.replace(loaded)
+                self._stable_at = self._ports.monotonic() + self._limits.boot_stable_s
+
+    def _pinned(self) -> set[str]:
+        return pinned_digests(tuple(self._units), self._store)
 
     def _prune(self) -> None:
-        pinned = pinned_digests(tuple(self._slots), self._store)
-        self._bundles.prune(pinned, self._limits.bundles_kept_max)
+        self._bundles.prune(self._pinned(), self._limits.bundles_kept_max)
 
+    def _open(self, name: str) -> UpdateRecord | None:
+        record = self._units[name].updater.record
+        return None if record is None or record.terminal else record
 
-def _health_of(slot: str, health: Callable[[str], SlotHealth]) -> Callable[[], SlotHealth]:
-    return lambda: health(slot)
+    def _attempt(self, name: str) -> str:
+        record = self._open(name)
+        return "" if record is None else attempt_key(record.desired)
+
+    def _waiting_attempts(self) -> dict[str, str]:
+        """The attempts that a veto holds back now, by slot."""
+        found = {name: self._open(name) for name in self._units}
+        return {
+            name: attempt_key(record.desired)
+            for name, record in found.items()
+            if record is not None and record.state in WAITING
+        }
+
+    def _veto_until(self, slot: str, record: UpdateRecord, wall: float) -> float | None:
+        return self._vetoes.until(slot, attempt_key(record.desired), wall)
+
+    def _execution(self, name: str) -> ExecutionReport | None:
+        record = self._units[name].updater.record
+        return None if record is None else record.report()
 
 
 def _unfed(slot: str, wanted: SlotDesired) -> ExecutionReport:

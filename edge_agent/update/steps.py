@@ -2,40 +2,34 @@
 
 What takes long runs on a worker and comes back as a StepEnded on the agent's thread; a
 download is moved by the chunks that arrive. A token tells an outcome that is awaited from
-one that was dropped meanwhile. What goes wrong becomes an outcome, never an exception.
+one that was dropped meanwhile. What goes wrong becomes an outcome, never an exception: what
+may pass by itself is tried again, anything else is final.
 """
 
 from __future__ import annotations
 
 import threading
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
-import structlog
-
+from edge_agent import faults
 from edge_agent.config import Limits
-from edge_agent.detect.bundle import LoadedBundle, load_bundle
-from edge_agent.detect.options import LoadOptions
-from edge_agent.errors import EdgeError
-from edge_agent.store import Store
+from edge_agent.detect.bundle import LoadedBundle
+from edge_agent.errors import BundleError, EdgeError
 from edge_agent.update.acquire import Acquire
-from edge_agent.update.bundle_store import BundleStore
+from edge_agent.update.comparing import Comparing
+from edge_agent.update.deriving import Deriving
+from edge_agent.update.exchange import Exchange
+from edge_agent.update.fetch import ChunkRead
+from edge_agent.update.judging import Judging, refused
+from edge_agent.update.load import Loader, passes
 from edge_agent.update.prove import run_proof
-from edge_agent.update.slot import Slot
-from edge_agent.update.states import (
-    FAILURE,
-    Committed,
-    Outcome,
-    SlotHealth,
-    Step,
-    UpdateRecord,
-    committed_name,
-    judge_probation,
-)
+from edge_agent.update.states import FAILURE, Outcome, Step, UpdateRecord
+from edge_agent.update.trust import Refused
+from edge_agent.update.waiting import waits_for
+from edge_agent.update.watch import Watch
 from protocol.errors import ProtocolError
 from protocol.states import ExecutionEvent
-
-log = structlog.get_logger(__name__)
 
 
 @dataclass(frozen=True)
@@ -54,80 +48,104 @@ class StepContext:
 
     Attributes:
         submit: run a job on the updates' worker.
+        rescue: run a job at once, beside what the updates' worker is busy with.
         deliver: bring its end to the agent's thread.
         prune: remove the bundles that nothing pins.
+        veto_until: until when a slot's attempt is vetoed at a time on the wall; None: it is not.
     """
 
-    store: Store
-    bundles: BundleStore
     limits: Limits
+    judging: Judging
     submit: Callable[[Callable[[], None]], None]
+    rescue: Callable[[Callable[[], None]], None]
     deliver: Callable[[StepEnded], object]
     prune: Callable[[], None]
+    veto_until: Callable[[str, UpdateRecord, float], float | None]
 
 
 Job = Callable[[], tuple[Outcome, LoadedBundle | None]]
 
 
+@dataclass(frozen=True)
+class SlotParts:
+    """What the steps of one slot work with."""
+
+    acquire: Acquire
+    exchange: Exchange
+    loader: Loader
+    deriving: Deriving
+    comparing: Comparing
+    watch: Watch
+
+
 class SlotSteps:
     """The steps of one slot. Used by the agent's thread."""
 
-    def __init__(
-        self,
-        slot: Slot,
-        acquire: Acquire,
-        context: StepContext,
-        health: Callable[[], SlotHealth],
-        options: LoadOptions,
-    ) -> None:
-        self._slot, self._acquire, self._context = slot, acquire, context
-        self._health, self._options = health, options
+    def __init__(self, slot: str, parts: SlotParts, context: StepContext) -> None:
+        self._slot, self._parts, self._context = slot, parts, context
+        self._acquire, self._exchange = parts.acquire, parts.exchange
         self._cancelled = threading.Event()
         self._candidate: LoadedBundle | None = None
-        self._incumbent: LoadedBundle | None = None
         self._step: Step | None = None
         self._record: UpdateRecord | None = None
         self._token = 0
-        self._began = 0.0
-        self._health_before = SlotHealth()
+        self._busy = False
+        self._damaged = False
         self._beginnings: dict[Step, Callable[[UpdateRecord, float], Outcome | None]] = {
             Step.LOOK: self._look,
             Step.FETCH: lambda record, now: self._acquire.fetch(record.desired, now),
             Step.PLACE: self._place,
-            Step.PROCEED: lambda _record, _now: Outcome(),
-            Step.PROVE_AND_LOAD: self._prove_and_load,
-            Step.EXCHANGE: self._exchange,
+            Step.DERIVE: self._derive,
+            Step.BUILD: self._build,
+            Step.PROVE: self._prove,
+            Step.SHADOW: self._wait,
+            Step.AWAIT_WINDOW: self._wait,
+            Step.AWAIT_WORD: self._wait,
+            Step.EXCHANGE: self._swap,
             Step.WATCH: self._watch,
             Step.COMMIT: self._commit,
             Step.RESTORE: self._restore,
         }
+        self._goings: dict[Step, Callable[[UpdateRecord, float, float], Outcome | None]] = {
+            Step.LOOK: self._download,
+            Step.FETCH: self._download,
+            Step.PLACE: self._mend,
+            Step.BUILD: lambda *_: self._parts.deriving.progress(),
+            Step.SHADOW: self._compare,
+            Step.AWAIT_WINDOW: self._await_window,
+            Step.AWAIT_WORD: self._await_word,
+            Step.WATCH: lambda record, now, _wall: self._parts.watch.judge(record, now),
+        }
 
     def running_digest(self) -> str | None:
-        current = self._slot.current()
-        return None if current is None else current.digest
+        return self._exchange.running
 
     def begin(self, step: Step, record: UpdateRecord, token: int, now: float) -> Outcome | None:
-        self._step, self._record, self._token, self._began = step, record, token, now
-        return self._guarded(record, lambda: self._beginnings[step](record, now))
+        self._step, self._record, self._token, self._busy = step, record, token, False
+        if step is not Step.SHADOW:
+            self._parts.comparing.end()
 
-    def tick(self, now: float) -> Outcome | None:
-        record = self._record
-        if record is None:
+        def action() -> Outcome | None:
+            faults.point(f"update.{record.state.value}.step")
+            return self._beginnings[step](record, now)
+
+        return self._guarded(record, action)
+
+    def tick(self, record: UpdateRecord, now: float, wall: float) -> Outcome | None:
+        self._record = record
+        going = None if self._step is None else self._goings.get(self._step)
+        if going is None:
             return None
-        if self._step is Step.WATCH:
-            seen = self._health().since(self._health_before)
-            probation_s = record.desired.probation_s
-            return judge_probation(seen, now - self._began, probation_s, self._context.limits)
-        return self._guarded(record, lambda: self._acquire.tick(record.desired, now))
+        return self._guarded(record, lambda: going(record, now, wall))
 
-    def take_chunk(self, sha256: str, index: int, data: bytes, now: float) -> Outcome | None:
+    def take_chunk(self, chunk: ChunkRead, now: float) -> Outcome | None:
         """A chunk arrived; an outcome only where the disk refused it."""
         record = self._record
         if record is None:
             return None
 
         def take() -> None:
-            self._acquire.take_chunk(sha256, index, data, now)
+            self._acquire.take_chunk(chunk, now)
 
         return self._guarded(record, take)
 
@@ -136,140 +154,210 @@ class SlotSteps:
 
     def ended(self, ended: StepEnded) -> Outcome | None:
         """A worker's step is over; its outcome, or None where nobody waits for it any more."""
-        record = self._record
+        record, loaded = self._record, ended.loaded
         if ended.token != self._token or record is None:
-            if ended.loaded is not None:
-                ended.loaded.detector.close()
+            if loaded is not None:
+                self._exchange.let_go(loaded)
             return None
-        loaded = ended.loaded
+        self._busy = False
         if loaded is None:
             return ended.outcome
         if self._step is Step.RESTORE:
             return self._guarded(record, lambda: self._put_back(record, loaded))
         self._candidate = loaded
-        return self._swap(loaded) if self._step is Step.EXCHANGE else ended.outcome
+        if self._step is Step.EXCHANGE:
+            return self._guarded(record, lambda: self._serve(record, loaded))
+        return ended.outcome if self._step is Step.PROVE else None
 
     def cancel(self) -> None:
         self._token, self._step, self._record = -1, None, None
         self._cancelled.set()
         self._acquire.close()
-        candidate, self._candidate = self._candidate, None
-        if candidate is not None and candidate is not self._slot.current():
-            candidate.detector.close()
+        self._let_candidate_go()
+
+    def retreat(self) -> None:
+        if self._exchange.retreat():
+            self._candidate = None
 
     # ---- before the exchange ---------------------------------------------------------
 
     def _look(self, record: UpdateRecord, now: float) -> Outcome | None:
-        if self.running_digest() == record.desired.bundle_digest:
+        if self._exchange.running == record.desired.bundle_digest:
             return Outcome(ExecutionEvent.ALREADY_RUNNING, "this bundle runs already")
         return self._acquire.look(record.desired, now)
 
-    def _place(self, record: UpdateRecord, _now: float) -> None:
+    def _download(self, record: UpdateRecord, now: float, _wall: float) -> Outcome | None:
+        return self._acquire.tick(record.desired, now)
+
+    def _place(self, record: UpdateRecord, now: float) -> None:
+        """Put the bundle together; begun again after damage, first fetch what was bad."""
+        if self._damaged and self._acquire.fetch(record.desired, now) is None:
+            return
+        self._put_together(record)
+
+    def _mend(self, record: UpdateRecord, now: float, _wall: float) -> None:
+        if self._acquire.tick(record.desired, now) is not None:
+            self._put_together(record)
+
+    def _put_together(self, record: UpdateRecord) -> None:
+        self._damaged = False
+
         def job() -> tuple[Outcome, None]:
-            self._acquire.place(record.desired)
-            return Outcome(), None
+            try:
+                return self._acquire.place(record.desired), None
+            except BundleError as error:
+                self._damaged = True
+                return Outcome(retry=True, reason=str(error)), None
 
         self._run(record, job)
 
-    def _prove_and_load(self, record: UpdateRecord, _now: float) -> None:
-        digest, limits = record.desired.bundle_digest, self._context.limits
-        folder = self._context.bundles.path(digest)
+    def _derive(self, record: UpdateRecord, _now: float) -> Outcome:
+        self._acquire.forget()  # the bundle is placed
+        return self._parts.deriving.decide(record.desired.bundle_digest)
+
+    def _build(self, record: UpdateRecord, _now: float) -> None:
+        cancelled = self._cancelled = threading.Event()
+        digest = record.desired.bundle_digest
+        self._run(record, lambda: (self._parts.deriving.build(digest, cancelled), None))
+
+    def _prove(self, record: UpdateRecord, _now: float) -> None:
+        """The golden frames in a child, then the bundle loaded beside the incumbent."""
+        digest, bundles = record.desired.bundle_digest, self._context.judging.bundles
+        running, limits = self._exchange.running, self._context.limits
+        incumbent = None if running is None else (bundles.path(running), running)
         cancelled = self._cancelled = threading.Event()
 
         def job() -> tuple[Outcome, LoadedBundle | None]:
-            proof = run_proof(
-                folder,
-                digest,
-                timeout_s=limits.proof_timeout_s,
-                memory_bytes=limits.proof_memory_bytes_max,
-                cancel=cancelled,
-            )
+            proof = run_proof(bundles.path(digest), digest, incumbent, limits, cancelled)
             if not proof.passed:
-                return Outcome(ExecutionEvent.REFUSED, f"golden frames: {proof.reason}"), None
-            figures = {
-                "golden_frames": float(proof.frames),
-                "golden_confidence_error_max": proof.confidence_error_max or 0.0,
-                "golden_box_error_px_max": proof.box_error_px_max or 0.0,
-            }
-            return Outcome(figures=figures), self._load(digest)
+                return Outcome(ExecutionEvent.REFUSED, proof.reason, proof.figures), None
+            measured = proof.figures.get("proof_memory_bytes")
+            return Outcome(figures=proof.figures), self._parts.loader.beside(digest, measured)
 
         self._run(record, job)
 
+    def _wait(self, _record: UpdateRecord, _now: float) -> None:
+        """What is awaited is looked at by `tick`."""
+
+    def _compare(self, record: UpdateRecord, now: float, _wall: float) -> Outcome | None:
+        policy, comparing = record.desired.shadow, self._parts.comparing
+        if policy is None or self._exchange.running is None:
+            return Outcome(reason="there is nothing to compare with")
+        candidate = self._ready(record)
+        return None if candidate is None else comparing.go_on(candidate, record, policy, now)
+
+    def _await_window(self, record: UpdateRecord, _now: float, wall: float) -> Outcome | None:
+        """While the window is shut the candidate takes no memory."""
+        why = self._waits_for(record, wall, held=False)
+        if why:
+            self._let_candidate_go()
+            return Outcome(reason=why, note=True)
+        return None if self._ready(record) is None else Outcome()
+
+    def _await_word(self, record: UpdateRecord, _now: float, wall: float) -> Outcome | None:
+        if self._ready(record) is None:
+            return None
+        why = self._waits_for(record, wall, held=True)
+        return Outcome(reason=why, note=True) if why else self._judged(record) or Outcome()
+
+    def _waits_for(self, record: UpdateRecord, wall: float, *, held: bool) -> str:
+        veto_until = self._context.veto_until(self._slot, record, wall)
+        return waits_for(record.desired, wall, veto_until, held=held)
+
+    def _ready(self, record: UpdateRecord) -> LoadedBundle | None:
+        """The candidate, loaded; None while it is loaded again (after a restart, a wait)."""
+        if self._candidate is None and not self._busy:
+            digest = record.desired.bundle_digest
+            measured = record.figures.get("proof_memory_bytes")
+            self._run(record, lambda: (Outcome(), self._parts.loader.beside(digest, measured)))
+        return self._candidate
+
+    def _judged(self, record: UpdateRecord) -> Outcome | None:
+        """A floor may have been raised since the bundle was placed."""
+        judging, desired = self._context.judging, record.desired
+        answer = judging.of(judging.manifest_bytes(desired.bundle_digest), desired)
+        return refused(answer, record.state) if isinstance(answer, Refused) else None
+
+    def _let_candidate_go(self) -> None:
+        self._parts.comparing.end()
+        candidate, self._candidate = self._candidate, None
+        if candidate is not None:
+            self._exchange.let_go(candidate)
+
     # ---- the exchange and after ------------------------------------------------------
 
-    def _exchange(self, record: UpdateRecord, _now: float) -> Outcome | None:
+    def _swap(self, record: UpdateRecord, _now: float) -> Outcome | None:
         if self._candidate is not None:
-            return self._swap(self._candidate)
-        # A restart came between PREPARED and here; the proof is on record.
-        digest = record.desired.bundle_digest
-        self._run(record, lambda: (Outcome(), self._load(digest)))
+            return self._serve(record, self._candidate)
+        # A restart came between PREPARED and here on a first install; the proof is on record.
+        self._ready(record)
         return None
 
-    def _swap(self, candidate: LoadedBundle) -> Outcome:
-        self._incumbent = self._slot.exchange(candidate)
+    def _serve(self, record: UpdateRecord, candidate: LoadedBundle) -> Outcome:
+        refusal = self._judged(record)
+        if refusal is not None:
+            return refusal
+        self._parts.watch.before(self._exchange.running)
+        self._exchange.serve(candidate)
         return Outcome()
 
-    def _watch(self, _record: UpdateRecord, _now: float) -> None:
-        self._health_before = self._health()
+    def _watch(self, record: UpdateRecord, now: float) -> None:
+        self._parts.watch.begin(record.desired.bundle_digest, now)
 
     def _commit(self, record: UpdateRecord, _now: float) -> Outcome:
-        digest, store = record.desired.bundle_digest, self._context.store
-        if self.running_digest() != digest:
+        digest = record.desired.bundle_digest
+        if self._exchange.running != digest:
             return Outcome(ExecutionEvent.ROLLBACK_STARTED, "the slot does not run the candidate")
-        name = committed_name(self._slot.name)
-        committed = store.load(name, Committed)
-        if committed is None or committed.digest != digest:
-            previous = None if committed is None else committed.digest
-            store.save(name, Committed(digest=digest, previous_digest=previous))
-        incumbent, self._incumbent, self._candidate = self._incumbent, None, None
-        if incumbent is not None:
-            self._slot.release(incumbent)
-        self._acquire.forget()
+        self._exchange.commit(digest)
+        self._candidate = None
         self._context.prune()
         return Outcome()
 
     def _restore(self, record: UpdateRecord, _now: float) -> Outcome | None:
         """Back to the last-known-good: still loaded, or from disk, or to nothing."""
-        previous = record.previous_digest
-        if previous is not None and self.running_digest() != previous and self._incumbent is None:
-            self._run(record, lambda: (Outcome(), self._load(previous)))
-            return None
-        if previous is not None and self.running_digest() == previous:
-            return Outcome()
-        return self._put_back(record, self._incumbent)
+        self.retreat()
+        candidate, previous = record.desired.bundle_digest, record.previous_digest
+        running = self._exchange.running
+        if running is not None and running != candidate:
+            return self._settled(record)
+        if previous is None:
+            return self._put_back(record, None)
+        self._run(
+            record, lambda: (Outcome(), self._parts.loader.at_once(previous)), self._context.rescue
+        )
+        return None
 
     def _put_back(self, record: UpdateRecord, good: LoadedBundle | None) -> Outcome:
-        dropped = self._slot.exchange(good)
-        self._incumbent = self._candidate = None
-        if dropped is not None:
-            self._slot.release(dropped)
-        store, name = self._context.store, committed_name(self._slot.name)
-        if good is None:
-            store.remove(name)
-        else:
-            store.save(name, Committed(digest=good.digest))
-        log.warning("rolled_back", slot=self._slot.name, to=None if good is None else good.digest)
+        self._exchange.replace(good)
+        self._candidate = None
+        return self._settled(record)
+
+    def _settled(self, record: UpdateRecord) -> Outcome:
+        self._let_candidate_go()
+        self._exchange.settle(record.desired.bundle_digest)
         return Outcome(reason=record.reason)
 
-    def _load(self, digest: str) -> LoadedBundle:
-        bundles = self._context.bundles
-        cached = replace(self._options, cache=bundles.compiled(digest))
-        return load_bundle(bundles.path(digest), digest, cached)
+    # ---- jobs ------------------------------------------------------------------------
 
-    def _run(self, record: UpdateRecord, job: Job) -> None:
-        """Run a job on the worker; its end, whatever it is, comes back as a StepEnded."""
-        token, slot = self._token, self._slot.name
+    def _run(
+        self,
+        record: UpdateRecord,
+        job: Job,
+        submit: Callable[[Callable[[], None]], None] | None = None,
+    ) -> None:
+        """Run a job on a worker; its end, whatever it is, comes back as a StepEnded."""
+        token, slot = self._token, self._slot
+        self._busy = True
 
         def run() -> None:
+            loaded = None
             try:
                 outcome, loaded = job()
-            except (EdgeError, ProtocolError, OSError) as error:
-                outcome, loaded = _failure(record, str(error)), None
             except Exception as error:  # noqa: BLE001 - a runtime may raise anything
-                outcome, loaded = _failure(record, f"{type(error).__name__}: {error}"), None
+                outcome = _failure(record, error)
             self._context.deliver(StepEnded(slot, token, outcome, loaded))
 
-        self._context.submit(run)
+        (submit or self._context.submit)(run)
 
     def _guarded(
         self, record: UpdateRecord, action: Callable[[], Outcome | None]
@@ -277,8 +365,13 @@ class SlotSteps:
         try:
             return action()
         except (EdgeError, ProtocolError, OSError) as error:
-            return _failure(record, str(error))
+            self._acquire.close()
+            return _failure(record, error)
 
 
-def _failure(record: UpdateRecord, reason: str) -> Outcome:
+def _failure(record: UpdateRecord, error: Exception) -> Outcome:
+    if passes(error):
+        return Outcome(retry=True, reason=str(error) or type(error).__name__)
+    known = isinstance(error, EdgeError | ProtocolError)
+    reason = str(error) if known else f"{type(error).__name__}: {error}"
     return Outcome(FAILURE[record.state], reason)

@@ -1,36 +1,49 @@
 """Drives one slot from what it runs to what is desired.
 
-Each transition is persisted, then told, then acted upon. Decisions come from the tables in
-`states`; the steps themselves are behind the `Steps` port. Everything here runs on the
-agent's thread.
+Each transition is persisted, then told, then acted upon. What cannot be persisted has not
+happened: it is tried again at every tick, and only the way back to the incumbent does not
+wait for the disk. What cannot be told stays in the record until it is. Decisions come from
+the pure functions in `states`; the steps themselves are behind the `Steps` port. Everything
+here runs on the agent's thread.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from enum import Enum
 from typing import Protocol
 
 import structlog
 
+from edge_agent import faults
 from edge_agent.config import Limits
+from edge_agent.dice import Dice
 from edge_agent.store import Store
 from edge_agent.update.states import (
-    FAILURE,
+    REASON_MAX,
+    RETRIED,
     STEPS,
-    SUCCESS,
     Committed,
     Outcome,
     Step,
     UpdateRecord,
     committed_name,
+    event_of,
+    expired,
+    last_good,
+    moved,
+    opened,
     record_name,
     resume_event,
+    retry_delay_s,
     same_attempt,
-    timer_s,
 )
-from protocol.machine import advance
 from protocol.messages import ExecutionReport, SlotDesired
-from protocol.states import BEFORE_EXCHANGE, EXECUTION_TABLE, ExecutionEvent, ExecutionState
+from protocol.states import BEFORE_EXCHANGE, ExecutionEvent, ExecutionState
+
+SPENT_EVERY_S = 300.0
+"""How often the time that was spent is written down while nothing else is."""
 
 log = structlog.get_logger(__name__)
 
@@ -39,49 +52,97 @@ class Steps(Protocol):
     """Carries out steps for one slot."""
 
     def begin(self, step: Step, record: UpdateRecord, token: int, now: float) -> Outcome | None:
-        """Begin a step. Its outcome, or None where `tick` or a message brings it later."""
+        """Begin a step, or begin it again. Its outcome, or None where that comes later."""
 
-    def tick(self, now: float) -> Outcome | None:
+    def tick(self, record: UpdateRecord, now: float, wall: float) -> Outcome | None:
         """Go on with the step that was begun; its outcome when it has one."""
 
     def cancel(self) -> None:
         """Drop the step that was begun, with what it loaded; nothing of it comes any more."""
 
+    def retreat(self) -> None:
+        """Serve the incumbent again at once, where it is still loaded."""
+
     def running_digest(self) -> str | None:
         """The bundle that the slot serves now."""
+
+
+@dataclass(frozen=True)
+class UpdaterPorts:
+    """Who hears of a slot's attempts.
+
+    Attributes:
+        tell: keep a passage by its number for the hub; False where the disk refused.
+        told: the number of the last passage that was kept.
+        ended: an attempt is over.
+        changed: what is reported of the attempt has changed.
+        rng: the jitter of retries.
+    """
+
+    tell: Callable[[int, ExecutionReport], bool]
+    told: Callable[[], int]
+    ended: Callable[[UpdateRecord], None]
+    changed: Callable[[], None]
+    rng: Dice
+
+
+class Leave(Enum):
+    """What a wish to go back meets."""
+
+    CLEAR = "clear"
+    GOES_BACK = "goes_back"
+    WAIT = "wait"
 
 
 class Updater:
     """One slot's attempts, one after the other."""
 
     def __init__(
-        self,
-        slot: str,
-        store: Store,
-        steps: Steps,
-        limits: Limits,
-        tell: Callable[[ExecutionReport], None],
+        self, slot: str, store: Store, steps: Steps, limits: Limits, ports: UpdaterPorts
     ) -> None:
         self.slot, self._store, self._steps = slot, store, steps
-        self._limits, self._tell = limits, tell
+        self._limits, self._ports = limits, ports
         self.record: UpdateRecord | None = store.load(record_name(slot), UpdateRecord)
         self._wanted: SlotDesired | None = None
         self._token = 0
-        self._entered = 0.0
+        self._told = ports.told()
+        self._counted_at = 0.0
+        self._tries, self._again_at = 0, float("inf")
+        self._unsaved: Outcome | None = None
+        self._refused = False
 
-    def resume(self, now: float, wall: float) -> None:
-        """Go on with the attempt that a restart interrupted, if there is one."""
+    @property
+    def again_at(self) -> float | None:
+        """When the step that failed is tried again (monotonic s); None where none is."""
+        return None if self._again_at == float("inf") else self._again_at
+
+    def wake(self, now: float, wall: float) -> None:
+        """After a start, before anything is loaded: count it, and turn back where that is due.
+
+        What the last process did not get told is told now.
+        """
+        self._counted_at = now
+        self._tell_untold()
         record = self.record
-        if record is None or record.terminal:
+        if record is None:
+            return
+        if record.terminal:
+            self._ports.ended(record)  # a kill may have come between its end and this
             return
         self._wanted = record.desired
         log.info("update_resumed", slot=self.slot, state=record.state.value)
-        outcome = resume_event(record, self._limits.update_stores_max)
-        if outcome is None:
-            again = record.model_copy(update={"stores": record.stores + 1})
-            self._keep(again)
-            outcome = self._begin(again, now)
-        self._follow(outcome, now, wall)
+        update: dict[str, object] = {"stores": record.stores + 1, "starts": record.starts + 1}
+        if record.state in BEFORE_EXCHANGE:  # somebody may have gone back meanwhile
+            update["previous_digest"] = last_good(self._committed(), record.desired)
+        self._keep(record.model_copy(update=update), now)
+        outcome = resume_event(self.record or record, self._limits)
+        if outcome is not None:
+            self._move(outcome, now, wall)
+
+    def resume(self, now: float, wall: float) -> None:
+        """Go on with the attempt that a restart interrupted, if there is one."""
+        if self._unsaved is None and self._open() is not None:
+            self._follow(self._begin(now), now, wall)
 
     def desire(self, desired: SlotDesired | None, now: float, wall: float) -> None:
         """The hub desires this of the slot; None: nothing any more (what runs stays)."""
@@ -89,24 +150,64 @@ class Updater:
         if desired is not None and self._lost(desired):
             self._start(desired, now, wall)
         else:
+            self._refresh(now)
             self._settle(now, wall)
 
     def end(self, outcome: Outcome, now: float, wall: float) -> None:
         """The step that runs has ended (the steps tell it from one that was dropped)."""
-        if self.record is not None and not self.record.terminal:
+        if self._unsaved is None and self._open() is not None:
             self._follow(outcome, now, wall)
 
     def tick(self, now: float, wall: float) -> None:
         """Let the running step go on, and end it when its time is up."""
-        record = self.record
-        if record is None or record.terminal:
+        self._tell_untold()
+        if self._unsaved is not None:
+            self._follow(self._unsaved, now, wall)
             return
-        outcome = self._steps.tick(now)
-        limit_s = timer_s(record.state, self._limits)
-        if outcome is None and limit_s is not None and now - self._entered > limit_s:
-            text = f"{record.state.value} took longer than {limit_s:g} s"
-            outcome = Outcome(ExecutionEvent.TIMER_EXPIRED, text)
+        if self._open() is None:
+            self._settle(now, wall)  # what could not be begun is tried again
+            return
+        self._refresh(now)
+        self._count(now)
+        record = self._open()
+        if record is None:
+            return
+        outcome = expired(record, self._limits, self._spent_s(now))
+        if outcome is None:
+            if self.again_at is None:
+                outcome = self._steps.tick(record, now, wall)
+            elif now >= self._again_at:
+                outcome = self._begin(now)
         self._follow(outcome, now, wall)
+
+    def leave_by_hand(self, now: float, wall: float) -> Leave:
+        """A person wants to go back: get what stands in the way of it out of it.
+
+        An attempt that has exchanged nothing yet is cancelled. One in probation goes back by
+        itself, and one that is about to end is waited for.
+        """
+        record, text = self._open(), "a person went back by hand"
+        if record is None:
+            return Leave.CLEAR
+        if record.state in BEFORE_EXCHANGE:
+            self._follow(Outcome(ExecutionEvent.CANCEL_REQUESTED, text), now, wall)
+            return Leave.CLEAR if self._open() is None else Leave.WAIT
+        if record.state is ExecutionState.PROBATION:
+            self._follow(Outcome(ExecutionEvent.ROLLBACK_STARTED, text), now, wall)
+            return Leave.GOES_BACK
+        return Leave.WAIT
+
+    def rest(self, now: float) -> None:
+        """The agent stops: write down how long the attempt has taken."""
+        record = self._open()
+        if record is not None:
+            self._keep(record, now)
+
+    # ---- which attempt ---------------------------------------------------------------
+
+    def _open(self) -> UpdateRecord | None:
+        record = self.record
+        return None if record is None or record.terminal else record
 
     def _settle(self, now: float, wall: float) -> None:
         """Compare what is wanted with the attempt, and begin, supersede or cancel."""
@@ -126,81 +227,160 @@ class Updater:
             self._start(wanted, now, wall)
 
     def _lost(self, wanted: SlotDesired) -> bool:
-        """Whether this attempt had succeeded and its bundle was lost since (a damaged file)."""
+        """Whether this attempt had succeeded and its bundle was lost since (a damaged file).
+
+        It is not lost where a person went back from it, or it ended the agent too often.
+        """
         record = self.record
-        return (
-            record is not None
-            and record.state is ExecutionState.SUCCEEDED
-            and same_attempt(record.desired, wanted)
-            and self._steps.running_digest() != wanted.bundle_digest
-        )
+        if (
+            record is None
+            or record.state is not ExecutionState.SUCCEEDED
+            or not same_attempt(record.desired, wanted)
+            or self._steps.running_digest() == wanted.bundle_digest
+        ):
+            return False
+        committed = self._committed()
+        return committed is None or committed.digest == wanted.bundle_digest
+
+    def _refresh(self, now: float) -> None:
+        """The same attempt may come again with other words around it: no hold any more."""
+        record, wanted = self._open(), self._wanted
+        if record is None or wanted is None or wanted == record.desired:
+            return
+        if same_attempt(record.desired, wanted):
+            self._keep(record.model_copy(update={"desired": wanted}), now)
 
     def _start(self, wanted: SlotDesired, now: float, wall: float) -> None:
-        committed = self._store.load(committed_name(self.slot), Committed)
-        record = UpdateRecord(
-            slot=self.slot,
-            desired=wanted,
-            previous_digest=None if committed is None else committed.digest,
-            entered_at=wall,
-        )
-        if not self._keep(record):
-            return
-        self._tell(record.report())
-        self._follow(self._begin(record, now), now, wall)
+        if not self._tell_untold():
+            return  # the record of the last attempt holds what was not told of it
+        last = 0 if self.record is None else self.record.transition
+        previous = last_good(self._committed(), wanted)
+        record = opened(self.slot, wanted, previous, max(last, self._told), wall)
+        if self._enter(record, now):
+            self._follow(self._begin(now), now, wall)
+
+    # ---- how it moves ----------------------------------------------------------------
 
     def _follow(self, outcome: Outcome | None, now: float, wall: float) -> None:
         """Move by outcomes until a step takes its time or the attempt has ended."""
         while outcome is not None and self.record is not None:
-            following = self._move(self.record, outcome, wall)
-            if following.terminal:
+            if outcome.note:
+                self._note(outcome.reason, outcome.figures, now)
+                return
+            if outcome.retry and self.record.state in RETRIED:
+                self._put_off(outcome, now)
+                return
+            if not self._move(outcome, now, wall):
+                return
+            if self._open() is None:
                 self._settle(now, wall)
                 return
-            outcome = self._begin(following, now)
+            outcome = self._begin(now)
 
-    def _begin(self, record: UpdateRecord, now: float) -> Outcome | None:
+    def _begin(self, now: float) -> Outcome | None:
+        record = self._open()
+        if record is None:
+            return None
         self._token += 1
-        self._entered = now
+        self._again_at = float("inf")
+        try:
+            faults.point(f"update.{record.state.value}.told")
+        except OSError as error:
+            return Outcome(retry=True, reason=str(error))
         return self._steps.begin(STEPS[record.state], record, self._token, now)
 
-    def _move(self, record: UpdateRecord, outcome: Outcome, wall: float) -> UpdateRecord:
-        event = outcome.event or SUCCESS[record.state]
-        following = _after(record, event, outcome, wall)
-        if not self._keep(following):
-            event = FAILURE[record.state]
-            full = Outcome(event, "the step could not be persisted; is the disk full?")
-            self.record = following = _after(record, event, full, wall)
+    def _put_off(self, outcome: Outcome, now: float) -> None:
+        """Try the step again after a while; what is said of it meanwhile is why."""
+        self._tries += 1
+        self._again_at = now + retry_delay_s(self._tries, self._limits, self._ports.rng)
+        self._note(f"{outcome.reason}; it is tried again", outcome.figures, now)
+
+    def _note(self, text: str, figures: Mapping[str, float], now: float) -> None:
+        record = self._open()
+        if record is None:
+            return
+        told = {**record.figures, **figures}
+        noted = record.model_copy(update={"waiting": text[:REASON_MAX], "figures": told})
+        if noted != record:
+            log.info("update_waits", slot=self.slot, state=record.state.value, reason=text)
+            self._keep(noted, now)
+            self._ports.changed()
+
+    def _move(self, outcome: Outcome, now: float, wall: float) -> bool:
+        """Persist and tell what follows; False where the disk refused it."""
+        record = self.record
+        if record is None:
+            return False
+        event = event_of(record, outcome, self._steps.running_digest() is not None)
+        following = moved(record, event, outcome, wall, self._spent_s(now))
+        if event is ExecutionEvent.ROLLBACK_STARTED:
+            # A restart would go back too, so this may come before it is on the disk.
+            self._steps.retreat()
+        if not self._enter(following, now):
+            self._unsaved = outcome
+            return False
         if following.terminal and record.state in BEFORE_EXCHANGE:
-            self._token += 1
             self._steps.cancel()
+        if following.terminal:
+            self._ports.ended(following)
+        return True
+
+    def _enter(self, following: UpdateRecord, now: float) -> bool:
+        """Persist a passage, then tell it."""
+        name = following.state.value
+        try:
+            faults.point(f"update.{name}.before")
+            self._store.save(record_name(self.slot), following)
+        except OSError as error:
+            if not self._refused:
+                log.warning("update_not_persisted", slot=self.slot, state=name, error=str(error))
+            self._refused = True
+            return False
+        self._refused = False
+        self.record, self._unsaved, self._counted_at = following, None, now
+        self._tries, self._again_at = 0, float("inf")
         log.info(
             "update_state",
             slot=self.slot,
             bundle=following.desired.bundle_digest[:12],
-            state=following.state.value,
+            state=name,
             reason=following.reason,
         )
-        self._tell(following.report())
-        return following
-
-    def _keep(self, record: UpdateRecord) -> bool:
-        try:
-            self._store.save(record_name(self.slot), record)
-        except OSError as error:
-            log.warning("update_not_persisted", slot=self.slot, error=str(error))
-            return False
-        self.record = record
+        self._tell_untold()
+        self._ports.changed()
         return True
 
+    # ---- disk and time ---------------------------------------------------------------
 
-def _after(
-    record: UpdateRecord, event: ExecutionEvent, outcome: Outcome, wall: float
-) -> UpdateRecord:
-    return record.model_copy(
-        update={
-            "state": advance(EXECUTION_TABLE, record.state, event),
-            "reason": outcome.reason or record.reason,
-            "figures": {**record.figures, **outcome.figures},
-            "entered_at": wall,
-            "stores": record.stores + 1,
-        }
-    )
+    def _tell_untold(self) -> bool:
+        """Tell what the record holds and was not told; whether nothing is left."""
+        for number, report in () if self.record is None else self.record.untold(self._told):
+            try:
+                faults.point(f"update.{report.state.value}.persisted")
+            except OSError:
+                return False
+            if not self._ports.tell(number, report):
+                return False
+            self._told = number
+        return True
+
+    def _keep(self, record: UpdateRecord, now: float) -> None:
+        """Take on what is no transition; a disk that refuses it gets it with the next one."""
+        self.record = record.model_copy(update={"spent_s": self._spent_s(now)})
+        self._counted_at = now
+        try:
+            self._store.save(record_name(self.slot), self.record)
+        except OSError as error:
+            log.warning("update_not_persisted", slot=self.slot, error=str(error))
+
+    def _committed(self) -> Committed | None:
+        return self._store.load(committed_name(self.slot), Committed)
+
+    def _count(self, now: float) -> None:
+        record = self._open()
+        if record is not None and now - self._counted_at >= SPENT_EVERY_S:
+            self._keep(record, now)
+
+    def _spent_s(self, now: float) -> float:
+        record = self.record
+        return 0.0 if record is None else record.spent_s + now - self._counted_at

@@ -1,0 +1,116 @@
+"""A person goes back to the bundle before, while the agent runs; with the hub or without.
+
+Without a running agent `offline` does the same on the data folder alone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import structlog
+
+from edge_agent.detect.bundle import LoadedBundle
+from edge_agent.errors import EdgeError
+from edge_agent.store import Store
+from edge_agent.update.exchange import Exchange
+from edge_agent.update.judging import Judging
+from edge_agent.update.load import Loader
+from edge_agent.update.states import Committed, committed_name
+from edge_agent.update.trust import Refused
+from protocol.errors import ProtocolError
+
+DONE, REFUSED = "rolled_back_by_hand", "rollback_refused"
+
+log = structlog.get_logger(__name__)
+
+
+@dataclass(frozen=True)
+class ReturnEnded:
+    """The bundle to go back to is loaded, or `reason` says why not."""
+
+    slot: str
+    digest: str
+    loaded: LoadedBundle | None = None
+    reason: str = ""
+
+
+@dataclass(frozen=True)
+class ReturnContext:
+    """What going back shares over all slots.
+
+    Attributes:
+        rescue: run a job beside what the updates' worker is busy with.
+        deliver: bring its end to the agent's thread.
+        alert: tell the hub, by a name and in words.
+    """
+
+    store: Store
+    judging: Judging
+    rescue: Callable[[Callable[[], None]], None]
+    deliver: Callable[[ReturnEnded], object]
+    alert: Callable[[str, str], None]
+
+
+class Return:
+    """Goes back within one slot. Used by the agent's thread."""
+
+    def __init__(
+        self, slot: str, exchange: Exchange, loader: Loader, context: ReturnContext
+    ) -> None:
+        self._slot, self._exchange, self._loader = slot, exchange, loader
+        self._context = context
+        self.under_way = False
+
+    def begin(self) -> str:
+        """Load what served before, which `ended` exchanges; else why that cannot be, in words."""
+        committed = self._context.store.load(committed_name(self._slot), Committed)
+        previous = None if committed is None else committed.previous_digest
+        if previous is None:
+            return self._refused("nothing served before what serves now")
+        try:
+            answer = self._context.judging.held(previous)
+        except OSError as error:
+            return self._refused(f"bundle {previous[:12]} cannot be read: {error}")
+        if isinstance(answer, Refused):
+            return self._refused(answer.reason)
+        self.under_way = True
+        self._context.rescue(lambda: self._load(previous))
+        return ""
+
+    def ended(self, ended: ReturnEnded, *, clear: bool) -> tuple[bool, str]:
+        """It is loaded, and serves from here on, after every restart too. Whether it does, and
+        words for it; `clear`: no attempt stands in the way."""
+        self.under_way = False
+        reason = ended.reason if clear else "an update is being exchanged; ask again"
+        if ended.loaded is None or reason:
+            if ended.loaded is not None:
+                self._exchange.let_go(ended.loaded)
+            return False, self._refused(reason)
+        left = self._exchange.running
+        try:
+            self._exchange.go_back(ended.loaded)
+        except OSError as error:
+            self._exchange.let_go(ended.loaded)
+            return False, self._refused(f"it could not be persisted: {error}")
+        text = f"{self._slot}: from {(left or 'nothing')[:12]} to {ended.digest[:12]}"
+        log.warning(DONE, slot=self._slot, left=left, serves=ended.digest)
+        self._context.alert(DONE, text)
+        return True, text
+
+    def _load(self, digest: str) -> None:
+        """On a worker: read all of it, then load it."""
+        loaded, reason = None, ""
+        try:
+            self._context.judging.bundles.verify(digest)
+            loaded = self._loader.beside(digest)
+        except (EdgeError, ProtocolError, OSError) as error:
+            reason = str(error)
+        except Exception as error:  # noqa: BLE001 - a runtime may raise anything
+            reason = f"{type(error).__name__}: {error}"
+        self._context.deliver(ReturnEnded(self._slot, digest, loaded, reason))
+
+    def _refused(self, reason: str) -> str:
+        log.warning(REFUSED, slot=self._slot, reason=reason)
+        self._context.alert(REFUSED, f"{self._slot}: {reason}")
+        return reason

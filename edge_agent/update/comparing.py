@@ -1,0 +1,64 @@
+"""One slot's shadow: begins it, asks it for its verdict, and says what that means."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from edge_agent.detect.bundle import LoadedBundle
+from edge_agent.update.shadow import Judgement, Verdict, judge
+from edge_agent.update.shadowing import Shadowing
+from edge_agent.update.states import Outcome, UpdateRecord
+from protocol.messages import ShadowPolicy
+from protocol.states import ExecutionEvent
+
+INCONCLUSIVE = "shadow_inconclusive"
+"""The figure that is 1 where the time is up, the verdict open, and a person is asked."""
+
+
+class Comparing:
+    """Uses the agent's one `Shadowing` for one slot. Used by the agent's thread."""
+
+    def __init__(self, slot: str, shadowing: Shadowing) -> None:
+        self._slot, self._shadowing = slot, shadowing
+        self._began: float | None = None
+        self._open: Judgement | None = None
+
+    def go_on(
+        self, candidate: LoadedBundle, record: UpdateRecord, policy: ShadowPolicy, now: float
+    ) -> Outcome | None:
+        """Compare until there is a verdict, or a person has said what to do without one."""
+        if self._open is None:
+            if self._began is None:
+                self._began = now
+                self._shadowing.begin(self._slot, candidate, policy)
+            counts = self._shadowing.counts(self._slot)
+            if counts is None:
+                return None
+            judgement = judge(policy, counts)
+            asked = record.figures.get(INCONCLUSIVE, 0.0) > 0 and policy.accepted
+            over = asked or now - self._began >= policy.duration_max_s
+            if judgement.verdict is Verdict.INCONCLUSIVE and not over:
+                return None
+            self.end()
+            self._open = judgement
+        return outcome_of(self._open, policy)
+
+    def end(self) -> None:
+        """Stop comparing; the candidate is used no more when this returns."""
+        self._open = None
+        if self._began is not None:
+            self._began = None
+            self._shadowing.end(self._slot)
+
+
+def outcome_of(judgement: Judgement, policy: ShadowPolicy) -> Outcome:
+    """What a verdict means at the end of the shadow's time. Pure."""
+    figures: Mapping[str, float] = judgement.figures
+    if judgement.verdict is Verdict.PASS:
+        return Outcome(figures=figures)
+    if judgement.verdict is Verdict.FAIL:
+        return Outcome(ExecutionEvent.REFUSED, f"in shadow: {judgement.reason}", figures)
+    if policy.accepted:
+        return Outcome(reason="a person accepted it", figures={**figures, INCONCLUSIVE: 0.0})
+    text = f"the shadow is inconclusive and a person decides: {judgement.reason}"
+    return Outcome(reason=text, figures={**figures, INCONCLUSIVE: 1.0}, note=True)

@@ -1,0 +1,82 @@
+"""What a slot serves: exchanged between two batches, put back, and made lasting."""
+
+from __future__ import annotations
+
+import structlog
+
+from edge_agent.detect.bundle import LoadedBundle
+from edge_agent.store import Store
+from edge_agent.update.slot import Slot
+from edge_agent.update.states import Committed, committed_name
+
+log = structlog.get_logger(__name__)
+
+
+class Exchange:
+    """One slot's bundle and the one before it, which stays loaded until the commit.
+
+    In memory nothing here can fail; what the disk refuses is raised as OSError, and may be
+    done again.
+    """
+
+    def __init__(self, slot: Slot, store: Store) -> None:
+        self._slot, self._store = slot, store
+        self._name = committed_name(slot.name)
+        self._incumbent: LoadedBundle | None = None
+
+    @property
+    def running(self) -> str | None:
+        """The digest that serves now."""
+        current = self._slot.current()
+        return None if current is None else current.digest
+
+    def serve(self, candidate: LoadedBundle) -> None:
+        """Exchange the one reference; the incumbent stays loaded."""
+        if self._slot.current() is not candidate:
+            self._incumbent = self._slot.exchange(candidate)
+
+    def retreat(self) -> bool:
+        """Serve the incumbent again at once; whether it was there."""
+        good, self._incumbent = self._incumbent, None
+        if good is not None:
+            self.replace(good)
+        return good is not None
+
+    def replace(self, good: LoadedBundle | None) -> None:
+        """Serve `good`, or nothing, and let go what served."""
+        dropped = self._slot.exchange(good)
+        if dropped is not None and dropped is not good:
+            self._slot.release(dropped)
+
+    def let_go(self, loaded: LoadedBundle) -> None:
+        """Close a bundle that does not serve, after its last use."""
+        if loaded is not self._slot.current():
+            self._slot.release(loaded)
+
+    def commit(self, digest: str) -> None:
+        """Serve `digest` after every restart, and let the incumbent go. Raises OSError."""
+        committed = self._store.load(self._name, Committed)
+        if committed is None or committed.digest != digest:
+            previous = None if committed is None else committed.digest
+            self._store.save(self._name, Committed(digest=digest, previous_digest=previous))
+        incumbent, self._incumbent = self._incumbent, None
+        if incumbent is not None:
+            self.let_go(incumbent)
+
+    def settle(self, candidate: str) -> None:
+        """An attempt went back: `candidate` is not served after a restart. Raises OSError."""
+        committed = self._store.load(self._name, Committed)
+        if committed is not None and committed.digest == candidate:
+            previous = committed.previous_digest
+            if previous is None:
+                self._store.remove(self._name)
+            else:
+                self._store.save(self._name, Committed(digest=previous))
+        log.warning("rolled_back", slot=self._slot.name, to=self.running)
+
+    def go_back(self, good: LoadedBundle) -> None:
+        """Serve the bundle before for good, because a person wants it. Raises OSError."""
+        left = self.running
+        committed = Committed(digest=good.digest, previous_digest=left, by_hand=True)
+        self._store.save(self._name, committed)
+        self.replace(good)

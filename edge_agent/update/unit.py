@@ -1,0 +1,170 @@
+"""One slot with all that updates it, put together."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Collection
+from dataclasses import dataclass
+
+from edge_agent.config import Limits
+from edge_agent.detect.options import LoadOptions
+from edge_agent.dice import Dice
+from edge_agent.observe.service import ServiceSink
+from edge_agent.store import Store
+from edge_agent.update.acquire import Acquire, AcquireContext
+from edge_agent.update.boot import Boot
+from edge_agent.update.by_hand import Return, ReturnContext, ReturnEnded
+from edge_agent.update.comparing import Comparing
+from edge_agent.update.deriving import Deriving
+from edge_agent.update.exchange import Exchange
+from edge_agent.update.fetch import Transport
+from edge_agent.update.history import remember
+from edge_agent.update.judging import Judging
+from edge_agent.update.load import Loader
+from edge_agent.update.probation import SlotHealth
+from edge_agent.update.shadowing import Shadowing
+from edge_agent.update.slot import Slot
+from edge_agent.update.states import UpdateRecord
+from edge_agent.update.steps import SlotParts, SlotSteps, StepContext, StepEnded
+from edge_agent.update.updater import Updater, UpdaterPorts
+from edge_agent.update.watch import Watch
+from protocol.builds import Capabilities
+from protocol.messages import ExecutionReport
+
+
+@dataclass(frozen=True)
+class SlotPorts:
+    """What the updates need of the rest of the agent.
+
+    Attributes:
+        submit: run a blocking job on the updates' worker.
+        rescue: run one at once, whatever the updates' worker is busy with.
+        deliver: bring its end to the agent's thread.
+        tell: keep a slot's transition by its number; False where the disk refused.
+        told: the number of a slot's last transition that was kept.
+        alert: tell the hub, by a name and in words.
+        changed: what is reported has changed.
+        health: frames of a slot's cameras since the start.
+        options: how a slot's bundles are loaded.
+        service, shadowing: the sinks that watch what serves, and compare a candidate with it.
+        monotonic, wall: the clocks (s).
+        rng: the jitter of retries.
+    """
+
+    transport: Transport
+    submit: Callable[[Callable[[], None]], None]
+    rescue: Callable[[Callable[[], None]], None]
+    deliver: Callable[[StepEnded | ReturnEnded], object]
+    tell: Callable[[str, int, ExecutionReport], bool]
+    told: Callable[[str], int]
+    alert: Callable[[str, str], None]
+    changed: Callable[[], None]
+    health: Callable[[str], SlotHealth]
+    options: Callable[[str], LoadOptions]
+    capabilities: Callable[[], Capabilities]
+    service: ServiceSink
+    shadowing: Shadowing
+    monotonic: Callable[[], float]
+    wall: Callable[[], float]
+    rng: Dice
+
+
+@dataclass(frozen=True)
+class Shared:
+    """What the units of all slots share.
+
+    Attributes:
+        pinned: the bundles that must stay, now.
+        prune: remove what nothing pins.
+        veto_until: until when a slot's attempt is vetoed at a time on the wall; None: it is not.
+    """
+
+    store: Store
+    limits: Limits
+    judging: Judging
+    ports: SlotPorts
+    counters: Counter[str]
+    pinned: Callable[[], Collection[str]]
+    prune: Callable[[], None]
+    veto_until: Callable[[str, UpdateRecord, float], float | None]
+
+
+@dataclass(frozen=True)
+class Unit:
+    """One slot with its updater."""
+
+    slot: Slot
+    exchange: Exchange
+    deriving: Deriving
+    boot: Boot
+    steps: SlotSteps
+    updater: Updater
+    back: Return
+
+
+def build_unit(slot: Slot, shared: Shared) -> Unit:
+    """Put a slot's unit together; nothing is loaded or begun yet."""
+    store, limits, judging, ports = shared.store, shared.limits, shared.judging, shared.ports
+    name, bundles = slot.name, shared.judging.bundles
+    exchange = Exchange(slot, store)
+    deriving = Deriving(judging)
+    loader = Loader(bundles, ports.options(name), limits)
+    steps = SlotSteps(
+        name,
+        SlotParts(
+            acquire=Acquire(name, _acquire_context(shared)),
+            exchange=exchange,
+            loader=loader,
+            deriving=deriving,
+            comparing=Comparing(name, ports.shadowing),
+            watch=Watch(
+                name,
+                ports.service,
+                lambda: ports.health(name),
+                lambda: exchange.running,
+                limits,
+            ),
+        ),
+        StepContext(
+            limits=limits,
+            judging=judging,
+            submit=ports.submit,
+            rescue=ports.rescue,
+            deliver=ports.deliver,
+            prune=shared.prune,
+            veto_until=shared.veto_until,
+        ),
+    )
+    returns = ReturnContext(store, judging, ports.rescue, ports.deliver, ports.alert)
+    return Unit(
+        slot=slot,
+        exchange=exchange,
+        deriving=deriving,
+        boot=Boot(name, store, judging, loader),
+        steps=steps,
+        updater=Updater(name, store, steps, limits, _updater_ports(name, shared)),
+        back=Return(name, exchange, loader, returns),
+    )
+
+
+def _acquire_context(shared: Shared) -> AcquireContext:
+    return AcquireContext(
+        store=shared.store,
+        bundles=shared.judging.bundles,
+        transport=shared.ports.transport,
+        limits=shared.limits,
+        judging=shared.judging,
+        pinned=shared.pinned,
+        counters=shared.counters,
+    )
+
+
+def _updater_ports(slot: str, shared: Shared) -> UpdaterPorts:
+    ports = shared.ports
+    return UpdaterPorts(
+        tell=lambda number, report: ports.tell(slot, number, report),
+        told=lambda: ports.told(slot),
+        ended=lambda record: remember(shared.store, slot, record, shared.limits),
+        changed=ports.changed,
+        rng=ports.rng,
+    )

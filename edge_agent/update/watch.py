@@ -1,0 +1,55 @@
+"""One slot's probation: what the candidate does, against what the incumbent did before it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from edge_agent.config import Limits
+from edge_agent.observe.service import ServiceFigures, ServiceSink
+from edge_agent.update.probation import SlotHealth, judge_probation
+from edge_agent.update.states import Outcome, UpdateRecord
+from protocol.states import ExecutionEvent
+
+
+class Watch:
+    """Reads the figures around an exchange and judges by them. Used by the agent's thread."""
+
+    def __init__(
+        self,
+        slot: str,
+        service: ServiceSink,
+        health: Callable[[], SlotHealth],
+        running: Callable[[], str | None],
+        limits: Limits,
+    ) -> None:
+        self._slot, self._service, self._health = slot, service, health
+        self._running, self._limits = running, limits
+        self._baseline: ServiceFigures | None = None
+        self._health_before, self._served_before = SlotHealth(), ServiceFigures()
+        self._began = 0.0
+
+    def before(self, incumbent: str | None) -> None:
+        """An exchange comes: keep what the incumbent did of late."""
+        found = None if incumbent is None else self._service.recent(self._slot, incumbent)
+        self._baseline = found
+
+    def begin(self, digest: str, now: float) -> None:
+        """The candidate serves from now on."""
+        self._health_before = self._health()
+        self._served_before = self._service.figures(self._slot, digest)
+        self._began = now
+
+    def judge(self, record: UpdateRecord, now: float) -> Outcome | None:
+        """Whether probation is over; None: not yet."""
+        desired = record.desired
+        if self._running() != desired.bundle_digest:
+            text = "the slot does not run the candidate"
+            return Outcome(ExecutionEvent.ROLLBACK_STARTED, text)
+        return judge_probation(
+            self._health().since(self._health_before),
+            self._service.figures(self._slot, desired.bundle_digest).since(self._served_before),
+            self._baseline,
+            now - self._began,
+            desired.probation_s,
+            self._limits,
+        )

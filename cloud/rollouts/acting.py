@@ -115,6 +115,7 @@ def act(session: Session, rollout: Rollout, action: Action, now: float) -> None:
         case MarkDiverged():
             row = session.get_one(Execution, (rollout.id, action.device_id, action.attempt))
             row.diverged, row.reason, row.by_hand = True, action.reason, action.by_hand
+            row.step_at = now
             session.add(row)
         case NextWave(wave=wave):
             rollout.wave = max(rollout.wave, wave)

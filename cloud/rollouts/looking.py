@@ -98,6 +98,7 @@ def _device_view(
         heard_at=device.last_seen,
         inconclusive=shadow_of(rollout, row, device) == INCONCLUSIVE,
         by_hand=row.by_hand or (asked and _went_back_by_hand(session, rollout, row, device)),
+        by_hand_marked=row.by_hand,
     )
 
 
@@ -133,8 +134,8 @@ def waiting(session: Session, rollout: Rollout, row: Execution) -> tuple[str, st
 
 
 def _went_back_by_hand(session: Session, rollout: Rollout, row: Execution, device: Device) -> bool:
-    """Whether somebody at the device went back after the success, in whichever slot: where
-    that is not sure, a person is asked rather than overruled."""
+    """Whether somebody at the device went back after the success: by its report, or by an
+    alert, which comes too from an agent that did not run then."""
     reported = fleet.reported(device)
     if reported is not None and _says_by_hand(reported, rollout.model):
         return True
@@ -144,7 +145,7 @@ def _went_back_by_hand(session: Session, rollout: Rollout, row: Execution, devic
             session, ENGINE, device_id=device.id, kind="alert",
             since=row.device_ended_at or 0.0, after=after, limit=ALERTS_AT_ONCE,
         )  # fmt: skip
-        if any(_is_by_hand(event.payload) for event in page):
+        if any(_is_by_hand(event.payload, rollout.model, device) for event in page):
             return True
         after = page[-1].id or 0 if page else 0
     return False
@@ -154,9 +155,14 @@ def _says_by_hand(reported: Reported, slot: str) -> bool:
     return bool(getattr(reported.slots.get(slot), "by_hand", False))
 
 
-def _is_by_hand(payload: str) -> bool:
+def _is_by_hand(payload: str, slot: str, device: Device) -> bool:
+    """Its text begins with the slot. One that names none may mean this one: a person is asked
+    rather than overruled."""
     alert = EventReport.model_validate_json(payload).alert
-    return alert is not None and alert.name == BY_HAND_ALERT
+    if alert is None or alert.name != BY_HAND_ALERT:
+        return False
+    named = [name for name in device.models if alert.text.startswith(f"{name}: ")]
+    return not named or slot in named
 
 
 def _running_digest(rollout: Rollout, row: Execution, device: Device) -> str | None:

@@ -70,7 +70,7 @@ class Execution(SQLModel, table=True):
         held: the device was told to wait in PREPARED for its site,
         released_at: and was given the word to go on.
         shadow: a shadow's verdict that a person is asked about, or has accepted.
-        by_hand: somebody at the device went back from what had succeeded.
+        by_hand: somebody at the device went back from what had succeeded, or gave it up.
     """
 
     __tablename__ = "execution"

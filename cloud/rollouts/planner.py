@@ -65,7 +65,8 @@ class DeviceView:
     held: it was told to wait in PREPARED for its site; `released`: and then to go on.
     online: it is connected; `heard_at` is its last word of any kind.
     inconclusive: its shadow ended without a verdict, and nobody has accepted that yet.
-    by_hand: somebody at the device went back from what had succeeded.
+    by_hand: somebody at the device went back from what had succeeded; `by_hand_marked`: and
+        the execution says so.
     """
 
     device_id: str
@@ -89,6 +90,7 @@ class DeviceView:
     heard_at: float | None = None
     inconclusive: bool = False
     by_hand: bool = False
+    by_hand_marked: bool = False
 
     @property
     def open(self) -> bool:
@@ -239,7 +241,11 @@ def _quiet_since(device: DeviceView) -> float | None:
     return None if device.online else max(device.step_at, device.heard_at or 0.0)
 
 
-def _divergences(rollout: RolloutView, devices: Devices, _now: float) -> list[Action]:
+DIVERGED_GRACE_S = 30.0
+"""A report says what runs, an alert says why, and they come by different streams."""
+
+
+def _divergences(rollout: RolloutView, devices: Devices, now: float) -> list[Action]:
     actions: list[Action] = []
     for device in devices:
         if not _diverges(device) or device.digest is None:
@@ -247,9 +253,9 @@ def _divergences(rollout: RolloutView, devices: Devices, _now: float) -> list[Ac
         # Who went back at the device had a reason that nobody here knows: only a new rollout
         # says something newer than that person.
         again = device.attempt < rollout.policy.attempts_max and not device.by_hand
-        if not device.diverged:
+        if not device.diverged or (device.by_hand and not device.by_hand_marked):
             actions.append(_marked(device))
-        if again:
+        elif again and now - device.step_at >= DIVERGED_GRACE_S:
             actions.append(StartExecution(device.device_id, device.attempt + 1, device.digest))
     return actions
 

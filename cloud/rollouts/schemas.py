@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import zoneinfo
 from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from cloud.registry.schemas import ResolutionView
+from protocol import maintenance
 from protocol.chunks import Sha256
-from protocol.messages import DeviceId, ShadowPolicy, Word
+from protocol.messages import DeviceId, MaintenanceWindow, ShadowPolicy, Word
 
 WAVES_MAX = 100
 SELECTED_MAX = 100_000
@@ -71,12 +71,12 @@ class WindowAsked(_Body):
     duration_s: float = Field(gt=0, le=7 * 86_400)
     time_zone: Word | None = None
 
-    @field_validator("time_zone")
-    @classmethod
-    def _known(cls, name: str | None) -> str | None:
-        if name is not None and name not in zoneinfo.available_timezones():
-            raise ValueError(f"{name!r} is no time zone; name one like Europe/Berlin or UTC")
-        return name
+    @model_validator(mode="after")
+    def _comes(self) -> WindowAsked:
+        window = MaintenanceWindow.model_validate(self.model_dump(exclude_none=True))
+        if wrong := maintenance.check(window):
+            raise ValueError(wrong)
+        return self
 
 
 class RolloutCreate(_Body):
@@ -162,7 +162,7 @@ class WaveView(BaseModel):
 class ExecutionView(BaseModel):
     """A device's attempt.
 
-    by_hand: somebody at the device went back from what had succeeded.
+    by_hand: somebody at the device went back from what had succeeded, or gave it up.
     held, released_at: it was told to wait for its site, and when it was told to go on.
     shadow: INCONCLUSIVE where a person is asked, ACCEPTED where one has answered.
     waits_for: what it waits for, in words; "" where it works.

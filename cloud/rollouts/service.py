@@ -252,8 +252,10 @@ def on_execution(
     row.step_at = time.time() if now is None else now
     if state in TERMINAL_EXECUTION_STATES:
         row.ended_at, row.device_ended_at = row.step_at, at
-        if state is not ExecutionState.SUCCEEDED:
-            telling.withdraw(session, session.get_one(Rollout, report.rollout_id), row)
+        rollout = session.get_one(Rollout, report.rollout_id)
+        row.by_hand = state is ExecutionState.CANCELED and telling.stands(session, rollout, row)
+        if state is not ExecutionState.SUCCEEDED and not row.by_hand:
+            telling.withdraw(session, rollout, row)
     session.add(row)
     return True
 

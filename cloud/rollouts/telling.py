@@ -24,6 +24,15 @@ def desired_of(rollout: Rollout, device: Device) -> SlotDesired | None:
     return slot if slot is not None and slot.rollout_id == rollout.id else None
 
 
+def stands(session: Session, rollout: Rollout, row: Execution) -> bool:
+    """Whether the execution's device is still to run this rollout's build.
+
+    Where it says CANCELED then, somebody there gave the attempt up. To desire what was before
+    would overrule that person; this attempt is not taken up again.
+    """
+    return desired_of(rollout, fleet.get_device(session, ENGINE, row.device_id)) is not None
+
+
 def slot_before(session: Session, rollout: Rollout, device_id: str) -> str | None:
     """The slot's desired state before the rollout, as JSON text."""
     slot = _slot(rollout, fleet.get_device(session, ENGINE, device_id))

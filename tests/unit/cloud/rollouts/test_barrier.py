@@ -128,5 +128,7 @@ def test_who_went_back_by_hand_is_marked_and_not_overruled() -> None:
     assert isinstance(marked, MarkDiverged)
     assert marked.by_hand
     assert "somebody at the device went back" in marked.reason
-    again = replace(odd, diverged=True)
-    assert plan(replace(ROLLOUT, state=RolloutState.FINISHED), [again], NOW) == []
+    marked_before = replace(odd, diverged=True)
+    assert plan(replace(ROLLOUT, state=RolloutState.FINISHED), [marked_before], NOW) == [marked]
+    known = replace(marked_before, by_hand_marked=True)
+    assert plan(replace(ROLLOUT, state=RolloutState.FINISHED), [known], NOW) == []

@@ -153,9 +153,11 @@ def test_a_wave_soaks_after_its_last_success() -> None:
 def test_a_success_that_runs_something_else_is_tried_again_a_bounded_number_of_times() -> None:
     odd = done("a", running_digest=OTHER)
 
-    marked, again = plan(ROLLOUT, [odd, WAITING], NOW)
+    (marked,) = plan(ROLLOUT, [odd, WAITING], NOW)
     assert isinstance(marked, MarkDiverged)
-    assert again == StartExecution("a", 2, DIGEST)
+    known = replace(odd, diverged=True, step_at=NOW)
+    assert StartExecution("a", 2, DIGEST) not in plan(ROLLOUT, [known, WAITING], NOW + 29)
+    assert plan(ROLLOUT, [known, WAITING], NOW + 30) == [StartExecution("a", 2, DIGEST)]
     last = replace(odd, attempt=3, diverged=True)
     assert plan(replace(ROLLOUT, state=RolloutState.FINISHED), [last], NOW) == []
 

@@ -111,6 +111,7 @@ def test_a_rollout_that_says_nothing_asks_for_nothing(hub: Hub) -> None:
         ({"shadow": {"duration_max_s": 3600}, "total_timeout_s": 3600}, "raise it or lower shadow"),
         ({"window": {"cron": "0 2 * * *"}}, "window.duration_s"),
         ({"window": {"cron": "* * * * *", "duration_s": 9, "time_zone": "Mars"}}, "no time zone"),
+        ({"window": {"cron": "0 26 * * *", "duration_s": 9}}, "cannot be read"),
         ({"timeout_s": 7200}, "timeout_s: 7200 is above total_timeout_s"),
     ],
 )
@@ -291,11 +292,11 @@ def test_who_went_back_by_hand_gets_no_new_attempt(hub: Hub, by_alert: bool) -> 
     shown = {"running_digest": DIGESTS[2], **({} if by_alert else {"by_hand": True})}
     if by_alert:
         for number, name in enumerate(("disk_refused", "rolled_back_by_hand")):
-            alert(hub, name, number + 1)
+            alert(hub, name, f"{MODEL}: from new to old", number + 1)
     reported(hub, SlotReported.model_validate(shown), hub.now + 1)
 
     hub.settle()
-    hub.settle()
+    hub.settle(3600)
 
     rows = hub.executions(rollout_id)
     assert list(rows) == [("dev-0", 1)]
@@ -305,13 +306,56 @@ def test_who_went_back_by_hand_gets_no_new_attempt(hub: Hub, by_alert: bool) -> 
     assert slot(hub, "dev-0").bundle_digest == DIGESTS[2]
 
 
-def alert(hub: Hub, name: str, sequence: int) -> None:
+def test_an_alert_that_comes_after_the_report_is_in_time(hub: Hub) -> None:
+    rollout_id = hub.create(**ONE)
+    hub.settle()
+    hub.succeed("dev-0")
+    reported(hub, SlotReported(running_digest=DIGESTS[2]), hub.now + 1)
+    hub.settle()
+    assert not hub.executions(rollout_id)["dev-0", 1].by_hand
+    alert(hub, "rolled_back_by_hand", f"{MODEL}: from new to old", 1)
+    hub.settle(3600)
+    assert list(hub.executions(rollout_id)) == [("dev-0", 1)]
+    assert hub.executions(rollout_id)["dev-0", 1].by_hand
+
+
+def test_going_back_in_another_slot_is_no_reason(hub: Hub) -> None:
+    with hub.database.transaction() as session:
+        device = session.get_one(Device, "dev-0")
+        device.models = [MODEL, "bottles"]
+        session.add(device)
+    rollout_id = hub.create(**ONE)
+    hub.settle()
+    hub.succeed("dev-0")
+    alert(hub, "rolled_back_by_hand", "bottles: from new to old", 1)
+    reported(hub, SlotReported(running_digest=DIGESTS[2]), hub.now + 1)
+    hub.settle()
+    hub.settle(30)
+    assert ("dev-0", 2) in hub.executions(rollout_id)
+
+
+def test_an_attempt_that_somebody_gave_up_at_the_device_is_left_desired(hub: Hub) -> None:
+    hub.create(**ONE, version=2)
+    hub.settle()
+    hub.succeed("dev-0")
+    hub.settle()
+    rollout_id = hub.create(**ONE)
+    hub.settle()
+    walk(hub, "dev-0", S.PREPARED)
+    hub.report("dev-0", S.CANCELED, "a person went back by hand")
+    hub.settle()
+    row = hub.executions(rollout_id)["dev-0", 1]
+    assert (row.state, row.by_hand) == ("CANCELED", True)
+    assert slot(hub, "dev-0").rollout_id == rollout_id
+
+
+def alert(hub: Hub, name: str, text: str, sequence: int) -> None:
     message = EventReport(
         device_id="dev-0",
         epoch="0" * 32,
         sequence=sequence,
         at=hub.now + 0.5,
-        alert=Alert(name=name, text="by ada"),
+        alert=Alert(name=name, text=text),
     )
     topic = Topic(Kind.EVENTS, device_id="dev-0")
     with hub.database.transaction() as session:

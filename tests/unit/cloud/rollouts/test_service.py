@@ -156,6 +156,7 @@ def test_a_device_that_runs_something_else_later_gets_a_new_attempt(hub: Hub) ->
 
     hub.runs("dev-0", DIGESTS[2])
     hub.settle()
+    hub.settle(30)
 
     rows = hub.executions(rollout_id)
     assert rows["dev-0", 1].diverged

@@ -4,6 +4,10 @@ The policy's budget is split. The random part pays for frames drawn uniformly, w
 in them, so that what the fleet sees can be estimated without bias. The rest pays for
 uncertain frames that differ from those taken before. Each choice carries the probability
 with which it was made.
+
+Frames at which a candidate and the incumbent disagree are doubtful too, and are there only as
+long as the candidate's shadow runs. So they are paid for from the part of doubt, of which
+half is left to them while there are any.
 """
 
 from __future__ import annotations
@@ -21,8 +25,11 @@ HASHES_KEPT = 64
 HASH_DISTANCE_MIN = 4
 FRAME_RATE_SPAN_S = 30.0
 FRAMES_PER_S_AT_START = 10.0
+DISAGREEMENT_SHARE = 0.5
+DISAGREEMENT_SPAN_S = 60.0
 
-DrawnReason = Literal["uncertain", "random"]
+BudgetName = Literal["uncertain", "random"]
+DrawnReason = Literal["uncertain", "random", "disagreement"]
 
 
 @dataclass
@@ -90,6 +97,11 @@ class Choice:
     reason: DrawnReason
     selection_probability: float
 
+    @property
+    def budget(self) -> BudgetName:
+        """The part of the policy that pays for it."""
+        return "random" if self.reason == "random" else "uncertain"
+
 
 class Sampler:
     """Chooses frames of all cameras of a device under one policy.
@@ -101,6 +113,7 @@ class Sampler:
         self._rng = rng
         self._frames_per_s, self._last_s = FRAMES_PER_S_AT_START, now_s
         self._hashes: dict[str, deque[int]] = {}
+        self._disagreed_s: float | None = None
         self.set_policy(policy, now_s)
 
     def set_policy(self, policy: HarvestPolicy, now_s: float) -> None:
@@ -113,7 +126,7 @@ class Sampler:
         chance = min(burst, max(1, round(burst * share))) if share else 0
         bytes_chance = policy.bytes_burst * share
         bytes_doubt = policy.bytes_burst - bytes_chance
-        self._budgets: dict[DrawnReason, Budget] = {
+        self._budgets: dict[BudgetName, Budget] = {
             "random": Budget.of(chance, bytes_chance, policy, share, now_s),
             "uncertain": Budget.of(burst - chance, bytes_doubt, policy, 1 - share, now_s),
         }
@@ -125,13 +138,32 @@ class Sampler:
         self._observe_rate(now_s)
         if not self._policy.enabled:
             return None
-        for budget in self._budgets.values():
-            budget.advance(now_s)
-        return self._draw_random() or self._draw_uncertain(camera, uncertainty, fingerprint)
+        self._advance(now_s)
+        return self._draw_random() or self._draw_uncertain(camera, uncertainty, now_s, fingerprint)
+
+    def choose_disagreement(
+        self, camera: str, share: float, now_s: float, fingerprint: int
+    ) -> Choice | None:
+        """Whether to send a frame at which a candidate and the incumbent disagree.
+
+        `share` (0..1, above 0) is how likely it was that the candidate looked at this frame;
+        the probability that the choice carries is the one of both.
+        """
+        if not self._policy.enabled:
+            return None
+        self._advance(now_s)
+        self._disagreed_s = now_s
+        budget = self._budgets["uncertain"]
+        if not budget.has_room():
+            return None
+        probability = budget.images.tokens / budget.images.capacity
+        if self._rng.random() >= probability or not self._is_new(camera, fingerprint):
+            return None
+        return Choice("disagreement", probability * share)
 
     def pay(self, choice: Choice, size_bytes: int) -> bool:
         """Take the image from its budget; False where the bytes are not there: do not send it."""
-        return self._budgets[choice.reason].spend(size_bytes)
+        return self._budgets[choice.budget].spend(size_bytes)
 
     def _draw_random(self) -> Choice | None:
         budget = self._budgets["random"]
@@ -141,17 +173,27 @@ class Sampler:
         drawn = self._rng.random() < probability
         return Choice("random", probability) if drawn else None
 
+    def _advance(self, now_s: float) -> None:
+        for budget in self._budgets.values():
+            budget.advance(now_s)
+
     def _draw_uncertain(
-        self, camera: str, uncertainty: float, fingerprint: Callable[[], int]
+        self, camera: str, uncertainty: float, now_s: float, fingerprint: Callable[[], int]
     ) -> Choice | None:
         budget = self._budgets["uncertain"]
         if uncertainty < self._policy.uncertainty_min or not budget.has_room():
             return None
+        capacity = budget.images.capacity
+        kept = capacity * DISAGREEMENT_SHARE if self._disagrees(now_s) else 0.0
         # The fuller the budget the likelier: a burst is spread, not spent on the first frames.
-        probability = budget.images.tokens / budget.images.capacity
+        probability = (budget.images.tokens - kept) / (capacity - kept)
         if self._rng.random() >= probability or not self._is_new(camera, fingerprint()):
             return None
         return Choice("uncertain", probability)
+
+    def _disagrees(self, now_s: float) -> bool:
+        """Whether frames of a shadow are on offer of late."""
+        return self._disagreed_s is not None and now_s - self._disagreed_s <= DISAGREEMENT_SPAN_S
 
     def _is_new(self, camera: str, fingerprint: int) -> bool:
         """Whether the picture differs from those taken of this camera; remembers it if so."""

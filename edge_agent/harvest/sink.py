@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable
 from dataclasses import dataclass
 from random import Random
@@ -12,12 +13,12 @@ import numpy as np
 from edge_agent.cameras.source import Image
 from edge_agent.errors import EdgeError
 from edge_agent.harvest.diversity import dhash
-from edge_agent.harvest.sampler import Sampler
+from edge_agent.harvest.sampler import Choice, Sampler
 from edge_agent.harvest.scores import confidence_uncertainty
 from edge_agent.results import FrameResult
 from protocol.messages import DetectedBox, HarvestPolicy
 
-Reason = Literal["uncertain", "random", "snapshot"]
+Reason = Literal["uncertain", "random", "snapshot", "disagreement"]
 
 JPEG_QUALITY = 92
 DETECTIONS_MAX = 300
@@ -47,7 +48,8 @@ class HarvestedSample:
 
 
 class HarvestSink:
-    """Sink `harvest`; `set_policy` may be called by any thread, the rest by the delivery's."""
+    """Sink `harvest`; `set_policy` and `disagreed` may be called by any thread, the rest by the
+    delivery's."""
 
     name = "harvest"
 
@@ -57,21 +59,43 @@ class HarvestSink:
         self._policy, self._rng, self._emit = policy, rng, emit
         self._wanted = policy
         self._sampler: Sampler | None = None
+        self._lock = threading.Lock()
 
     def set_policy(self, policy: HarvestPolicy) -> None:
         """Use another policy from the next frame on; the same one again changes nothing."""
         self._wanted = policy
 
     def take(self, result: FrameResult) -> None:
-        sampler = self._ready(result.result_monotonic)
         uncertainty = confidence_uncertainty(result.calibrated)
-        choice = sampler.choose(
-            result.camera, uncertainty, result.result_monotonic, lambda: dhash(result.inner)
-        )
+        now_s = result.result_monotonic
+        with self._lock:
+            choice = self._ready(now_s).choose(
+                result.camera, uncertainty, now_s, lambda: dhash(result.inner)
+            )
+        self._send(result, choice, uncertainty)
+
+    def disagreed(self, result: FrameResult, share: float) -> None:
+        """Offer a frame at which a candidate saw otherwise than the incumbent's `result`.
+
+        `share` (0..1, above 0) is how likely it was that the candidate looked at it.
+        Raises EdgeError where the frame cannot be encoded.
+        """
+        # Not under the lock: the caller has the lowest priority, and the delivery would wait.
+        fingerprint = dhash(result.inner)
+        now_s = result.result_monotonic
+        with self._lock:
+            sampler = self._ready(now_s)
+            choice = sampler.choose_disagreement(result.camera, share, now_s, fingerprint)
+        self._send(result, choice, confidence_uncertainty(result.calibrated))
+
+    def _send(self, result: FrameResult, choice: Choice | None, uncertainty: float) -> None:
+        """Encode a chosen frame, pay for it, hand it on."""
         if choice is None:
             return
         sample = _sample(result, choice.reason, choice.selection_probability, uncertainty)
-        if sampler.pay(choice, len(sample.jpeg)):
+        with self._lock:
+            paid = self._sampler is not None and self._sampler.pay(choice, len(sample.jpeg))
+        if paid:
             self._emit(sample)
 
     def tick(self, now_s: float) -> None:

@@ -133,3 +133,57 @@ def test_the_fingerprint_is_asked_for_only_when_it_decides() -> None:
 
 def test_hamming_counts_bits() -> None:
     assert [hamming(0, 0), hamming(0b1010, 0b0101), hamming(0, 2**64 - 1)] == [0, 4, 64]
+
+
+@settings(max_examples=100)
+@given(policies, frames, st.integers(), st.floats(0.001, 1))
+def test_disagreements_stay_within_the_policy_too(
+    policy: HarvestPolicy, seen: list[tuple[float, float, int, int]], seed: int, share: float
+) -> None:
+    sampler, rng = Sampler(policy, 0.0, Random(seed)), Random(seed)
+    now_s = latest_s = 0.0
+    images = size_bytes = 0
+    for gap_s, uncertainty, size, fingerprint in seen:
+        now_s += gap_s
+        latest_s = max(latest_s, now_s)
+        if rng.random() < 0.5:
+            choice = sampler.choose_disagreement("a", share, now_s, fingerprint)
+        else:
+            choice = sampler.choose("a", uncertainty, now_s, lambda value=fingerprint: value)  # type: ignore[misc]
+        if choice is None:
+            continue
+        assert 0 < choice.selection_probability <= 1
+        if sampler.pay(choice, size):
+            images, size_bytes = images + 1, size_bytes + size
+        hours = latest_s / 3600
+        assert images <= policy.images_burst + policy.images_per_hour * hours + 1e-6
+        assert size_bytes <= policy.bytes_burst + policy.bytes_per_hour * hours + 1e-3
+
+
+def test_doubt_leaves_half_of_its_part_to_disagreements_while_there_are_any() -> None:
+    policy = HarvestPolicy(images_burst=20, images_per_hour=0, random_share=0)
+    sampler, rng = Sampler(policy, 0.0, Random(1)), Random(1)
+    assert sampler.choose_disagreement("b", 1e-9, 0.0, 0) is not None
+    sent = []
+    for number in range(2000):
+        choice = sampler.choose("a", 1.0, number / 100, lambda: rng.getrandbits(64))
+        if choice is not None and sampler.pay(choice, 1):
+            sent.append(choice.reason)
+    assert sent == ["uncertain"] * 10
+    for number in range(2000):
+        choice = sampler.choose_disagreement("a", 0.5, 30.0 + number / 100, rng.getrandbits(64))
+        if choice is not None and sampler.pay(choice, 1):
+            sent.append(choice.reason)
+    assert sent.count("disagreement") == 10
+    # Long after the shadow, doubt has all of its part again; there is nothing left of it here.
+    assert sampler.choose("a", 1.0, 500.0, lambda: rng.getrandbits(64)) is None
+
+
+def test_a_disagreement_says_how_likely_it_was_looked_at_and_taken() -> None:
+    sampler = Sampler(HarvestPolicy(random_share=0), 0.0, Random(1))
+    choice = sampler.choose_disagreement("a", 0.25, 0.0, 1)
+    assert choice is not None
+    assert (choice.reason, choice.selection_probability) == ("disagreement", 0.25)
+    assert sampler.choose_disagreement("a", 0.25, 0.1, 1) is None, "the same picture again"
+    off = Sampler(HarvestPolicy(enabled=False), 0.0, Random(1))
+    assert off.choose_disagreement("a", 1.0, 0.0, 1) is None

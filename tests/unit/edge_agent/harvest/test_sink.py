@@ -65,6 +65,28 @@ def test_an_image_that_the_byte_budget_cannot_pay_for_is_not_sent() -> None:
     assert sent == []
 
 
+def test_a_disagreement_is_sent_with_what_the_incumbent_saw() -> None:
+    sent: list[HarvestedSample] = []
+    sink = HarvestSink(HarvestPolicy(random_share=0), Random(1), sent.append)
+    sure = result(detections((0.99, 0)), picture=_photo(1))
+    sink.take(sure)
+    assert sent == []
+    sink.disagreed(sure, 0.1)
+    [sample] = sent
+    assert (sample.reason, sample.selection_probability) == ("disagreement", 0.1)
+    assert [d.class_id for d in sample.detections] == [0]
+
+
+def test_disagreements_are_bound_by_the_policy_of_now() -> None:
+    sent: list[HarvestedSample] = []
+    sink = HarvestSink(HarvestPolicy(), Random(1), sent.append)
+    sink.set_policy(HarvestPolicy(enabled=False))
+    sink.disagreed(result(picture=_photo(1)), 1.0)
+    sink.set_policy(HarvestPolicy(bytes_burst=100))
+    sink.disagreed(result(picture=_photo(1)), 1.0)
+    assert sent == []
+
+
 def test_a_snapshot_is_sent_whatever_is_in_it() -> None:
     sample = snapshot(result(detections()))
     assert (sample.reason, sample.selection_probability, sample.uncertainty) == ("snapshot", 1, 0)

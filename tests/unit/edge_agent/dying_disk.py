@@ -43,7 +43,7 @@ class DyingDisk:
         self._vault, self._nth = vault, nth
         self._real = {name: getattr(os, name) for name in _CHANGING}
         self._names: dict[int, Path] = {}
-        self._torn: set[Path] = set()
+        self._torn: dict[int, set[Path]] = {}  # by inode, with all names that it had
         self._pending: list[Change] = []
         self.changes = 0
         for name in _CHANGING:
@@ -51,9 +51,11 @@ class DyingDisk:
 
     def cut_power(self) -> None:
         """Lose what was not synced. Call it with `os` as it was."""
-        for path in self._torn:
-            if path.is_file():
-                os.truncate(path, path.stat().st_size // 2)
+        for inode, names in self._torn.items():
+            for path in names:
+                if path.is_file() and path.stat().st_ino == inode:
+                    os.truncate(path, path.stat().st_size // 2)
+                    break
         for change in reversed(self._pending):
             with contextlib.suppress(OSError):  # what lay in a folder that is gone is gone
                 change.undo(change.path)
@@ -76,7 +78,7 @@ class DyingDisk:
 
     def _write(self, descriptor: int, data: Any) -> int:
         self._step()
-        self._torn.add(self._names[descriptor])
+        self._torn.setdefault(os.fstat(descriptor).st_ino, set()).add(self._names[descriptor])
         written: int = self._real["write"](descriptor, data)
         return written
 
@@ -84,7 +86,7 @@ class DyingDisk:
         self._step()
         self._real["fsync"](descriptor)
         name = self._names[descriptor]
-        self._torn.discard(name)
+        self._torn.pop(os.fstat(descriptor).st_ino, None)
         for change in [change for change in self._pending if change.path.parent == name]:
             self._pending.remove(change)
             if change.target is not None:  # what is pending within it, is so where it is now
@@ -95,8 +97,8 @@ class DyingDisk:
         old, new = self._full(source), self._full(target)
         kept = self._keep(new)
         self._real["replace"](source, target)
-        if old in self._torn:
-            self._torn = {*self._torn - {old}, new}
+        for names in self._torn.values():
+            names |= {new / path.relative_to(old) for path in names if path.is_relative_to(old)}
 
         def undo(path: Path) -> None:
             new.replace(path)
@@ -111,6 +113,7 @@ class DyingDisk:
         self._step()
         self._real["link"](source, target)
         full = self._full(target)
+        self._torn.get(full.stat().st_ino, set()).add(full)
         self._changed(full, Path.unlink)
 
     def _mkdir(self, path: Any, mode: int = 0o777) -> None:

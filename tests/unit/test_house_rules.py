@@ -55,6 +55,7 @@ CORE_MODULES = (
     "cloud/telemetry/sequences.py",
     "cloud/tracking/content.py",
     "cloud/tracking/curve.py",
+    "simulators/passages.py",
 )
 CLOCKS_AND_DICE = {"time", "random", "secrets", "uuid"}
 FORBIDDEN_NAMES = {"utils.py", "helpers.py", "common.py", "misc.py", "util.py"}

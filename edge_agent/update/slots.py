@@ -259,7 +259,10 @@ class Slots:
         return pinned_digests(tuple(self._units), self._store)
 
     def _prune(self) -> None:
-        self._bundles.prune(self._pinned(), self._limits.bundles_kept_max)
+        try:
+            self._bundles.prune(self._pinned(), self._limits.bundles_kept_max)
+        except OSError as error:
+            log.warning("not_pruned", error=str(error))
 
     def _open(self, name: str) -> UpdateRecord | None:
         record = self._units[name].updater.record

@@ -23,7 +23,7 @@ from edge_agent.update.exchange import Exchange
 from edge_agent.update.fetch import ChunkRead
 from edge_agent.update.judging import Judging, refused
 from edge_agent.update.load import Loader, passes
-from edge_agent.update.prove import run_proof
+from edge_agent.update.prove import Proof, run_proof
 from edge_agent.update.states import FAILURE, Outcome, Step, UpdateRecord
 from edge_agent.update.trust import Refused
 from edge_agent.update.waiting import waits_for
@@ -91,6 +91,7 @@ class SlotSteps:
         self._token = 0
         self._busy = False
         self._damaged = False
+        self._proofs: dict[str, Proof] = {}
         self._beginnings: dict[Step, Callable[[UpdateRecord, float], Outcome | None]] = {
             Step.LOOK: self._look,
             Step.FETCH: lambda record, now: self._acquire.fetch(record.desired, now),
@@ -171,6 +172,7 @@ class SlotSteps:
 
     def cancel(self) -> None:
         self._token, self._step, self._record = -1, None, None
+        self._proofs = {}
         self._cancelled.set()
         self._acquire.close()
         self._let_candidate_go()
@@ -182,7 +184,9 @@ class SlotSteps:
     # ---- before the exchange ---------------------------------------------------------
 
     def _look(self, record: UpdateRecord, now: float) -> Outcome | None:
-        if self._exchange.running == record.desired.bundle_digest:
+        digest = record.desired.bundle_digest
+        if self._exchange.running == digest:
+            self._exchange.commit(digest)  # it may serve in the place of one that was damaged
             return Outcome(ExecutionEvent.ALREADY_RUNNING, "this bundle runs already")
         return self._acquire.look(record.desired, now)
 
@@ -221,16 +225,22 @@ class SlotSteps:
         self._run(record, lambda: (self._parts.deriving.build(digest, cancelled), None))
 
     def _prove(self, record: UpdateRecord, _now: float) -> None:
-        """The golden frames in a child, then the bundle loaded beside the incumbent."""
+        """The golden frames in a child, then the bundle loaded beside the incumbent.
+
+        Begun again for want of memory, a proof that was passed is not repeated.
+        """
         digest, bundles = record.desired.bundle_digest, self._context.judging.bundles
         running, limits = self._exchange.running, self._context.limits
         incumbent = None if running is None else (bundles.path(running), running)
         cancelled = self._cancelled = threading.Event()
 
         def job() -> tuple[Outcome, LoadedBundle | None]:
-            proof = run_proof(bundles.path(digest), digest, incumbent, limits, cancelled)
+            proof = self._proofs.get(digest)
+            if proof is None:
+                proof = run_proof(bundles.path(digest), digest, incumbent, limits, cancelled)
             if not proof.passed:
                 return Outcome(ExecutionEvent.REFUSED, proof.reason, proof.figures), None
+            self._proofs = {digest: proof}
             measured = proof.figures.get("proof_memory_bytes")
             return Outcome(figures=proof.figures), self._parts.loader.beside(digest, measured)
 

@@ -161,10 +161,15 @@ def _acquire_context(shared: Shared) -> AcquireContext:
 
 def _updater_ports(slot: str, shared: Shared) -> UpdaterPorts:
     ports = shared.ports
+
+    def ended(record: UpdateRecord) -> None:
+        remember(shared.store, slot, record, shared.limits)
+        shared.prune()
+
     return UpdaterPorts(
         tell=lambda number, report: ports.tell(slot, number, report),
         told=lambda: ports.told(slot),
-        ended=lambda record: remember(shared.store, slot, record, shared.limits),
+        ended=ended,
         changed=ports.changed,
         rng=ports.rng,
     )

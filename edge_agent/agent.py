@@ -22,7 +22,7 @@ from edge_agent.config import AgentConfig
 from edge_agent.harvest.sink import HarvestedSample
 from edge_agent.inbox import Inbox
 from edge_agent.journal import CameraChanged, Journal, WindowEmitted
-from edge_agent.link.http import HubHttp
+from edge_agent.link.http import hub_http
 from edge_agent.link.mqtt import Inbound, LinkDown, LinkUp, MqttLink
 from edge_agent.link.outbox import Outbox, Quota
 from edge_agent.link.sender import Sender, Uploaded
@@ -35,12 +35,15 @@ from edge_agent.rules.binding import ClassNotice
 from edge_agent.seeing import Hearers, build_seeing
 from edge_agent.store import Store
 from edge_agent.update.by_hand import ReturnEnded
+from edge_agent.update.download_pace import Pace
 from edge_agent.update.fetch import ChunkRead, Transport
+from edge_agent.update.http_child import HttpReader
 from edge_agent.update.slots import SlotPorts, Slots
 from edge_agent.update.steps import StepEnded
 from edge_agent.version import agent_version
 from edge_agent.worker import Worker
 from protocol.builds import Capabilities
+from protocol.chunks import CHUNK_BYTES
 from protocol.messages import BlobWant, Desired, Reported, Wants, encode
 from protocol.states import CameraState
 from protocol.topics import Kind, Topic
@@ -79,7 +82,8 @@ class Agent:
         quota = Quota(limits.records_bytes_max, limits.images_bytes_max)
         self._outbox = Outbox(self._store.outbox, self._id, quota)
         self._journal = Journal(self._id, self._outbox, clock, limits.sample_image_bytes_max)
-        self._http = _hub_http(config)
+        self._http = hub_http(config.hub, limits.http_timeout_s)
+        self._reader = HttpReader(config.hub, limits)
         self._link = MqttLink(
             self._id,
             self._boot_id,
@@ -322,9 +326,10 @@ class Agent:
             want=self._want,
             listen=self._link.want_blob,
             unlisten=self._link.unwant_blob,
-            read_http=self._http.read_blob,
+            read_http=self._reader.read,
             submit=Worker("downloads").submit,
             deliver=lambda chunk: self._inbox.offer(chunk, self._limits.http_timeout_s),
+            pace=Pace(self._limits.download_bytes_per_s_max, CHUNK_BYTES),
         )
         ports = SlotPorts(
             transport=transport,
@@ -385,14 +390,3 @@ class Agent:
 
     def _now(self) -> float:
         return self._clock.monotonic()
-
-
-def _hub_http(config: AgentConfig) -> HubHttp:
-    hub = config.hub
-    return HubHttp(
-        hub.url,
-        hub.read_token(),
-        config.limits.http_timeout_s,
-        proxy=hub.proxy,
-        ca_file=hub.ca_file,
-    )

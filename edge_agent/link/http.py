@@ -11,6 +11,7 @@ import ssl
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -20,7 +21,18 @@ from edge_agent.errors import EdgeError
 if TYPE_CHECKING:
     import httpx
 
+    from edge_agent.config import HubSection
+
 STREAM_BYTES = 64 * 1024
+
+
+@dataclass(frozen=True)
+class Span:
+    """Bytes [start, start + length) of a blob."""
+
+    sha256: str
+    start: int
+    length: int
 
 
 class HttpError(EdgeError):
@@ -70,27 +82,30 @@ class HubHttp:
             )
             _require(response, 200, 299)
 
-    def read_blob(self, sha256: str, start: int, length: int) -> bytes:
-        """Bytes [start, start + length) of a blob.
+    def read_blob(self, span: Span) -> Iterator[bytes]:
+        """The bytes of a span, in pieces of up to STREAM_BYTES.
 
         Raises:
             HttpError: the hub is out of reach, refuses, or sends another number of bytes.
         """
-        headers = {"Range": f"bytes={start}-{start + length - 1}"}
-        url = f"{self._base}/blobs/{sha256}"
-        received = bytearray()
-        with (
-            _wrapped(f"blob {sha256[:12]}"),
-            self._client.stream("GET", url, headers=headers) as response,
-        ):
+        name, end = f"blob {span.sha256[:12]}", span.start + span.length
+        headers = {"Range": f"bytes={span.start}-{end - 1}"}
+        url = f"{self._base}/blobs/{span.sha256}"
+        received = 0
+        with _wrapped(name), self._client.stream("GET", url, headers=headers) as response:
             _require(response, 206, 206)
             for piece in response.iter_bytes(STREAM_BYTES):
-                received += piece
-                if len(received) > length:
-                    raise HttpError(f"blob {sha256[:12]}: more than the {length} bytes asked for")
-        if len(received) != length:
-            raise HttpError(f"blob {sha256[:12]}: {len(received)} bytes came of {length}")
-        return bytes(received)
+                received += len(piece)
+                if received > span.length:
+                    raise HttpError(f"{name}: more than the {span.length} bytes asked for")
+                yield piece
+        if received != span.length:
+            raise HttpError(f"{name}: {received} bytes came of {span.length}")
+
+
+def hub_http(hub: HubSection, timeout_s: float) -> HubHttp:
+    """Requests to the hub of a configuration. Raises ConfigError where it lacks the token."""
+    return HubHttp(hub.url, hub.read_token(), timeout_s, proxy=hub.proxy, ca_file=hub.ca_file)
 
 
 def _client(token: str, timeout_s: float, proxy: str | None, ca_file: Path | None) -> httpx.Client:

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from enum import Enum
 
-from protocol.chunks import CHUNK_BYTES, to_ranges
+from protocol.chunks import CHUNK_BYTES, from_ranges, to_ranges
 from protocol.messages import BlobWant
 
 RANGES_MAX = 4096
@@ -50,7 +50,7 @@ class Download:
     http_tried_at: float | None = None
     arrived: int = 0
     wrong: int = 0
-    _asked: frozenset[str] = field(default=frozenset(), repr=False)
+    _asked: set[tuple[str, int]] = field(default_factory=set, repr=False)
 
     @classmethod
     def begin(
@@ -70,15 +70,23 @@ class Download:
     def lacks(self, sha256: str, index: int) -> bool:
         return index in self.lacking.get(sha256, ())
 
-    def accept(self, sha256: str, index: int, now: float) -> None:
-        """A chunk that was lacking is here and its digest is right."""
+    @property
+    def asked(self) -> int:
+        """Chunks that were asked for and have not come."""
+        return len(self._asked)
+
+    def accept(self, sha256: str, index: int, now: float) -> bool:
+        """A chunk that was lacking is here and its digest is right; whether it was asked for."""
+        asked = (sha256, index) in self._asked
+        self._asked.discard((sha256, index))
         self.lacking[sha256].discard(index)
         if not self.lacking[sha256]:
             del self.lacking[sha256]
         self.arrived += 1
         self.progressed_at = now
-        if not self._asked & self.lacking.keys():
-            self.asked_at = None  # all that one message could ask for is here: ask for more
+        if not self._asked:
+            self.asked_at = None  # all that was asked for is here: ask for more
+        return asked
 
     def reject(self) -> None:
         """A chunk was not what its digest says: it stays lacking, and is counted."""
@@ -93,29 +101,42 @@ class Download:
         """A new session: what was asked in the old one may have gone with it."""
         self.asked_at = None
 
-    def ask(self, now: float, timing: Timing, *, connected: bool) -> Ask:
-        """What to do now; the caller does it by `ask_again` or says `http_tried`."""
+    def ask(
+        self, now: float, timing: Timing, *, connected: bool, chunks_max: int | None = None
+    ) -> Ask:
+        """What to do now; the caller does it by `ask_again` or says `http_tried`.
+
+        Args:
+            chunks_max: that may be asked for now; None: as many as there are.
+        """
         if self.complete:
+            return Ask.NOTHING
+        may = chunks_max is None or chunks_max > 0
+        if connected and self.asked_at is None and not may:
+            self.progressed_at = now  # it waits for its own pace, which is no stall
             return Ask.NOTHING
         still_s = now - self.progressed_at
         if still_s >= timing.http_after_s and _ago(now, self.http_tried_at) >= timing.http_after_s:
             return Ask.HTTP
-        if not connected:
+        if not connected or not may:
             return Ask.NOTHING
-        if self.asked_at is None:
-            return Ask.WANTS
-        if still_s >= timing.stall_s and now - self.asked_at >= timing.stall_s:
-            return Ask.WANTS
-        return Ask.NOTHING
+        stalled = min(still_s, _ago(now, self.asked_at)) >= timing.stall_s
+        return Ask.WANTS if self.asked_at is None or stalled else Ask.NOTHING
 
-    def ask_again(self, now: float) -> tuple[BlobWant, ...]:
-        """The lacking chunks as the hub is asked for them now, within the message's bounds."""
-        chosen = list(self.lacking.items())[:BLOBS_MAX]
-        self.asked_at, self._asked = now, frozenset(sha256 for sha256, _ in chosen)
-        return tuple(
-            BlobWant(sha256=sha256, ranges=to_ranges(indexes)[:RANGES_MAX])
-            for sha256, indexes in chosen
-        )
+    def ask_again(self, now: float, chunks_max: int | None = None) -> tuple[BlobWant, ...]:
+        """The lacking chunks as the hub is asked for them now, within the message's bounds
+        and no more than `chunks_max`."""
+        self.asked_at, self._asked = now, set()
+        wants = []
+        for sha256, indexes in list(self.lacking.items())[:BLOBS_MAX]:
+            room = len(indexes) if chunks_max is None else chunks_max - len(self._asked)
+            if room <= 0:
+                break
+            chosen = indexes if room >= len(indexes) else sorted(indexes)[:room]
+            ranges = to_ranges(chosen)[:RANGES_MAX]
+            self._asked |= {(sha256, index) for index in from_ranges(ranges)}
+            wants.append(BlobWant(sha256=sha256, ranges=ranges))
+        return tuple(wants)
 
     def http_tried(self, now: float) -> None:
         self.http_tried_at = now

@@ -10,15 +10,17 @@ from __future__ import annotations
 import os
 import threading
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
 
 import structlog
 
 from edge_agent.errors import EdgeError
+from edge_agent.link.http import Span
 from edge_agent.update.download import Ask, Download, Timing, manifest_chunks
+from edge_agent.update.download_pace import Pace
 from protocol.chunks import CHUNK_BYTES, BlobRef, verify_blob, verify_chunk
 from protocol.errors import ProtocolError
 from protocol.messages import BlobWant
@@ -116,6 +118,9 @@ class ChunkRead:
     data: bytes
 
 
+ReadHttp = Callable[[Sequence[Span], Callable[[int, bytes], None], threading.Event], object]
+
+
 @dataclass(frozen=True)
 class Transport:
     """The ways to the hub, as a fetch uses them.
@@ -124,18 +129,21 @@ class Transport:
         connected: whether MQTT is up.
         want: publish wants; False where the link did not take them.
         listen, unlisten: hear a blob's chunks, or no longer.
-        read_http: bytes [start, start + length) of a blob; raises EdgeError.
+        read_http: read these spans by HTTP, one after the other, and give each piece of them
+            with the number of its span, until the event is set; raises EdgeError.
         submit: run a blocking job beside.
         deliver: bring a ChunkRead to the agent's thread.
+        pace: of all downloads together.
     """
 
     connected: Callable[[], bool]
     want: Callable[[tuple[BlobWant, ...]], bool]
     listen: Callable[[str], None]
     unlisten: Callable[[str], None]
-    read_http: Callable[[str, int, int], bytes]
+    read_http: ReadHttp
     submit: Callable[[Callable[[], None]], None]
     deliver: Callable[[ChunkRead], object]
+    pace: Pace = field(default_factory=Pace)
 
 
 class Fetch:
@@ -176,16 +184,21 @@ class Fetch:
             self._download.reject()
             return
         self._counters["chunks_arrived"] += 1
-        self._download.accept(sha256, index, now)
+        if not self._download.accept(sha256, index, now):
+            self._transport.pace.spend(len(data), now)
         if sha256 not in self._download.lacking:
             self._finish(sha256, blob)
 
     def tick(self, now: float) -> None:
         """Ask for what is lacking, where it is time to."""
-        ask = self._download.ask(now, self._timing, connected=self._transport.connected())
+        pace, connected = self._transport.pace, self._transport.connected()
+        chunks_max = pace.pieces(now)
+        ask = self._download.ask(now, self._timing, connected=connected, chunks_max=chunks_max)
         if ask is Ask.WANTS:
             again = self._download.asked_at is not None
-            if self._transport.want(self._download.ask_again(now)):
+            wants = self._download.ask_again(now, chunks_max)
+            pace.spend(self._download.asked * CHUNK_BYTES, now)
+            if self._transport.want(wants):
                 self._counters["wants_repeated"] += again
         elif ask is Ask.HTTP and not self._reading.is_set():
             self._download.http_tried(now)
@@ -217,24 +230,41 @@ class Fetch:
 
     def _read(self, lacking: Mapping[str, list[int]]) -> None:
         """On a worker's thread: the lacking chunks by HTTP, neighbours in one request."""
+        found = [
+            _Run(sha256, run, [self._blobs[sha256].span(index) for index in run])
+            for sha256, indexes in lacking.items()
+            for run in runs(indexes, self._blobs[sha256], HTTP_READ_BYTES_MAX)
+        ]
+
+        def take(number: int, piece: bytes) -> None:
+            for chunk in found[number].take(piece):
+                self._transport.deliver(chunk)
+
         try:
-            for sha256, indexes in lacking.items():
-                for run in runs(indexes, self._blobs[sha256], HTTP_READ_BYTES_MAX):
-                    if self._closed.is_set():
-                        return
-                    self._read_run(sha256, run)
+            if not self._closed.is_set():
+                self._transport.read_http([run.span for run in found], take, self._closed)
         except EdgeError as error:
             log.warning("http_fetch_failed", reason=str(error), remedy="asking by MQTT again")
         finally:
             self._reading.clear()
 
-    def _read_run(self, sha256: str, run: list[int]) -> None:
-        spans = [self._blobs[sha256].span(index) for index in run]
-        start = spans[0][0]
-        data = self._transport.read_http(sha256, start, spans[-1][0] + spans[-1][1] - start)
-        for index, (offset, length) in zip(run, spans, strict=True):
-            piece = data[offset - start : offset - start + length]
-            self._transport.deliver(ChunkRead(sha256, index, piece))
+
+class _Run:
+    """Neighbouring chunks of a blob that come in one answer, in pieces of any size."""
+
+    def __init__(self, sha256: str, indexes: list[int], spans: list[tuple[int, int]]) -> None:
+        start, end = spans[0][0], spans[-1][0] + spans[-1][1]
+        self.span = Span(sha256, start, end - start)
+        self._lacking = [(index, length) for index, (_, length) in zip(indexes, spans, strict=True)]
+        self._received = bytearray()
+
+    def take(self, piece: bytes) -> Iterator[ChunkRead]:
+        """The chunks that are whole with this piece."""
+        self._received += piece
+        while self._lacking and len(self._received) >= self._lacking[0][1]:
+            index, length = self._lacking.pop(0)
+            yield ChunkRead(self.span.sha256, index, bytes(self._received[:length]))
+            del self._received[:length]
 
 
 def runs(indexes: list[int], blob: Blob, bytes_max: int) -> list[list[int]]:

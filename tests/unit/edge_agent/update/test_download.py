@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import random
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from threading import Event
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from edge_agent.link.http import HttpError
+from edge_agent.link.http import HttpError, Span
 from edge_agent.update.download import Ask, Download, Timing
 from edge_agent.update.fetch import ChunkRead, Fetch, FileBlob, ManifestBlob, Transport, runs
 from protocol.chunks import CHUNK_BYTES, BlobRef, describe, from_ranges
@@ -97,10 +98,13 @@ class Wire:
         self.http_open = True
 
     def transport(self, *, connected: bool) -> Transport:
-        def read_http(_sha: str, start: int, length: int) -> bytes:
+        def read_http(spans: Sequence[Span], take: Callable[[int, bytes], None], _: Event) -> None:
             if not self.http_open:
                 raise HttpError("closed")
-            return self.data[start : start + length]
+            for number, span in enumerate(spans):
+                for at in range(span.start, span.start + span.length, 50_000):
+                    end = min(at + 50_000, span.start + span.length)
+                    take(number, self.data[at:end])
 
         def want(blobs: tuple[BlobWant, ...]) -> bool:
             self.asked += blobs

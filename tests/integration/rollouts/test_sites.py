@@ -23,11 +23,13 @@ from protocol.states import ExecutionState
 from protocol.topics import Kind
 from simulators.device import Dials
 from simulators.fleet import Broker, Fleet, make_devices
-from tests.integration.edge_agent.device import SLOT
+from tests.integration.brokers import RunningBroker
+from tests.integration.edge_agent.device import DEVICE_ID, SLOT, Device
 from tests.integration.rollouts.bench import ADMIN, Bench
 
 pytestmark = pytest.mark.integration
 
+S = ExecutionState
 SITES = {"ulm": ("ulm-1", "ulm-2", "ulm-slow"), "bonn": ("bonn-1", "bonn-2")}
 EVENTS_MAX = 1000
 
@@ -101,10 +103,10 @@ def test_no_device_of_a_site_exchanges_before_all_are_prepared(bench: Bench) -> 
     told = steps(bench, rollout_id)
     for names in SITES.values():
         there = [step.state for device, step in told if device in names]
-        assert there.count(ExecutionState.PREPARED) == len(names)
-        last_prepared = max(i for i, s in enumerate(there) if s is ExecutionState.PREPARED)
-        assert there.index(ExecutionState.SWAPPING) > last_prepared
-    order = [device for device, step in told if step.state is ExecutionState.SUCCEEDED]
+        assert there.count(S.PREPARED) == len(names)
+        last_prepared = max(i for i, s in enumerate(there) if s is S.PREPARED)
+        assert there.index(S.SWAPPING) > last_prepared
+    order = [device for device, step in told if step.state is S.SUCCEEDED]
     assert set(order[:2]) == set(SITES["bonn"]), "a site waited for another one"
 
 
@@ -128,3 +130,28 @@ def asks(bench: Bench, rollout_id: str) -> bool:
         row = rollouts.executions(session, rollout)[-1]
         device = fleet.get_device(session, ADMIN, row.device_id)
         return shadow_of(rollout, row, device) == "INCONCLUSIVE"
+
+
+def test_an_agent_waits_for_the_slowest_of_its_site(bench: Bench, tmp_path: Path) -> None:
+    agent = Device(tmp_path / "device", RunningBroker(bench.hub.address.port))
+    agent.start()
+    try:
+        digest = bench.publish(1)
+        with sites_of_devices(bench, Dials(step_s=0.05)):
+            with bench.hub.database.transaction() as session:
+                device = fleet.get_device(session, ADMIN, DEVICE_ID)
+                device.site = "ulm"
+                session.add(device)
+            rollout_id = begin(bench, 1, site_atomic=True, selector={"sites": ["ulm"]})
+            bench.wait(lambda: outcome(bench, rollout_id) == "SUCCEEDED")
+        told = steps(bench, rollout_id)
+        slowest = told.index(next(t for t in told if is_at(t, "ulm-slow", S.PREPARED)))
+        mine = told.index(next(t for t in told if is_at(t, DEVICE_ID, S.SWAPPING)))
+        assert mine > slowest
+        bench.wait(lambda: bench.running() == digest)
+    finally:
+        agent.stop()
+
+
+def is_at(told: tuple[str, ExecutionReport], device_id: str, state: ExecutionState) -> bool:
+    return told[0] == device_id and told[1].state is state

@@ -80,7 +80,10 @@ class Outbox:
         self._device_id = device_id
         self._quota = quota
         self._images = folder / "images"
-        self._images.mkdir(parents=True, exist_ok=True)
+        try:
+            self._images.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise OutboxError(f"cannot make {self._images}: {error}; make room there") from error
         self._db, self.epoch = open_or_renew(folder / "outbox.sqlite3", reserve)
         self._room = Room(self._db, folder, reserve)
         if self._db.execute("PRAGMA database_list").fetchone()[2]:  # in memory it has no file

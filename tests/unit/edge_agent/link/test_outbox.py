@@ -239,3 +239,9 @@ def test_an_unreadable_place_is_no_reason_to_begin_anew(
     with pytest.raises(OutboxError, match="permissions"):
         Outbox(tmp_path, "d", ROOMY)
     assert (tmp_path / "outbox.sqlite3").exists()
+
+
+def test_a_folder_that_cannot_be_made_is_named(tmp_path: Path) -> None:
+    (tmp_path / "images").write_bytes(b"a file is in the way")
+    with pytest.raises(OutboxError, match="images"):
+        Outbox(tmp_path, "d", ROOMY)

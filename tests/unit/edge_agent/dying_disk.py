@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import pathlib
 import shutil
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
@@ -46,8 +47,11 @@ class DyingDisk:
         self._torn: dict[int, set[Path]] = {}  # by inode, with all names that it had
         self._pending: list[Change] = []
         self.changes = 0
+        accessor = getattr(pathlib, "_NormalAccessor", None)  # Python 3.10 keeps functions there
         for name in _CHANGING:
             patch.setattr(os, name, getattr(self, f"_{name}"))
+            if accessor is not None and name in ("replace", "rename", "mkdir", "unlink", "rmdir"):
+                patch.setattr(accessor, name, staticmethod(getattr(self, f"_{name}")))
 
     def cut_power(self) -> None:
         """Lose what was not synced. Call it with `os` as it was."""

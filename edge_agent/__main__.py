@@ -25,6 +25,7 @@ app = typer.Typer(
 ConfigOption = Annotated[
     Path, typer.Option("--config", "-c", help="agent.toml, as `argosy device enrol` writes it.")
 ]
+SlotOption = Annotated[str | None, typer.Option("--slot", help="One slot; absent, all of them.")]
 JsonOption = Annotated[bool, typer.Option("--json", help="For machines.")]
 CONFIG = Path("agent.toml")
 
@@ -75,17 +76,76 @@ def run(
 
 
 @app.command()
-def status(config: ConfigOption = CONFIG, as_json: JsonOption = False) -> None:
+def status(
+    config: ConfigOption = CONFIG,
+    history: Annotated[
+        bool, typer.Option("--history", help="Also what became of earlier updates, and why.")
+    ] = False,
+    as_json: JsonOption = False,
+) -> None:
     """What runs on this device, in which state, and why.
 
     Slots and their updates come from the data folder; rates, outputs and load from the
     running agent's own pages, where it runs.
     """
     with _refusals():
+        from edge_agent.cli.status import tables
+        from edge_agent.clock import Clock
         from edge_agent.config import load_config
-        from edge_agent.status import read_status, tables
+        from edge_agent.status import read_status
 
-        _show(read_status(load_config(config)), tables, as_json)
+        found = read_status(load_config(config), Clock().wall(), history=history)
+        _show(found, tables, as_json)
+
+
+@app.command()
+def rollback(
+    config: ConfigOption = CONFIG, slot: SlotOption = None, as_json: JsonOption = False
+) -> None:
+    """Go back to the bundle that served before, at once; without an agent, at its next start.
+
+    Works offline. The update that is left is not taken up again until the hub desires another.
+    Ends with 1 where a slot has nothing to go back to.
+    """
+    with _refusals():
+        from edge_agent.cli.asking import table
+        from edge_agent.cli.rollback import roll_back
+        from edge_agent.clock import Clock
+        from edge_agent.config import load_config
+
+        found = roll_back(load_config(config), slot, Clock())
+    _show(found, table, as_json)
+    if not found["ok"]:
+        raise typer.Exit(1)
+
+
+@app.command()
+def hold(
+    config: ConfigOption = CONFIG,
+    for_: Annotated[str | None, typer.Option("--for", help="How long: 30m, 1h30m, 90s.")] = None,
+    release: Annotated[bool, typer.Option("--release", help="Take it back.")] = False,
+    slot: SlotOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Say "not now": no update is exchanged for a while. What serves goes on.
+
+    Bounded by limits.veto_s_max, for one hold and for all holds of one update together. Ends
+    with 1 where nothing of it is granted.
+    """
+    if (for_ is None) != release:
+        raise typer.BadParameter("give one of --for and --release")
+    with _refusals():
+        from edge_agent.cli.asking import table
+        from edge_agent.cli.hold import hold as hold_back
+        from edge_agent.cli.hold import span_s
+        from edge_agent.clock import Clock
+        from edge_agent.config import load_config
+
+        for_s = None if for_ is None else span_s(for_)
+        found = hold_back(load_config(config), slot, for_s, Clock())
+    _show(found, table, as_json)
+    if not found["ok"]:
+        raise typer.Exit(1)
 
 
 @app.command()
@@ -296,7 +356,7 @@ def _show(found: Any, table: Callable[[Any], RenderableType], as_json: bool) -> 
         return
     from rich.console import Console
 
-    Console(soft_wrap=False, highlight=False).print(table(found))
+    Console(soft_wrap=False, highlight=False, markup=False, emoji=False).print(table(found))
 
 
 class _refusals:  # noqa: N801 - used as a keyword

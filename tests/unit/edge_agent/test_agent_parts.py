@@ -113,9 +113,9 @@ def test_an_agent_without_anything_starts_tells_its_status_and_stops(tmp_path: A
     thread = threading.Thread(target=agent.run)
     thread.start()
     deadline = time.monotonic() + 30
-    while read_status(settings)["counters"] is None and time.monotonic() < deadline:
+    while read_status(settings, time.time())["counters"] is None and time.monotonic() < deadline:
         time.sleep(0.05)
-    found = read_status(settings)
+    found = read_status(settings, time.time())
     assert found["agent_running"] is True
     assert set(found["slots"]["s"].values()) == {None}
     stopping = time.monotonic()
@@ -123,7 +123,7 @@ def test_an_agent_without_anything_starts_tells_its_status_and_stops(tmp_path: A
     thread.join(30)
     assert not thread.is_alive()
     assert time.monotonic() - stopping < 10
-    left = read_status(settings)
+    left = read_status(settings, time.time())
     assert left["agent_running"] is False
     assert (left["cameras"]["cam"]["state"], left["cameras"]["cam"]["fps"]) == (None, None)
     assert left["cameras"]["cam"]["last_known"]["reported_at"] == left["reported_at"]

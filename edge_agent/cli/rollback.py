@@ -1,0 +1,62 @@
+"""`argosy-agent rollback`: back to what a slot served before, with or without a running agent."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import structlog
+
+from edge_agent.cli.asking import ask, found, opened, runs, wanted_slots
+from edge_agent.clock import Clock
+from edge_agent.config import AgentConfig
+from edge_agent.journal import Journal
+from edge_agent.link.outbox import Outbox, OutboxError, Quota
+from edge_agent.store import Store
+from edge_agent.update.offline import NoWayBackError, go_back
+from edge_agent.update.requests import Answer
+
+ALERT = "rolled_back_by_hand"
+
+log = structlog.get_logger(__name__)
+
+
+def roll_back(config: AgentConfig, slot: str | None, clock: Clock) -> dict[str, Any]:
+    """Go back in one slot, or in all; for each what came of it.
+
+    Raises:
+        EdgeError: no such slot, the folder cannot be used, or the agent does not answer.
+    """
+    slots = wanted_slots(config, slot)
+    if runs(config):
+        return found(ask(config.device.data_dir, "rollback", slots, clock.wall()), live=True)
+    store = opened(config)
+    try:
+        answers = {name: _offline(name, store, config, clock) for name in slots}
+    finally:
+        store.close()
+    return found(answers, live=False)
+
+
+def _offline(slot: str, store: Store, config: AgentConfig, clock: Clock) -> Answer:
+    try:
+        went = go_back(slot, store, config.limits, clock.wall())
+    except NoWayBackError as error:
+        return Answer(id="", ok=False, text=str(error))
+    _alert(went.text, store, config, clock)
+    return Answer(id="", ok=True, text=went.text)
+
+
+def _alert(text: str, store: Store, config: AgentConfig, clock: Clock) -> None:
+    """Keep an alert for the hub; one that cannot be kept undoes nothing."""
+    limits = config.limits
+    quota = Quota(limits.records_bytes_max, limits.images_bytes_max)
+    try:
+        outbox = Outbox(store.outbox, config.device.id, quota)
+    except OutboxError as error:
+        log.warning("alert_not_kept", reason=str(error))
+        return
+    try:
+        journal = Journal(config.device.id, outbox, clock, limits.sample_image_bytes_max)
+        journal.alert(ALERT, text)
+    finally:
+        outbox.close()

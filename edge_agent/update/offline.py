@@ -1,0 +1,119 @@
+"""Going back by hand without a running agent: on the data folder alone.
+
+What the running agent does with a request is `Updater.leave_by_hand` and `Exchange.go_back`;
+this comes to the same on the disk. Nothing is fetched and nothing is loaded: the bundle that
+served before is read byte by byte, and must be one that may still serve.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from edge_agent.config import Limits
+from edge_agent.errors import EdgeError
+from edge_agent.store import Store, StoreError
+from edge_agent.update.bundle_store import BundleStore
+from edge_agent.update.floors import FLOORS, Floors
+from edge_agent.update.states import (
+    Committed,
+    Outcome,
+    UpdateRecord,
+    committed_name,
+    moved,
+    record_name,
+)
+from edge_agent.update.trust import Claim, Facts, Refused, judge
+from protocol.bundles import MANIFEST_BYTES_MAX, MANIFEST_PATH
+from protocol.errors import ProtocolError
+from protocol.states import BEFORE_EXCHANGE, ExecutionEvent, ExecutionState
+
+CANCELED = "a person went back by hand"
+_GOES_BACK = (ExecutionState.SWAPPING, ExecutionState.PROBATION, ExecutionState.ROLLING_BACK)
+
+
+class NoWayBackError(EdgeError):
+    """There is nothing that a slot could go back to; the text says why and what to do."""
+
+
+@dataclass(frozen=True)
+class WentBack:
+    """What going back came to: the digest that serves at the next start, and words for it."""
+
+    digest: str
+    text: str
+
+
+def way_back(slot: str, committed: Committed | None, record: UpdateRecord | None) -> str | None:
+    """The digest to go back to, or None where the next start goes back by itself.
+
+    Raises:
+        NoWayBackError: nothing served before, or an update is just being committed.
+    """
+    if record is not None and committed is not None and record.state in _GOES_BACK:
+        return None
+    if record is not None and record.state is ExecutionState.COMMITTING:
+        raise NoWayBackError(
+            f"{slot}: an update was being committed when the agent ended; start the agent, "
+            "and ask again"
+        )
+    if committed is None:
+        raise NoWayBackError(f"{slot} has served nothing yet; wait for its first update")
+    if committed.previous_digest is None:
+        raise NoWayBackError(
+            f"{slot} has served nothing before {committed.digest[:12]}; roll an earlier "
+            "version out from the hub"
+        )
+    return committed.previous_digest
+
+
+def go_back(slot: str, store: Store, limits: Limits, wall: float) -> WentBack:
+    """Commit what the slot served before. The store is open, so no agent runs.
+
+    An attempt that had exchanged nothing yet is over with this; the hub hears of it from the
+    record when the agent runs again.
+
+    Raises:
+        NoWayBackError: there is nothing to go back to, or it may not serve any more.
+        StoreError: the disk refused.
+    """
+    committed = store.load(committed_name(slot), Committed)
+    record = store.load(record_name(slot), UpdateRecord)
+    back_to = way_back(slot, committed, record)
+    if committed is None or back_to is None:
+        digest = "" if committed is None else committed.digest
+        text = f"{slot}: an update was on probation; the next start goes back to {digest[:12]}"
+        return WentBack(digest, text)
+    name = _proven(slot, back_to, store, limits, wall)
+    try:
+        if record is not None and record.state in BEFORE_EXCHANGE:
+            outcome = Outcome(reason=CANCELED)
+            event = ExecutionEvent.CANCEL_REQUESTED
+            store.save(record_name(slot), moved(record, event, outcome, wall, record.spent_s))
+        following = Committed(digest=back_to, previous_digest=committed.digest, by_hand=True)
+        store.save(committed_name(slot), following)
+    except OSError as error:
+        raise StoreError(
+            f"cannot write to {store.state}: {error.strerror}; make room there"
+        ) from error
+    return WentBack(back_to, f"{slot}: {name} ({back_to[:12]}) serves from the next start on")
+
+
+def _proven(slot: str, digest: str, store: Store, limits: Limits, wall: float) -> str:
+    """Its model and version, after its bytes and its floor were looked at."""
+    bundles = BundleStore(store.bundles, store.compiled)
+    try:
+        bundles.verify(digest)
+        with (bundles.path(digest) / MANIFEST_PATH).open("rb") as file:
+            raw = file.read(MANIFEST_BYTES_MAX + 1)
+    except (EdgeError, ProtocolError, OSError) as error:
+        raise NoWayBackError(
+            f"{slot}: what served before cannot serve again: {error}; roll it out from the hub"
+        ) from error
+    floors = store.load(FLOORS, Floors) or Floors()
+    facts = Facts(None, limits.bundle_bytes_max, floors.by_model())
+    judged = judge(raw, Claim(digest), facts, wall)
+    if isinstance(judged, Refused):
+        raise NoWayBackError(
+            f"{slot}: {judged.reason}; roll a version that may serve out from the hub"
+        )
+    return f"{judged.manifest.model} v{judged.manifest.version}"

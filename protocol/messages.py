@@ -14,32 +14,25 @@ from __future__ import annotations
 import json
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError, model_validator
+from pydantic import BaseModel, Field, TypeAdapter, ValidationError, model_validator
 
 from protocol.builds import Capabilities
 from protocol.chunks import CHUNKS_MAX, BlobRef, Sha256
+from protocol.desired import HarvestPolicy as HarvestPolicy
+from protocol.desired import MaintenanceWindow as MaintenanceWindow
+from protocol.desired import ShadowPolicy as ShadowPolicy
+from protocol.desired import SlotDesired as SlotDesired
 from protocol.errors import DecodeError, SchemaVersionError
+from protocol.parts import SEQUENCE_MAX, Epoch, Part, Score, Sequence, UnixSeconds
+from protocol.parts import DeviceId as DeviceId
+from protocol.parts import Text as Text
+from protocol.parts import Word as Word
 from protocol.states import CameraState, ExecutionState
 from protocol.topics import Kind
 from protocol.windows import WindowStats
 
 SCHEMA_VERSION = 1
 MESSAGE_BYTES_MAX = 1024 * 1024
-SEQUENCE_MAX = 2**53 - 1
-
-DeviceId = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")]
-Word = Annotated[str, Field(min_length=1, max_length=128)]
-Text = Annotated[str, Field(max_length=2048)]
-Epoch = Annotated[str, Field(pattern=r"^[0-9a-f]{32}$")]
-Sequence = Annotated[int, Field(ge=1, le=SEQUENCE_MAX)]
-UnixSeconds = Annotated[float, Field(ge=0)]
-Score = Annotated[float, Field(ge=0, le=1)]
-
-
-class Part(BaseModel):
-    """A piece of a message: frozen, finite numbers, unknown fields kept."""
-
-    model_config = ConfigDict(frozen=True, extra="allow", allow_inf_nan=False)
 
 
 class Message(Part):
@@ -57,79 +50,6 @@ class Sequenced(Message):
 
 
 # ---- hub -> device -------------------------------------------------------------------
-
-
-class MaintenanceWindow(Part):
-    """When a slot may be exchanged: from each time of `cron` on, for `duration_s`.
-
-    Attributes:
-        cron: five fields, read on the clock of `time_zone` (an IANA name), whose summer time
-            is kept: an hour that is left out opens at its end, one that comes twice opens once.
-    """
-
-    cron: Word
-    duration_s: float = Field(gt=0, le=7 * 86_400)
-    time_zone: Word = "UTC"
-
-
-class ShadowPolicy(Part):
-    """How a candidate is compared with the incumbent on live frames before it may serve.
-
-    Attributes:
-        share: of the frames that the candidate sees too, at most; less where the incumbent's
-            rate would suffer.
-        frames_min, detections_min: below either of them there is no verdict but INCONCLUSIVE.
-        agreement_min: matched boxes (IoU 0.5, same class) of all boxes that either saw.
-        class_flips_max: boxes that match under another class, of all that match.
-        confidence_shift_max: the mean difference of calibrated confidence over matched boxes.
-        latency_ratio_max: the candidate's median latency, of the incumbent's meanwhile.
-        accepted: a person has seen an INCONCLUSIVE verdict and lets the attempt go on.
-    """
-
-    share: float = Field(default=0.2, gt=0, le=1)
-    frames_min: int = Field(default=200, ge=1, le=10_000_000)
-    detections_min: int = Field(default=50, ge=0, le=10_000_000)
-    duration_max_s: float = Field(default=3600.0, gt=0, le=7 * 86_400)
-    agreement_min: Score = 0.6
-    class_flips_max: Score = 0.05
-    confidence_shift_max: Score = 0.15
-    latency_ratio_max: float = Field(default=2.0, gt=0, le=1000)
-    accepted: bool = False
-
-
-class SlotDesired(Part):
-    """The build that one group of cameras should run, and for which rollout attempt.
-
-    Attributes:
-        floor: the lowest version of the model that may still serve; those below are revoked.
-        hold: wait in PREPARED until a generation without it comes (all of a site swap at once).
-        timeout_s: for the whole attempt, while the agent runs; None takes the device's limit.
-    """
-
-    bundle_digest: Sha256
-    manifest_bytes: int = Field(gt=0)
-    model: Word
-    version: int = Field(ge=1)
-    rollout_id: Word | None = None
-    attempt: int = Field(default=1, ge=1)
-    probation_s: float = Field(default=10.0, ge=0, le=86_400)
-    floor: int = Field(default=1, ge=1)
-    hold: bool = False
-    shadow: ShadowPolicy | None = None
-    window: MaintenanceWindow | None = None
-    timeout_s: float | None = Field(default=None, gt=0, le=90 * 86_400)
-
-
-class HarvestPolicy(Part):
-    """What to send back and how much of it, per device."""
-
-    enabled: bool = True
-    images_per_hour: float = Field(default=60, ge=0)
-    images_burst: int = Field(default=20, ge=0, le=100_000)
-    bytes_per_hour: float = Field(default=50e6, ge=0)
-    bytes_burst: int = Field(default=20_000_000, ge=0)
-    random_share: float = Field(default=0.15, ge=0, le=1)
-    uncertainty_min: Score = 0.35
 
 
 class Desired(Message):

@@ -28,7 +28,7 @@ from typing import IO
 POLL_S = 0.1
 OUTPUT_BYTES_MAX = 1024 * 1024
 """Of one line where lines are read, of the whole output where they are not."""
-STDERR_TAIL_BYTES = 400
+STDERR_TAIL_BYTES = 1000
 READ_BYTES = 64 * 1024
 NOT_STARTED = 127
 NO_LIMIT = -1

@@ -54,7 +54,7 @@ def _open(folder: Path, manifest: Manifest, options: LoadOptions) -> Detector:
     runtime = DETECTORS.get(build.runtime)
     if runtime is None:
         raise BundleError(f"{name} is for {build.runtime}; this agent runs {', '.join(DETECTORS)}")
-    if build.format is not runtime.format:
+    if build.format not in (runtime.format, runtime.derives_of):
         raise BundleError(
             f"{name} is {build.format.value} for {build.runtime}, which loads "
             f"{runtime.format.value}; pack it again"
@@ -98,11 +98,13 @@ def _tensorrt(folder: Path, manifest: Manifest, options: LoadOptions) -> Detecto
 
 @dataclass(frozen=True)
 class Runtime:
-    """How a runtime's builds are opened, of which format they are, what to install for it."""
+    """How a runtime's builds are opened, of which format they are, what to install for it, and
+    of which format the device can build its own."""
 
     open: Callable[[Path, Manifest, LoadOptions], Detector]
     format: Format
     extra: str
+    derives_of: Format | None = None
 
 
 DETECTORS: dict[str, Runtime] = {
@@ -110,6 +112,6 @@ DETECTORS: dict[str, Runtime] = {
     "onnxruntime-cuda": Runtime(_onnx, Format.ONNX, "edge-cuda"),
     "onnxruntime-tensorrt": Runtime(_onnx, Format.ONNX, "edge-cuda"),
     "openvino": Runtime(_openvino, Format.OPENVINO, "edge-openvino"),
-    "tensorrt": Runtime(_tensorrt, Format.TENSORRT, "edge-tensorrt"),
+    "tensorrt": Runtime(_tensorrt, Format.TENSORRT, "edge-tensorrt", derives_of=Format.ONNX),
 }
 """Who runs a build, by its runtime; each is imported when its first bundle is loaded."""

@@ -12,11 +12,13 @@ from edge_agent.detect.options import LoadOptions
 from edge_agent.detect.signature import bind
 from edge_agent.detect.tensorrt.bindings import signature
 from edge_agent.detect.tensorrt.cuda import Cuda, load_runtime
+from edge_agent.detect.tensorrt.derived import is_derived, require_engine
 from edge_agent.detect.tensorrt.engine_file import EngineMetadata, read_engine
 from edge_agent.detect.tensorrt.errors import EngineFileError
 from edge_agent.detect.tensorrt.library import load_tensorrt
 from edge_agent.detect.tensorrt.network import EngineNetwork
 from edge_agent.detect.tensorrt.plan import Plan
+from edge_agent.detect.tensorrt.probe import machine, probe
 from edge_agent.detect.tensorrt.versions import Version, loads
 from protocol.builds import BuildIdentity, Format
 from protocol.bundles import MODEL_FILES, Manifest
@@ -25,14 +27,19 @@ ENGINE_PATH = MODEL_FILES[Format.TENSORRT][0]
 
 
 def open_tensorrt(folder: Path, manifest: Manifest, options: LoadOptions) -> Detector:
-    """The detector of a bundle's `model.engine`, which was built for this machine.
+    """The detector of a bundle's `model.engine`, which was built for this machine, or of the
+    engine that this machine built of a bundle's ONNX file.
 
     Raises:
         BundleError: the engine is not what the manifest says.
+        EngineMissingError: this machine has yet to build it.
         DetectorError: the file is no detector's engine, TensorRT or a GPU is missing, or it
             does not load here.
     """
-    file = read_engine(folder / ENGINE_PATH)
+    path = folder / ENGINE_PATH
+    if is_derived(manifest):
+        path = require_engine(options.engines, manifest, machine(probe()))
+    file = read_engine(path)
     trt = load_tensorrt()
     _check_version(file.metadata, manifest.build, Version.parse(str(trt.__version__)))
     with ExitStack() as held:

@@ -13,5 +13,9 @@ class EngineBuildError(DetectorError):
     """An ONNX model that TensorRT does not turn into a plan here."""
 
 
+class EngineMissingError(DetectorError):
+    """A bundle whose engine this machine has not built yet, or not under this driver."""
+
+
 class CudaError(DetectorError):
     """A call of the CUDA runtime that failed, or no CUDA runtime at all."""

@@ -75,7 +75,10 @@ def machine(gpu: Gpu) -> Machine:
 
 
 def runtime_capability(gpu: Gpu) -> RuntimeCapability | None:
-    """Native TensorRT as a capability; None where a part of it is missing."""
+    """Native TensorRT as a capability; None where a part of it is missing.
+
+    It loads engines, and builds them of ONNX files.
+    """
     if gpu.compute_capability is None or gpu.tensorrt_version is None:
         return None
     if not _known(lambda: find_spec("cuda.bindings") is not None, False):
@@ -86,7 +89,7 @@ def runtime_capability(gpu: Gpu) -> RuntimeCapability | None:
     return RuntimeCapability(
         runtime="tensorrt",
         version=gpu.tensorrt_version,
-        formats=(Format.TENSORRT,),
+        formats=(Format.TENSORRT, Format.ONNX),
         precisions=tuple(precisions),
     )
 

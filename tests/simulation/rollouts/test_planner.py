@@ -27,8 +27,7 @@ def run_to_the_end(world: World, cancel_at: int = -1, supersede_at: int = -1) ->
             world.resume()
         if step == cancel_at and world.rollout.state is RolloutState.RUNNING:
             world.cancel()
-        if world.rollout.state in ENDED and not any(d.open for d in world.devices.values()):
-            world.settle()
+        if world.rollout.state in ENDED and world.rests():
             return
     raise AssertionError(f"not at its end after {STEPS_MAX} steps: {world.rollout}")
 
@@ -84,3 +83,14 @@ def test_good_devices_all_get_the_build(seed: int) -> None:
     assert world.outcome is Outcome.SUCCEEDED
     assert {device.running_digest for device in world.devices.values()} == {DIGEST}
     assert len(world.started) == len(world.devices)
+
+
+@pytest.mark.parametrize("seed", range(30))
+def test_nobody_who_went_back_by_hand_is_overruled(seed: int) -> None:
+    world = build_world(seed, kinds=("good", "odd", "returned"))
+
+    run_to_the_end(world)
+
+    for name, device in world.devices.items():
+        if world.edges[name].kind == "returned" and device.state is ExecutionState.SUCCEEDED:
+            assert (device.attempt, device.diverged, device.by_hand_marked) == (1, True, True)

@@ -12,6 +12,7 @@ from typing import Any
 
 from cloud.registry.resolution import BuildOffer
 from cloud.rollouts.planner import (
+    DIVERGED_GRACE_S,
     Action,
     DeviceView,
     EndExecution,
@@ -126,6 +127,15 @@ class World:
             self._carry_out(action)
         return actions
 
+    def rests(self) -> bool:
+        """Whether every device has ended, and none that diverged may yet be tried again."""
+        return not any(view.open or self._is_tried_again(view) for view in self.devices.values())
+
+    def _is_tried_again(self, view: DeviceView) -> bool:
+        standing = self.rollout.state is RolloutState.FINISHED and view.owned and not view.newer
+        left = view.attempt < self.rollout.policy.attempts_max and not view.by_hand
+        return standing and left and view.running_digest == OTHER
+
     def settle(self) -> None:
         """Tick until the planner waits; it must come to rest."""
         for _ in range(self.rollout.waves + 6):
@@ -141,8 +151,9 @@ class World:
                 self._end(action)
             case Release():
                 self._release(action)
-            case MarkDiverged(device_id=device_id):
-                self._change(device_id, diverged=True)
+            case MarkDiverged(device_id=device_id, by_hand=by_hand):
+                marked = {"diverged": True, "by_hand_marked": by_hand}
+                self._change(device_id, step_at=self.now, **marked)
             case NextWave(wave=wave):
                 self._check_gate(wave)
                 self.rollout = replace(self.rollout, wave=wave)
@@ -162,6 +173,9 @@ class World:
         assert view.wave <= self.rollout.wave, f"{key} is of a later wave"
         assert action.attempt <= self.rollout.policy.attempts_max
         assert view.capabilities is not UNABLE
+        if action.attempt > 1:
+            assert self.now - view.step_at >= DIVERGED_GRACE_S
+            assert not view.by_hand, "who went back by hand was overruled"
         self.started.add(key)
         self.devices[action.device_id] = DeviceView(
             device_id=view.device_id,
@@ -282,9 +296,10 @@ class World:
         self._change(device_id, state=state, step_at=self.now, ended_at=ended)
         if ended is not None:
             done = state is ExecutionState.SUCCEEDED
-            odd = edge.kind == "odd"
+            odd = edge.kind in ("odd", "returned")
             running = (OTHER if odd else DIGEST) if done else None
-            self._change(device_id, owned=done, running_digest=running)
+            by_hand = done and edge.kind == "returned"
+            self._change(device_id, owned=done, running_digest=running, by_hand=by_hand)
 
     def resume(self) -> None:
         """A person acknowledges the failures and goes on."""

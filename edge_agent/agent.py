@@ -80,7 +80,7 @@ class Agent:
         self._store = Store(config.device.data_dir)
         self._store.open()
         quota = Quota(limits.records_bytes_max, limits.images_bytes_max)
-        self._outbox = Outbox(self._store.outbox, self._id, quota)
+        self._outbox = Outbox(self._store.outbox, self._id, quota, self._store.reserve)
         self._journal = Journal(self._id, self._outbox, clock, limits.sample_image_bytes_max)
         self._http = hub_http(config.hub, limits.http_timeout_s)
         self._reader = HttpReader(config.hub, limits)

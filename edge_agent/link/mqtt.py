@@ -99,7 +99,7 @@ class MqttLink:
         self._deliver, self._next_epoch = deliver, next_epoch
         self._clock, self._rng = clock, rng
         self._client: paho.Client | None = None
-        self._wanted_blobs: set[str] = set()
+        self._wanted_blobs: Counter[str] = Counter()
         self._stopping = threading.Event()
         self._lost: queue.SimpleQueue[str] = queue.SimpleQueue()
         self._thread = threading.Thread(target=self._run, name="link", daemon=True)
@@ -145,13 +145,19 @@ class MqttLink:
         return self._publish(reply.topic, payload, False, properties)
 
     def want_blob(self, sha256: str) -> None:
-        """Hear the chunks of a blob, in this session and those that follow."""
-        self._wanted_blobs.add(sha256)
+        """Hear the chunks of a blob, in this session and those that follow.
+
+        Two downloads may want the same blob: it is heard until each has said `unwant_blob`.
+        """
+        self._wanted_blobs[sha256] += 1
         if (client := self._client) is not None and client.is_connected():
             client.subscribe(self._space.filter(Kind.BLOB_CHUNK, sha256=sha256), QOS)
 
     def unwant_blob(self, sha256: str) -> None:
-        self._wanted_blobs.discard(sha256)
+        self._wanted_blobs[sha256] -= 1
+        if self._wanted_blobs[sha256] > 0:
+            return
+        del self._wanted_blobs[sha256]
         if (client := self._client) is not None and client.is_connected():
             client.unsubscribe(self._space.filter(Kind.BLOB_CHUNK, sha256=sha256))
 

@@ -12,7 +12,7 @@ DATA ?=
 MINUTES ?= 30
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-device setup-mlflow demo demo-real test test-device test-slow check bench soak test-gpu same-answers docs pins pictures clean
+.PHONY: help setup setup-device setup-mlflow demo demo-real test test-device test-slow faults check bench soak test-gpu same-answers docs pins pictures clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -53,6 +53,11 @@ test-device: setup-device ## the device's tests under Python 3.10
 test-slow: setup ## the tests that take minutes: the demo itself, long runs
 	@scripts/system_parts.sh
 	$(PY) -m pytest -m slow $(ARGS)
+
+faults: setup ## every state of an update x every fault, with agents that are really killed
+	@scripts/system_parts.sh
+	@$(PY) -m pytest -q tests/integration/edge_agent/test_fault_table.py $(ARGS); passed=$$?; \
+	$(PY) -m tests.integration.edge_agent.faults_summary && exit $$passed
 
 check: setup ## lint, formatting, types, import rules, generated documents
 	$(VENV)/bin/ruff check .

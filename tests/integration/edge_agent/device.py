@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -92,12 +93,13 @@ class Device:
     def data(self) -> Path:
         return self.folder / "data"
 
-    def start(self) -> None:
+    def start(self, faults: str = "", module: str = "edge_agent") -> None:
+        """Start the agent; `faults` is the plan by which it fails."""
         with (self.folder / "agent.log").open("ab") as log:
             self.process = subprocess.Popen(
-                [sys.executable, "-m", "edge_agent", "run", "--config", str(self.config)],
+                [sys.executable, "-m", module, "run", "--config", str(self.config)],
                 cwd=self.folder,
-                env={**os.environ, "PYTHONPATH": str(ROOT)},
+                env={**os.environ, "PYTHONPATH": str(ROOT), "ARGOSY_FAULTS": faults},
                 stdout=log,
                 stderr=log,
             )
@@ -134,3 +136,40 @@ class Device:
 
     def log(self) -> str:
         return (self.folder / "agent.log").read_text()
+
+    @property
+    def ended(self) -> int | None:
+        """The exit status where the agent has ended by itself; None while it runs."""
+        return None if self.process is None else self.process.poll()
+
+    def met(self, point: str) -> bool:
+        """Whether the plan's fault at `point` has come."""
+        return re.search(rf"\bpoint={re.escape(point)}\b", self.log()) is not None
+
+    def held_back_s(self) -> float:
+        """For how long (s) the machine had no core for the agent when it wanted one: on its main
+        thread, and on the one other thread that waited longest."""
+        assert self.process is not None
+        tasks = Path(f"/proc/{self.process.pid}/task")
+        delays = {task.name: _run_delay_s(task) for task in tasks.iterdir()}
+        main = delays.pop(str(self.process.pid), 0.0)
+        return main + max(delays.values(), default=0.0)
+
+    def processes(self) -> list[int]:
+        """The agent and every process that it started and that still runs."""
+        return sorted(int(p.name) for p in Path("/proc").glob("[0-9]*") if self._is_ours(p))
+
+    def _is_ours(self, process: Path) -> bool:
+        try:
+            stat = (process / "stat").read_text().rpartition(")")[2].split()
+            return stat[0] != "Z" and (process / "cwd").resolve() == self.folder.resolve()
+        except OSError:
+            return False
+
+
+def _run_delay_s(task: Path) -> float:
+    """What Linux says of a thread: ns on a core, ns waiting for one, turns."""
+    try:
+        return int((task / "schedstat").read_text().split()[1]) / 1e9
+    except (OSError, IndexError):
+        return 0.0

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -64,6 +64,8 @@ class FakeHub:
         self.wants: list[Wants] = []
         self.chunks_sent = 0
         self.acknowledging = True
+        self.silent = False
+        self._retained: tuple[Topic, bytes] | None = None
         self.spoil: Callable[[str, int, bytes], bytes | None] = lambda _sha, _index, data: data
         self.generation = 0
         self._client = self._connect()
@@ -86,9 +88,10 @@ class FakeHub:
         *,
         attempt: int = 1,
         probation_s: float = 0.3,
+        policies: Mapping[str, Any] | None = None,
         **more: Any,
     ) -> None:
-        """Publish a desired state with one slot."""
+        """Publish a desired state with one slot; `policies` are further fields of the slot."""
         self.generation += 1
         wanted = SlotDesired(
             bundle_digest=digest,
@@ -98,6 +101,7 @@ class FakeHub:
             rollout_id="r1",
             attempt=attempt,
             probation_s=probation_s,
+            **(policies or {}),
         )
         settings: dict[str, Any] = {
             "telemetry_window_s": 0.5,
@@ -107,7 +111,13 @@ class FakeHub:
         desired = Desired(
             device_id=self.device_id, generation=self.generation, slots={slot: wanted}, **settings
         )
-        self.publish(Topic(Kind.DESIRED, self.device_id), encode(desired), retain=True)
+        self._retained = (Topic(Kind.DESIRED, self.device_id), encode(desired))
+        self.publish_again()
+
+    def publish_again(self) -> None:
+        """Publish the desired state anew: the broker may have forgotten it."""
+        if self._retained is not None:
+            self.publish(*self._retained, retain=True)
 
     def command(self, command: Command) -> None:
         properties = Properties(PacketTypes.PUBLISH)  # type: ignore[no-untyped-call]
@@ -132,10 +142,16 @@ class FakeHub:
     def running(self, slot: str) -> str | None:
         return self.reports[-1].slots[slot].running_digest if self.reports else None
 
+    def passage(self, attempt: int) -> list[Any]:
+        """The reports of an attempt's execution as they were stored, in order."""
+        executions = [e.execution for e in self.of("events") if getattr(e, "execution", None)]
+        return [e for e in executions if e.attempt == attempt]
+
     def reconnect(self) -> None:
         """After the broker was away."""
         self.close()
         self._client = self._connect()
+        self.publish_again()
 
     def close(self) -> None:
         self._client.disconnect()
@@ -155,6 +171,8 @@ class FakeHub:
         return client
 
     def _on_message(self, _client: Any, _data: Any, message: Any) -> None:
+        if self.silent:
+            return
         topic = self.space.parse(message.topic)
         if topic.kind is Kind.SAMPLE_CHUNK:
             self.image_chunks[topic.sha256, topic.index] = message.payload

@@ -12,6 +12,7 @@ from edge_agent.cameras.source import CameraSpec
 from edge_agent.clock import Clock
 from edge_agent.ledger import ERROR, Ledger
 from edge_agent.local.figures import Figures
+from edge_agent.local.holding import ask, parse
 from edge_agent.local.liveness import Liveness, SlotProgress
 from edge_agent.local.server import LocalServer
 from edge_agent.local.settings import LocalSection
@@ -19,6 +20,8 @@ from edge_agent.local.systemd import Service
 from edge_agent.local.view import Counters, View, Zone
 from edge_agent.observe.machine import Machine
 from edge_agent.pipeline import Pipeline
+from edge_agent.store import Store
+from edge_agent.update.account import slot_account
 from edge_agent.update.slot import Slot
 from edge_agent.version import agent_version
 from protocol.states import CameraState
@@ -86,6 +89,7 @@ class Life:
         self._counters: Counters = {}
         self._channels: Mapping[str, Counters] = {}
         self._lost: Mapping[str, tuple[str, ...]] = {}
+        store = Store(data_dir)
         self._server = LocalServer(
             settings,
             data_dir,
@@ -106,6 +110,10 @@ class Life:
                 problems=told.problems,
                 lost_classes=lambda: self._lost,
                 zones=told.zones,
+                updates=lambda: {
+                    name: slot_account(store, name, clock.wall()) for name in seen.slots
+                },
+                hold=lambda query: ask(data_dir, parse(query, clock.wall())),
             ),
         )
 

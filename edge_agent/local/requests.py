@@ -1,7 +1,7 @@
 """One request to the local pages: read within bounds, checked, answered, closed.
 
-Answers are small and never change anything, so each connection carries one request; that
-keeps a client from holding a thread without asking for something.
+Answers are small, so each connection carries one request; that keeps a client from holding a
+thread without asking for something. Nothing is changed but by POST /hold, from this box alone.
 """
 
 from __future__ import annotations
@@ -23,10 +23,14 @@ from typing import TYPE_CHECKING, Any
 
 import structlog
 
-from edge_agent.errors import OutputError
+from edge_agent.errors import EdgeError, OutputError
+from edge_agent.local.holding import HEADER as HOLD_HEADER
+from edge_agent.local.holding import PATH as HOLD
+from edge_agent.local.holding import HoldError, may_hold
 from edge_agent.local.pictures import Pictures
 from edge_agent.local.settings import LocalSection, is_expected_host
 from edge_agent.local.view import View, document
+from edge_agent.update.requests import Answer
 
 if TYPE_CHECKING:
     from edge_agent.local.listener import Listener
@@ -62,7 +66,7 @@ class Desk:
 
 
 class PagesHandler(BaseHTTPRequestHandler):
-    """Answers GET and HEAD; anything else is refused."""
+    """Answers GET, HEAD and POST /hold; anything else is refused."""
 
     server: Listener
     server_version = "argosy-agent"
@@ -83,6 +87,15 @@ class PagesHandler(BaseHTTPRequestHandler):
             raise ConnectionError("the request came too late")
 
     def do_GET(self) -> None:
+        if self._is_expected():
+            self._asked(self.path.partition("?")[0])
+
+    def do_POST(self) -> None:
+        if self._is_expected():
+            self._changed(*self.path.partition("?")[::2])
+
+    def _is_expected(self) -> bool:
+        """Whether the request's Host is this box; where it is not, it is refused."""
         hosts = self.headers.get_all("Host", [])
         if len(hosts) > 1:
             self._refuse(HTTPStatus.BAD_REQUEST, "give one Host")
@@ -91,7 +104,8 @@ class PagesHandler(BaseHTTPRequestHandler):
                 HTTPStatus.MISDIRECTED_REQUEST, "ask by IP address, or see local.hostnames"
             )
         else:
-            self._asked(self.path.partition("?")[0])
+            return True
+        return False
 
     def _asked(self, path: str) -> None:
         if path == HEALTH:
@@ -113,6 +127,32 @@ class PagesHandler(BaseHTTPRequestHandler):
             self._preview(*picture.groups())
         else:
             self._refuse(HTTPStatus.NOT_FOUND, "there is no such page; / has them all")
+
+    def _changed(self, path: str, query: str) -> None:
+        hold = self._desk.view.hold
+        if path != HOLD or hold is None:
+            self._refuse(HTTPStatus.NOT_IMPLEMENTED, "nothing is changed here but by /hold")
+        elif not may_hold(str(self.client_address[0]), self.headers.get(HOLD_HEADER)):
+            text = f"ask from this box, with the header {HOLD_HEADER}"
+            self._refuse(HTTPStatus.FORBIDDEN, text)
+        elif not self.server.places.acquire(blocking=False):
+            self._refuse(HTTPStatus.SERVICE_UNAVAILABLE, "local.clients_max clients are served")
+        else:
+            try:
+                self._hold(hold, query)
+            finally:
+                self.server.places.release()
+
+    def _hold(self, hold: Callable[[str], Answer], query: str) -> None:
+        try:
+            told = hold(query)
+        except HoldError as error:
+            self._refuse(HTTPStatus.BAD_REQUEST, str(error))
+        except EdgeError as error:
+            self._refuse(HTTPStatus.SERVICE_UNAVAILABLE, str(error))
+        else:
+            status = HTTPStatus.OK if told.ok else HTTPStatus.CONFLICT
+            self._answer(f"{told.text}\n".encode(), "text/plain; charset=utf-8", status=status)
 
     def do_HEAD(self) -> None:
         self.do_GET()

@@ -10,6 +10,7 @@ from edge_agent.detect.bundle import LoadedBundle
 from edge_agent.ledger import Account
 from edge_agent.local.figures import CameraFigures
 from edge_agent.results import FrameResult
+from edge_agent.update.requests import Answer
 from protocol.messages import CameraReported, Health
 
 Counters = Mapping[str, int]
@@ -41,6 +42,9 @@ class View:
         stuck: slots whose inference has not moved for too long.
         link_up: whether the hub's broker is connected.
         zones: what rules and shelves watch in a camera's picture.
+        updates: what the disk says of each slot's update (`update.account.slot_account`).
+        hold: say "not now" by the query of a request, and what the agent says to it; it may
+            raise EdgeError.
     """
 
     device: str
@@ -59,11 +63,13 @@ class View:
     problems: Callable[[], Mapping[str, str]] = field(default=dict)
     lost_classes: Callable[[], Mapping[str, tuple[str, ...]]] = field(default=dict)
     zones: Callable[[str], tuple[Zone, ...]] = field(default=lambda _camera: ())
+    updates: Callable[[], Mapping[str, Mapping[str, Any]]] = field(default=dict)
+    hold: Callable[[str], Answer] | None = None
 
 
 def document(view: View) -> dict[str, Any]:
     """The whole state as JSON can carry it; unknown is null. Holds no secret."""
-    stuck = view.stuck()
+    stuck, updates = view.stuck(), view.updates()
     return {
         "device": view.device,
         "version": view.version,
@@ -71,7 +77,10 @@ def document(view: View) -> dict[str, Any]:
         "stuck_slots": list(stuck),
         "link_up": view.link_up(),
         "cameras": {name: _camera(view, name, c) for name, c in view.cameras().items()},
-        "slots": {name: _slot(view, name, b) for name, b in view.slots().items()},
+        "slots": {
+            name: _slot(view, name, b) | {"update": dict(updates.get(name, {})) or None}
+            for name, b in view.slots().items()
+        },
         "health": view.health().model_dump(mode="json"),
         "counters": dict(view.counters()),
         "channels": {name: dict(c) for name, c in view.channels().items()},

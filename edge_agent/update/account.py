@@ -44,7 +44,7 @@ def slot_account(store: Store, slot: str, wall: float) -> dict[str, Any]:
         "committed": served,
         "committed_model": None if known is None else known["model"],
         "committed_version": None if known is None else known["version"],
-        "by_hand": committed is not None and committed.by_hand,
+        "by_hand": None if committed is None else committed.by_hand,
         "served_before": before,
         "before_model": None if previous is None else previous["model"],
         "before_version": None if previous is None else previous["version"],

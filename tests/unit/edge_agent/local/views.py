@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import socket
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from edge_agent.detect.bundle import LoadedBundle
 from edge_agent.ledger import Account
@@ -16,6 +17,7 @@ from edge_agent.local.server import LocalServer
 from edge_agent.local.settings import LocalSection
 from edge_agent.local.view import View, Zone
 from edge_agent.results import FrameResult
+from edge_agent.update.requests import Answer
 from protocol.messages import CameraReported, Health
 from protocol.states import CameraState
 from tests.fixtures.seeing import eventually, fake_bundle
@@ -36,6 +38,8 @@ class Told:
     counters: dict[str, int] = field(default_factory=dict)
     zones: tuple[Zone, ...] = ()
     figures: Figures = field(default_factory=Figures)
+    updates: dict[str, dict[str, Any]] = field(default_factory=dict)
+    hold: Callable[[str], Answer] | None = None
 
     def latest(self, camera: str) -> FrameResult | None:
         self.looks += 1
@@ -60,6 +64,8 @@ class Told:
             problems=lambda: {"mes": "the broker is away"},
             lost_classes=lambda: {"reject": ("scratch",)},
             zones=lambda _camera: self.zones,
+            updates=lambda: self.updates,
+            hold=self.hold,
         )
 
 

@@ -63,6 +63,7 @@ def slot_reported(
     *,
     engine: str | None = None,
     veto_until: float | None = None,
+    by_hand: bool = False,
 ) -> SlotReported:
     """What a slot really runs, whatever the attempt says; `veto_until` is Unix time (s)."""
     return SlotReported(
@@ -71,6 +72,7 @@ def slot_reported(
         version=None if running is None else running.manifest.version,
         engine=engine,
         veto_until=veto_until,
+        by_hand=by_hand,
         execution=execution,
     )
 

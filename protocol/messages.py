@@ -124,6 +124,8 @@ class SlotReported(Part):
     Attributes:
         engine: what the device compiled of the running build and runs in its place.
         veto_until: until when the line has said "not now".
+        by_hand: somebody at the device went back to the running build; that is not undone by
+            giving the same build out again.
     """
 
     running_digest: Sha256 | None = None
@@ -131,6 +133,7 @@ class SlotReported(Part):
     version: int | None = None
     engine: Sha256 | None = None
     veto_until: UnixSeconds | None = None
+    by_hand: bool = False
     execution: ExecutionReport | None = None
 
 

@@ -27,6 +27,7 @@ from protocol.bundles import MANIFEST_BYTES_MAX, MANIFEST_PATH, Manifest, read_m
 from protocol.errors import ProtocolError
 
 DAMAGED = ".damaged-"
+ENGINES = "engines"
 READ_BYTES = 1024 * 1024
 
 log = structlog.get_logger(__name__)
@@ -50,6 +51,11 @@ class BundleStore:
     def compiled(self, digest: str) -> Path | None:
         """Where runtimes keep what they compile of the bundle."""
         return None if self._compiled is None else self._compiled / digest
+
+    @property
+    def engines(self) -> Path:
+        """Where the engines that the device builds of bundles are kept."""
+        return (self._compiled or self._folder.parent / "compiled") / ENGINES
 
     def has(self, digest: str) -> bool:
         return (self.path(digest) / MANIFEST_PATH).is_file()

@@ -63,8 +63,9 @@ class Loader:
         return self._bundles.manifest(digest)
 
     def _load(self, digest: str) -> LoadedBundle:
-        cached = replace(self._options, cache=self._bundles.compiled(digest))
-        return load_bundle(self._bundles.path(digest), digest, cached)
+        bundles = self._bundles
+        kept = replace(self._options, cache=bundles.compiled(digest), engines=bundles.engines)
+        return load_bundle(bundles.path(digest), digest, kept)
 
 
 def passes(error: Exception) -> bool:

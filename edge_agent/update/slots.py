@@ -23,7 +23,7 @@ from edge_agent.update.states import UpdateRecord, attempt_key
 from edge_agent.update.steps import StepEnded
 from edge_agent.update.unit import Shared, SlotPorts, Unit, build_unit
 from edge_agent.update.updater import Leave
-from edge_agent.update.veto import Vetoes
+from edge_agent.update.veto import Vetoes, granted_words
 from protocol.messages import Desired, ExecutionReport, SlotDesired, SlotReported
 from protocol.states import ExecutionState
 
@@ -191,11 +191,10 @@ class Slots:
             self._returns[slot] = request
         elif request.kind == "hold":
             granted_s = self._vetoes.hold(slot, self._attempt(slot), request.for_s, wall)
-            text = f"{slot}: held for {granted_s:.0f} s"
+            ok, text = granted_words(slot, request.for_s, granted_s, wall, self._limits)
             if granted_s < request.for_s:
-                text += f" of {request.for_s:.0f} s: limits.veto_s_max allows no more"
                 self._ports.alert("veto_cut", text)
-            self._answer(request, granted_s > 0, text)
+            self._answer(request, ok, text)
             self._ports.changed()
         else:
             self._vetoes.release(slot)

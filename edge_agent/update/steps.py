@@ -237,7 +237,14 @@ class SlotSteps:
         def job() -> tuple[Outcome, LoadedBundle | None]:
             proof = self._proofs.get(digest)
             if proof is None:
-                proof = run_proof(bundles.path(digest), digest, incumbent, limits, cancelled)
+                proof = run_proof(
+                    bundles.path(digest),
+                    digest,
+                    incumbent,
+                    limits,
+                    cancelled,
+                    engines=bundles.engines,
+                )
             if not proof.passed:
                 return Outcome(ExecutionEvent.REFUSED, proof.reason, proof.figures), None
             self._proofs = {digest: proof}

@@ -107,7 +107,7 @@ def build_unit(slot: Slot, shared: Shared) -> Unit:
     store, limits, judging, ports = shared.store, shared.limits, shared.judging, shared.ports
     name, bundles = slot.name, shared.judging.bundles
     exchange = Exchange(slot, store)
-    deriving = Deriving(judging)
+    deriving = Deriving(judging, shared.pinned)
     loader = Loader(bundles, ports.options(name), limits)
     steps = SlotSteps(
         name,

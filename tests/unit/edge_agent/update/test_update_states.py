@@ -31,7 +31,13 @@ from edge_agent.update.states import (
 from edge_agent.update.waiting import waits_for
 from protocol.errors import IllegalEvent
 from protocol.messages import MaintenanceWindow, ShadowPolicy
-from protocol.states import BEFORE_EXCHANGE, EXECUTION_TABLE, TERMINAL_EXECUTION_STATES
+from protocol.states import (
+    BEFORE_EXCHANGE,
+    EXECUTION_TABLE,
+    TERMINAL_EXECUTION_STATES,
+    ExecutionEvent,
+    ExecutionState,
+)
 from tests.unit.edge_agent.update.updater_rig import LIMITS, E, S, wish
 
 SHADOW = ShadowPolicy()
@@ -46,13 +52,13 @@ policies = st.builds(
 )
 
 
-def record(state: S, **update: object) -> UpdateRecord:
+def record(state: ExecutionState, **update: object) -> UpdateRecord:
     return UpdateRecord(slot="s", desired=wish("c"), state=state).model_copy(update=update)
 
 
 @given(events=st.lists(st.sampled_from(E), max_size=40), wanted=policies)
 def test_whatever_happens_numbers_rise_by_one_and_figures_add_up(
-    events: list[E], wanted: object
+    events: list[ExecutionEvent], wanted: object
 ) -> None:
     assert isinstance(wanted, type(wish()))
     found = opened("s", wanted, None, 7, 1.0)
@@ -73,7 +79,7 @@ def test_whatever_happens_numbers_rise_by_one_and_figures_add_up(
 
 @given(wanted=policies, has_incumbent=st.booleans(), state=st.sampled_from(sorted(STEPS)))
 def test_every_outcome_means_something_that_the_table_allows(
-    wanted: object, has_incumbent: bool, state: S
+    wanted: object, has_incumbent: bool, state: ExecutionState
 ) -> None:
     found = record(state, desired=wanted)
     for outcome in (Outcome(), Outcome(retry=True, reason="full")):
@@ -92,7 +98,7 @@ def test_after_the_proof_comes_what_the_policies_say() -> None:
 
 
 @pytest.mark.parametrize("state", list(S))
-def test_boot_serves_the_committed_bundle_until_probation_is_over(state: S) -> None:
+def test_boot_serves_the_committed_bundle_until_probation_is_over(state: ExecutionState) -> None:
     good = Committed(digest="9" * 64)
     expected = "c" * 64 if state is S.COMMITTING else good.digest
     assert boot_digest(record(state), good) == expected
@@ -116,7 +122,7 @@ def test_too_many_stores_are_an_error_wherever_they_happen() -> None:
 
 
 @pytest.mark.parametrize("state", sorted(STEPS))
-def test_every_state_has_a_timer(state: S) -> None:
+def test_every_state_has_a_timer(state: ExecutionState) -> None:
     long = wish().model_copy(update={"timeout_s": 80 * 86_400.0})
     found = record(state, desired=long, entered_spent_s=100.0, waiting="the disk is full")
     limit_s = timer_s(found, LIMITS)
@@ -134,7 +140,7 @@ def test_every_state_has_a_timer(state: S) -> None:
 
 
 @pytest.mark.parametrize("state", sorted(STEPS))
-def test_the_whole_timer_ends_nothing_that_was_exchanged(state: S) -> None:
+def test_the_whole_timer_ends_nothing_that_was_exchanged(state: ExecutionState) -> None:
     found = record(state, desired=wish().model_copy(update={"timeout_s": 60.0}))
     found = found.model_copy(update={"entered_spent_s": 59.0})
     over = expired(found, LIMITS, 61.0)
@@ -142,7 +148,7 @@ def test_the_whole_timer_ends_nothing_that_was_exchanged(state: S) -> None:
 
 
 @pytest.mark.parametrize("state", sorted(TERMINAL_EXECUTION_STATES))
-def test_nothing_expires_any_more(state: S) -> None:
+def test_nothing_expires_any_more(state: ExecutionState) -> None:
     assert expired(record(state), LIMITS, 1e12) is None
 
 

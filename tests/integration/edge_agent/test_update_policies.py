@@ -1,0 +1,189 @@
+"""A real agent under what a rollout may say, and under what people at the device say."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from edge_agent.store import Store
+from edge_agent.update.states import Committed, committed_name
+from tests.conftest import ROOT
+from tests.fixtures.models import write_bundle
+from tests.integration.edge_agent.device import SLOT, Device
+from tests.integration.edge_agent.fake_hub import FakeHub, wait_for
+
+pytestmark = pytest.mark.integration
+
+ALIKE = {"share": 1.0, "frames_min": 5, "detections_min": 1, "latency_ratio_max": 100.0}
+NEVER = {"cron": "0 0 29 2 *", "duration_s": 1.0}
+ALWAYS = {"cron": "* * * * *", "duration_s": 3600.0}
+
+
+class Fleet:
+    """The hub and its one device, with bundles by number."""
+
+    def __init__(self, hub: FakeHub, device: Device, folder: Path) -> None:
+        self.hub, self.device, self.folder = hub, device, folder
+        self.made: dict[int, tuple[str, Any]] = {}
+
+    def desire(self, number: int, attempt: int | None = None, **policies: Any) -> str:
+        """Desire the bundle of this number, made where it is new."""
+        if number not in self.made:
+            folder = self.folder / f"b{number}"
+            digest, manifest = write_bundle(folder, variant=number, version=number)
+            self.hub.offer(folder, digest)
+            self.made[number] = (digest, manifest)
+        digest, manifest = self.made[number]
+        self.hub.desire(SLOT, digest, manifest, attempt=attempt or number, policies=policies)
+        return digest
+
+    def install(self, number: int, attempt: int | None = None, **policies: Any) -> str:
+        digest = self.desire(number, attempt, **policies)
+        self.reaches("SUCCEEDED", attempt or number)
+        return digest
+
+    def reaches(self, state: str, attempt: int) -> None:
+        wait_for(lambda: state in self.hub.states(attempt), f"{state} of attempt {attempt}")
+
+    def stays(self, state: str, attempt: int, seconds: float = 1.0) -> None:
+        time.sleep(seconds)
+        assert self.hub.states(attempt)[-1] == state
+
+    def execution(self) -> Any:
+        return self.hub.reports[-1].slots[SLOT].execution
+
+    def serves(self, digest: str) -> None:
+        wait_for(lambda: self.hub.running(SLOT) == digest, "the report of what serves")
+
+    def alerts(self) -> list[str]:
+        return [event.alert.name for event in self.hub.of("events") if event.alert]
+
+    def command(self, *words: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [sys.executable, "-m", "edge_agent", *words, "-c", str(self.device.config)],
+            cwd=self.device.folder,
+            env={"PYTHONPATH": str(ROOT), "PATH": ""},
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=False,
+        )
+
+
+@pytest.fixture
+def fleet(hub: FakeHub, device: Device, tmp_path: Path) -> Fleet:
+    device.start()
+    return Fleet(hub, device, tmp_path)
+
+
+def test_a_held_candidate_swaps_at_the_word_and_is_not_begun_again(fleet: Fleet) -> None:
+    first = fleet.install(1)
+    second = fleet.desire(2, hold=True)
+    fleet.reaches("PREPARED", 2)
+    fleet.stays("PREPARED", 2)
+    fleet.serves(first)
+    assert "holds it" in fleet.execution().reason
+    fleet.desire(2)
+    fleet.reaches("SUCCEEDED", 2)
+    fleet.serves(second)
+    assert fleet.hub.states(2).count("QUEUED") == 1
+
+
+def test_shadow_compares_first_and_refuses_what_sees_otherwise(fleet: Fleet) -> None:
+    fleet.install(1, shadow=ALIKE)
+    assert "SHADOWING" not in fleet.hub.states(1), "there was nothing to compare with"
+    fleet.install(2, shadow={**ALIKE, "confidence_shift_max": 1.0})
+    assert "SHADOWING" in fleet.hub.states(2)
+    assert fleet.hub.passage(2)[-1].figures["shadow_frames"] >= 5
+    fleet.desire(9, shadow={**ALIKE, "confidence_shift_max": 0.0})
+    fleet.reaches("REJECTED", 9)
+    assert "confidences lie" in fleet.hub.passage(9)[-1].reason
+
+
+def test_an_open_verdict_waits_for_a_person(fleet: Fleet) -> None:
+    fleet.install(1)
+    doubt = {**ALIKE, "frames_min": 1_000_000, "duration_max_s": 1.0}
+    fleet.desire(2, shadow=doubt)
+    wait_for(
+        lambda: (
+            fleet.execution() is not None
+            and fleet.execution().figures.get("shadow_inconclusive") == 1.0
+        ),
+        "the question",
+    )
+    assert "a person decides" in fleet.execution().reason
+    fleet.stays("SHADOWING", 2)
+    fleet.desire(2, shadow={**doubt, "accepted": True})
+    fleet.reaches("SUCCEEDED", 2)
+
+
+def test_a_window_holds_a_candidate_back_and_a_newer_word_opens_it(fleet: Fleet) -> None:
+    fleet.install(1)
+    fleet.desire(2, window=NEVER)
+    fleet.reaches("WAITING_WINDOW", 2)
+    fleet.stays("WAITING_WINDOW", 2)
+    assert "its window opens" in fleet.execution().reason
+    fleet.device.kill()
+    fleet.device.start()
+    fleet.stays("WAITING_WINDOW", 2)
+    fleet.desire(2, window=ALWAYS)
+    fleet.reaches("SUCCEEDED", 2)
+
+
+def test_a_revoked_version_is_neither_taken_nor_gone_back_to(fleet: Fleet) -> None:
+    fleet.install(1)
+    second = fleet.install(2)
+    fleet.desire(2, floor=2)
+    wait_for(lambda: fleet.hub.reports[-1].desired_generation == 3, "the floor's report")
+    went = fleet.command("rollback", "--slot", SLOT)
+    assert went.returncode != 0
+    assert "revoked" in went.stdout + went.stderr
+    fleet.desire(1, attempt=5, floor=2)
+    fleet.reaches("FAILED", 5)
+    assert "revoked" in fleet.hub.passage(5)[-1].reason
+    fleet.desire(2, floor=3)
+    wait_for(lambda: "revoked" in fleet.alerts(), "the alert")
+    fleet.device.kill()
+    fleet.device.start()
+    boots = {report.boot_id for report in fleet.hub.reports}
+    wait_for(lambda: fleet.hub.reports[-1].boot_id not in boots, "a report after the kill")
+    assert fleet.hub.running(SLOT) == second, "a blind line helps nobody"
+
+
+def test_back_by_hand_while_the_agent_runs(fleet: Fleet) -> None:
+    first = fleet.install(1)
+    second = fleet.install(2)
+    went = fleet.command("rollback", "--slot", SLOT)
+    assert went.returncode == 0, went.stderr
+    fleet.serves(first)
+    wait_for(lambda: "rolled_back_by_hand" in fleet.alerts(), "the alert")
+    fleet.desire(2)
+    fleet.stays("SUCCEEDED", 2)
+    fleet.device.kill()
+    fleet.device.start()
+    wait_for(lambda: len(fleet.device.detections()) > 0, "answers")
+    fleet.stays("SUCCEEDED", 2)
+    fleet.serves(first)
+    third = fleet.install(2, attempt=3)
+    assert third == second
+    fleet.serves(second)
+    committed = Store(fleet.device.data).load(committed_name(SLOT), Committed)
+    assert committed == Committed(digest=second, previous_digest=first)
+
+
+def test_the_line_says_not_now(fleet: Fleet) -> None:
+    first = fleet.install(1)
+    assert fleet.command("hold", "--for", "30m", "--slot", SLOT).returncode == 0
+    fleet.desire(2)
+    fleet.reaches("PREPARED", 2)
+    fleet.stays("PREPARED", 2)
+    fleet.serves(first)
+    assert fleet.hub.reports[-1].slots[SLOT].veto_until > time.time()
+    assert "not now" in fleet.execution().reason
+    assert fleet.command("hold", "--release", "--slot", SLOT).returncode == 0
+    fleet.reaches("SUCCEEDED", 2)

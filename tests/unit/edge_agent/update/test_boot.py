@@ -1,0 +1,122 @@
+"""What serves right after a start: the committed bundle, the one before, or a revoked one."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from edge_agent.config import Limits
+from edge_agent.detect.options import LoadOptions
+from edge_agent.observe.hardware import capabilities
+from edge_agent.store import Store
+from edge_agent.update.boot import Boot, choices
+from edge_agent.update.bundle_store import BundleStore
+from edge_agent.update.judging import Judging
+from edge_agent.update.load import Loader
+from edge_agent.update.retention import SlotState
+from edge_agent.update.states import Committed, UpdateRecord
+from protocol.builds import Format
+from protocol.bundles import MANIFEST_PATH, MODEL_FILES
+from protocol.states import ExecutionState
+from tests.fixtures.models import write_bundle
+from tests.unit.edge_agent.update.updater_rig import S, wish
+
+LIMITS = Limits()
+SLOT = "tiny"
+
+
+class Device:
+    """A disk with two bundles, the second of them committed last."""
+
+    def __init__(self, store: Store, folder: Path) -> None:
+        self.store, self.floors = store, {"tiny": 1}
+        self.bundles = BundleStore(store.bundles, store.compiled)
+        self.first, self.second = (self._place(folder / str(n), n) for n in (1, 2))
+        self.commit(self.second, self.first)
+        judging = Judging(self.bundles, LIMITS, capabilities, lambda: self.floors, lambda: 0.0)
+        self.boot = Boot(SLOT, store, judging, Loader(self.bundles, LoadOptions(threads=1), LIMITS))
+
+    def _place(self, folder: Path, version: int) -> str:
+        digest, manifest = write_bundle(folder, variant=version, version=version)
+        files = {entry.blob.sha256: folder / entry.path for entry in manifest.files}
+        self.bundles.place(digest, (folder / MANIFEST_PATH).read_bytes(), files)
+        return digest
+
+    def commit(self, digest: str, previous: str | None = None) -> None:
+        self.store.save("slot-tiny", Committed(digest=digest, previous_digest=previous))
+
+    def damage(self, digest: str) -> None:
+        path = self.bundles.path(digest) / MODEL_FILES[Format.ONNX][0]
+        path.write_bytes(path.read_bytes()[:-1] + b"\0")
+
+    def served(self) -> tuple[str | None, list[str]]:
+        """Which bundle a start serves, and the names of its troubles."""
+        loaded, troubles = self.boot.load()
+        if loaded is None:
+            return None, [trouble.name for trouble in troubles]
+        loaded.detector.close()
+        return loaded.digest, [trouble.name for trouble in troubles]
+
+
+@pytest.fixture
+def device(tmp_path: Path) -> Iterator[Device]:
+    store = Store(tmp_path / "data")
+    store.open()
+    yield Device(store, tmp_path)
+    store.close()
+
+
+def test_the_committed_one_serves(device: Device) -> None:
+    assert device.served() == (device.second, [])
+
+
+def test_a_damaged_one_is_set_aside_and_the_one_before_serves(device: Device) -> None:
+    device.damage(device.second)
+    assert device.served() == (device.first, ["bundle_not_served"])
+    assert device.bundles.damaged() == [device.second]
+
+
+def test_a_revoked_one_is_passed_over_for_the_one_before(device: Device) -> None:
+    device.commit(device.first, device.second)
+    device.floors = {"tiny": 2}
+    assert device.served() == (device.second, ["bundle_not_served"])
+
+
+def test_a_revoked_one_serves_where_there_is_no_other(device: Device) -> None:
+    device.floors = {"tiny": 3}
+    digest, troubles = device.served()
+    assert digest == device.second
+    assert troubles[-1] == "revoked"
+
+
+def test_what_ended_the_agent_too_often_makes_way_for_the_one_before(device: Device) -> None:
+    for _ in range(LIMITS.boot_starts_max):
+        assert device.served()[0] == device.second
+    digest, troubles = device.served()
+    assert (digest, troubles) == (device.first, ["boot_loop"])
+    assert device.boot.passed_over
+
+
+def test_without_one_before_it_is_tried_again_after_a_while(device: Device) -> None:
+    device.commit(device.second)
+    for _ in range(LIMITS.boot_starts_max):
+        device.served()
+    assert device.served() == (None, ["boot_loop"])
+    device.boot.guard.stable()
+    assert device.served()[0] == device.second
+
+
+def test_nothing_was_ever_committed(device: Device) -> None:
+    device.store.remove("slot-tiny")
+    assert device.served() == (None, [])
+
+
+@pytest.mark.parametrize("state", list(S))
+def test_a_candidate_is_preferred_only_where_its_probation_was_over(state: ExecutionState) -> None:
+    record = UpdateRecord(slot=SLOT, desired=wish("c"), state=state)
+    committed = Committed(digest="9" * 64, previous_digest="8" * 64)
+    good = ("9" * 64, "8" * 64)
+    expected = ("c" * 64, *good) if state is S.COMMITTING else good
+    assert choices(SlotState(SLOT, committed, record)) == expected

@@ -31,6 +31,7 @@ OUTPUT_BYTES_MAX = 1024 * 1024
 STDERR_TAIL_BYTES = 1000
 READ_BYTES = 64 * 1024
 NOT_STARTED = 127
+"""The code of a child that the machine could not start, for want of memory or processes."""
 NO_LIMIT = -1
 
 _PR_SET_PDEATHSIG = 1

@@ -19,7 +19,7 @@ from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-from edge_agent.children import ChildLimits, run_child
+from edge_agent.children import NOT_STARTED, ChildLimits, run_child
 from edge_agent.config import Limits
 from edge_agent.detect.tensorrt.cache_key import Machine, timing_cache_key
 from edge_agent.detect.tensorrt.derived import (
@@ -150,7 +150,7 @@ def build(
 
     Raises:
         EngineBuildError: no engine can be built of it here, or the build was ended.
-        OSError: the disk refused it.
+        OSError: the disk refused it, or no process can be started.
     """
     here = machine(probe())
     key = key_of(manifest, here)
@@ -178,6 +178,8 @@ def build(
             cancel=cancel,
             on_line=hear,
         )
+        if ended.code == NOT_STARTED:
+            raise OSError(f"the engine's build {ended.reason}")
         if ended.code == REFUSED:
             raise EngineBuildError(ended.errors)
         if ended.reason:

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from edge_agent.children import ChildLimits, run_child
+from edge_agent.children import NOT_STARTED, ChildLimits, run_child
 from edge_agent.config import Limits
 from edge_agent.errors import EdgeError
 from edge_agent.update.golden import Seen, answers_sense, compare, slower
@@ -98,12 +98,14 @@ def run_proof(
     *,
     engines: Path | None = None,
 ) -> Proof:
-    """Prove the bundle in `folder` in a child process; never raises for what the child does.
+    """Prove the bundle in `folder` in a child process; what the child does is no exception.
 
     Args:
         incumbent: folder and digest of the bundle that serves now, to compare the latency with.
         cancel: ends it when set.
         engines: folder of the engines that were derived on this device.
+
+    Raises OSError where no process can be started, which may pass.
     """
     folders = [folder] if incumbent is None else [folder, incumbent[0]]
     memory_bytes, reserves = limits.proof_memory_bytes_max, any(map(_on_gpu, folders))
@@ -120,6 +122,8 @@ def run_proof(
         ChildLimits(limits.proof_timeout_s, memory_bytes, PROOF_FILE_BYTES_MAX, reserves=reserves),
         cancel=cancel,
     )
+    if ended.code == NOT_STARTED:
+        raise OSError(f"the proof's process {ended.reason}")
     if ended.reason:
         return Proof(False, f"the proof's process {ended.reason}", {})
     try:

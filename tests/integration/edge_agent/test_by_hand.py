@@ -1,0 +1,60 @@
+"""What people do at a device whose agent does not run holds when it runs again."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from tests.integration.edge_agent.device import SLOT, Device
+from tests.integration.edge_agent.fake_hub import FakeHub, wait_for
+from tests.integration.edge_agent.test_update_policies import Fleet
+
+pytestmark = pytest.mark.integration
+
+
+@pytest.fixture
+def fleet(hub: FakeHub, device: Device, tmp_path: Path) -> Fleet:
+    device.start()
+    return Fleet(hub, device, tmp_path)
+
+
+def test_back_by_hand_while_no_agent_runs(fleet: Fleet) -> None:
+    first, second = fleet.install(1), fleet.install(2)
+    fleet.desire(3, hold=True)
+    fleet.reaches("PREPARED", 3)
+    fleet.device.kill()
+    seen = len(fleet.device.detections())
+    went = fleet.command("rollback", "--slot", SLOT, "--json")
+    assert went.returncode == 0, went.stderr
+    assert json.loads(went.stdout)["agent_running"] is False
+    fleet.device.start()
+    fleet.serves(first)
+    fleet.reaches("CANCELED", 3)
+    wait_for(lambda: "rolled_back_by_hand" in fleet.alerts(), "the alert")
+    fleet.desire(3)
+    fleet.stays("CANCELED", 3)
+    digests = {line["bundle_digest"] for line in fleet.device.detections()[seen + 1 :]}
+    assert digests == {first}, second
+    status = json.loads(fleet.command("status", "--history", "--json").stdout)
+    assert status["slots"][SLOT]["by_hand"] is True
+    assert [a["passages"][-1]["state"] for a in status["history"][SLOT]][:2] == [
+        "CANCELED",
+        "SUCCEEDED",
+    ]
+    third = fleet.install(3, attempt=4)
+    fleet.serves(third)
+
+
+def test_a_hold_said_before_the_agent_starts(fleet: Fleet) -> None:
+    first = fleet.install(1)
+    assert fleet.device.stop() == 0
+    assert fleet.command("hold", "--for", "30m").returncode == 0
+    fleet.device.start()
+    fleet.desire(2)
+    fleet.reaches("PREPARED", 2)
+    fleet.stays("PREPARED", 2)
+    fleet.serves(first)
+    assert fleet.command("hold", "--release").returncode == 0
+    fleet.reaches("SUCCEEDED", 2)

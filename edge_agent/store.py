@@ -7,6 +7,7 @@
       outbox/              the outbox's database and the images of its samples
       bundles/<digest>/    whole, verified bundles
       partial/<slot>/      what a download holds so far
+      requests/            what a person at the device asks of a running agent
 
 A state file of an unknown version, or one that cannot be read, counts as absent and is
 reported: an agent that guesses what an old or a newer self meant cannot be trusted. What a
@@ -226,7 +227,8 @@ class Store:
         return self.state / f"{name}.json"
 
     def _temporary(self) -> Iterator[Path]:
-        for folder in (self.state, self.outbox / "images", *_folders(self.partial)):
+        written = (self.state, self.outbox / "images", self.data_dir / "requests")
+        for folder in (*written, *_folders(self.partial)):
             yield from folder.glob(f".*{TEMPORARY}")
         for prefix in (ASSEMBLING, REMOVING):
             yield from self.bundles.glob(f"{prefix}*")

@@ -13,7 +13,8 @@ class MaintenanceWindow(Part):
 
     Attributes:
         cron: five fields, read on the clock of `time_zone` (an IANA name), whose summer time
-            is kept: an hour that is left out opens at its end, one that comes twice opens once.
+            is kept: a fixed time that is left out opens when the clock has been moved, one that
+            comes twice opens once; lines whose minute or hour begins with a star go by real time.
     """
 
     cron: Word

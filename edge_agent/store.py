@@ -227,7 +227,8 @@ class Store:
         return self.state / f"{name}.json"
 
     def _temporary(self) -> Iterator[Path]:
-        written = (self.state, self.outbox / "images", self.data_dir / "requests")
+        images, engines = self.outbox / "images", self.compiled / "engines"
+        written = (self.state, images, self.data_dir / "requests", engines)
         for folder in (*written, *_folders(self.partial)):
             yield from folder.glob(f".*{TEMPORARY}")
         for prefix in (ASSEMBLING, REMOVING):

@@ -33,7 +33,7 @@ from edge_agent.detect.tensorrt.derived import (
 from edge_agent.detect.tensorrt.errors import EngineBuildError
 from edge_agent.detect.tensorrt.probe import machine, probe
 from edge_agent.errors import EdgeError
-from edge_agent.store import fsync_directory
+from edge_agent.store import TEMPORARY, fsync_directory
 from protocol.builds import Capabilities, Precision
 from protocol.bundles import MODEL_PATH, Manifest
 from protocol.chunks import Sha256
@@ -158,7 +158,7 @@ def build(
     if found is not None:
         return found
     cache.prepare()
-    made = cache.folder / f"{BUILDING}{key}"
+    made = cache.folder / f"{BUILDING}{key}{TEMPORARY}"
 
     def hear(line: bytes) -> None:
         told = _PROGRESS.fullmatch(line.strip())
@@ -236,7 +236,7 @@ def derive(onnx: Path, out: Path, timings: Path, precisions: tuple[str, str], ba
     built = build_engine(_read(onnx, ONNX_BYTES_MAX), order, timing_cache=known, progress=tell)
     out.write_bytes(join_engine(built.metadata, built.plan))
     if built.timing_cache:
-        fresh = out.with_name(f"{out.name}-timings")
+        fresh = out.with_name(f"{BUILDING}{timings.name}{TEMPORARY}")
         fresh.write_bytes(built.timing_cache)
         fresh.replace(timings)
     tell(1.0)

@@ -23,7 +23,9 @@ from edge_agent.detect.tensorrt.derived import is_derived, key_of
 from edge_agent.detect.tensorrt.engine_file import read_engine
 from edge_agent.detect.tensorrt.errors import EngineBuildError, EngineMissingError
 from edge_agent.detect.tensorrt.probe import Gpu, machine, runtime_capability
+from edge_agent.store import Store
 from edge_agent.update import engine
+from edge_agent.update.bundle_store import BundleStore
 from edge_agent.update.engine import EngineCache, Kept, build, needs_engine, to_evict
 from protocol.builds import Capabilities, Format, Precision, match
 from protocol.bundles import GOLDEN_PATH, MANIFEST_PATH, MODEL_PATH, Manifest, canonical, digest
@@ -132,9 +134,19 @@ def test_a_build_that_hangs_or_is_cancelled_ends(bench: Bench) -> None:
 
 def test_what_a_kill_left_of_a_build_goes_with_the_next(bench: Bench) -> None:
     bench.cache.prepare()
-    (bench.cache.folder / ".building-x").write_bytes(b"half")
+    (bench.cache.folder / ".building-x.tmp").write_bytes(b"half")
     bench.build()
     assert not [name for name in bench.left if name.startswith(".")]
+
+
+def test_what_a_kill_left_of_a_build_goes_with_a_start(tmp_path: Path) -> None:
+    store = Store(tmp_path)
+    left = BundleStore(store.bundles, store.compiled).engines / ".building-x.tmp"
+    left.parent.mkdir(parents=True)
+    left.write_bytes(b"half")
+    store.open()
+    store.close()
+    assert not left.exists()
 
 
 def test_the_engine_is_what_a_bundle_runs_on(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:

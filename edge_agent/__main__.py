@@ -211,14 +211,14 @@ def selftest(
     real pipeline. Ends with 1 where one fails.
     """
     with _refusals():
-        from edge_agent.cli.selftest import committed, one_folder, run_selftest, table
+        from edge_agent.cli.selftest import committed, engines, one_folder, run_selftest, table
         from edge_agent.config import Limits, load_config
 
         if bundle is not None:
             found = run_selftest(one_folder(bundle), seconds, Limits())
         else:
             settings = load_config(config)
-            found = run_selftest(committed(settings), seconds, settings.limits)
+            found = run_selftest(committed(settings), seconds, settings.limits, engines(settings))
     _show(found, table, as_json)
     if not found["passed"]:
         raise typer.Exit(1)

@@ -44,23 +44,38 @@ def one_folder(folder: Path) -> Iterator[tuple[str, str, Path]]:
     yield folder.name, folder_digest(folder), folder
 
 
+def engines(config: AgentConfig) -> Path:
+    """Where the device keeps the engines that it built of its bundles."""
+    store = Store(config.device.data_dir)
+    return BundleStore(store.bundles, store.compiled).engines
+
+
 def run_selftest(
-    bundles: Iterator[tuple[str, str, Path]], seconds: float, limits: Limits
+    bundles: Iterator[tuple[str, str, Path]],
+    seconds: float,
+    limits: Limits,
+    engines_folder: Path | None = None,
 ) -> dict[str, Any]:
     """Each bundle on its golden frames, in a child process, then in the real pipeline.
 
+    `engines_folder` holds what the device compiled of bundles that need it.
     Raises EdgeError where there is nothing to test.
     """
-    found = {slot: _test(digest, folder, seconds, limits) for slot, digest, folder in bundles}
+    options = LoadOptions(limits.inference_threads_max, engines=engines_folder)
+    found = {
+        slot: _test(digest, folder, seconds, limits, options) for slot, digest, folder in bundles
+    }
     return {"passed": all(test["passed"] for test in found.values()), "slots": found}
 
 
-def _test(digest: str, folder: Path, seconds: float, limits: Limits) -> dict[str, Any]:
-    proof = run_proof(folder, digest, None, limits, threading.Event())
+def _test(
+    digest: str, folder: Path, seconds: float, limits: Limits, options: LoadOptions
+) -> dict[str, Any]:
+    proof = run_proof(folder, digest, None, limits, threading.Event(), engines=options.engines)
     golden = _golden(proof)
     found: dict[str, Any] = {"bundle": digest, "golden": golden.model_dump(mode="json")}
     try:
-        bundle = load_bundle(folder, digest, LoadOptions(limits.inference_threads_max))
+        bundle = load_bundle(folder, digest, options)
         try:
             figures = run_trial(bundle, Trial(seconds=seconds))
         finally:

@@ -1,0 +1,280 @@
+"""The random walk: hard times, kind times, and what must hold after every step."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from pathlib import Path
+
+from edge_agent.update.states import boot_digest, same_attempt
+from protocol.messages import SlotDesired
+from protocol.states import (
+    BEFORE_EXCHANGE,
+    EXECUTION_TABLE,
+    TERMINAL_EXECUTION_STATES,
+    ExecutionState,
+)
+from tests.simulation.update.bundles import Quality, SimulatedBundle
+from tests.simulation.update.disk import BROKEN, FULL
+from tests.simulation.update.life import SLOT, Life
+from tests.simulation.update.world import YEAR_S, World
+
+S = ExecutionState
+STEPS = 70
+KIND_STEPS_MAX = 600
+FRESH_S = 200.0
+OPEN_DETECTORS_MAX = 3
+LEGAL = {(before, after) for (before, _event), after in EXECUTION_TABLE.items()}
+
+
+class BrokenWalkError(AssertionError):
+    """Something that must always hold did not; the text tells the whole walk."""
+
+
+@dataclass
+class Walked:
+    """What one walk came to; states by how often they were told, and died in."""
+
+    deaths: int
+    attempts: int
+    told: Counter[str]
+    died_in: Counter[str]
+
+
+def walk(seed: int, bundles: Sequence[SimulatedBundle], folder: Path) -> Walked:
+    """Play the walk of `seed`. Raises BrokenWalkError."""
+    world = World(seed, bundles, folder)
+    with world.in_place():
+        try:
+            world.start()
+            world.kind = False
+            for _ in range(STEPS):
+                happen(world)
+                settle(world)
+                check(world)
+            converge(world)
+        except Exception as error:
+            story = "\n".join(world.trace[-80:])
+            told = [f"{n} {r.attempt} {r.state.value} {r.reason}" for n, r in world.outbox.events]
+            raise BrokenWalkError(
+                f"seed {seed}: {type(error).__name__}: {error}\n"
+                f"replay: python -m tests.simulation.update {seed}\n{story}\n"
+                + "\n".join(told[-40:])
+            ) from error
+        world.stop()
+    seen = Counter(report.state.value for _, report in world.outbox.events)
+    deaths = world.counts["kills"] + world.counts["power cuts"]
+    return Walked(deaths, world.attempts, seen, world.died_in)
+
+
+# ---- what happens ----------------------------------------------------------------------
+
+
+def happen(world: World) -> None:
+    """One thing befalls the device."""
+    names = list(HAPPENINGS)
+    weights = [HAPPENINGS[name][0] for name in names]
+    name = world.rng.choices(names, weights)[0]
+    if name != "time":
+        world.note(name)
+    HAPPENINGS[name][1](world)
+
+
+def _time(world: World) -> None:
+    world.now += world.rng.choice([0.1, 1.0, 5.0, 30.0, 400.0])
+
+
+def _desire(world: World) -> None:
+    world.desire(world.rng.choice(list(world.bundles)), **world.policies())
+
+
+def _desire_other_words(world: World) -> None:
+    """The same attempt with other words around it."""
+    wanted = None if world.desired is None else world.desired.slots.get(SLOT)
+    if wanted is not None:
+        shadow = wanted.shadow and wanted.shadow.model_copy(update={"accepted": True})
+        world.say({SLOT: wanted.model_copy(update={"hold": False, "shadow": shadow})})
+
+
+def _network(world: World) -> None:
+    if world.network.up:
+        world.network.lose()
+        return
+    world.network.up = True
+    world.act(Life.link_up)
+    world.tell_desired()
+
+
+def _hub_silent(world: World) -> None:
+    world.network.hub_answers = not world.network.hub_answers
+
+
+def _disk(world: World) -> None:
+    if world.life is not None:
+        disk = world.life.disk
+        disk.refuses = 0 if disk.refuses else world.rng.choice([FULL, BROKEN])
+
+
+def _outbox(world: World) -> None:
+    world.outbox.refuses = not world.outbox.refuses
+
+
+def _die_soon(world: World) -> None:
+    if world.life is not None:
+        world.life.disk.die_after(world.rng.randint(1, 25))
+
+
+def _older(world: World) -> None:
+    """A broker gives an old desired state once more."""
+    if world.life is not None and world.desired is not None and world.generation > 1:
+        old = world.desired.model_copy(update={"generation": world.generation - 1, "slots": {}})
+        world.life.inbox.append(old)
+
+
+HAPPENINGS: dict[str, tuple[int, Callable[[World], object]]] = {
+    "time": (40, _time),
+    "desire": (5, _desire),
+    "the same, in other words": (8, _desire_other_words),
+    "the same again": (3, World.tell_desired),
+    "an older generation": (2, _older),
+    "nothing desired": (1, lambda world: world.desire(None)),
+    "network": (5, _network),
+    "hub": (2, _hub_silent),
+    "disk": (4, _disk),
+    "outbox": (2, _outbox),
+    "dies soon": (6, _die_soon),
+    "kill": (4, World.kill),
+    "stop": (2, World.stop),
+    "hold": (2, lambda world: world.ask("hold")),
+    "release": (1, lambda world: world.ask("release")),
+    "rollback": (3, lambda world: world.ask("rollback")),
+    "clock": (3, lambda world: world.jump(world.rng.choice([YEAR_S, -YEAR_S]))),
+}
+
+
+def settle(world: World, jobs_max: int = 2) -> None:
+    """Let the process do some of what it has to do, and start it where it is dead."""
+    if world.life is None:
+        world.start()
+    while world.network.underway and world.life is not None:
+        world.life.inbox.append(world.network.underway.popleft())
+    for _ in range(jobs_max if world.kind else world.rng.randint(0, jobs_max)):
+        if world.life is not None and world.life.jobs:
+            job = world.life.jobs.popleft()
+            world.act(lambda _life, job=job: job())  # type: ignore[misc]
+    while world.life is not None and world.life.inbox:
+        world.act(Life.take_one)
+    world.act(Life.tick)
+
+
+# ---- what must hold --------------------------------------------------------------------
+
+
+def check(world: World) -> None:
+    """What holds at every moment of every life."""
+    check_told(world)
+    life = world.life
+    if life is None or not life.begun:
+        return
+    committed, record = world.on_disk()
+    current = life.slot.current()
+    if current is not None:
+        assert current.digest in world.proven, "something unproven serves"
+        assert not current.detector.closed, "what serves was let go"  # type: ignore[attr-defined]
+    assert current is not None or committed is None, "nothing serves, and something is committed"
+    told = world.outbox.told.get(SLOT, 0)
+    assert told <= (0 if record is None else record.transition), "told before it was persisted"
+    assert len(life.open_detectors()) <= OPEN_DETECTORS_MAX, life.open_detectors()
+
+
+def check_told(world: World) -> None:
+    """Each transition once, in order, each attempt along the table from QUEUED to its end."""
+    numbers = [number for number, _ in world.outbox.events]
+    assert numbers == list(range(1, len(numbers) + 1)), f"told out of order: {numbers}"
+    for (_, before), (_, after) in pairwise(world.outbox.events):
+        if after.state is S.QUEUED:
+            assert before.state in TERMINAL_EXECUTION_STATES, f"{before} was left open"
+        else:
+            assert before.attempt == after.attempt, f"{before} then {after}"
+            assert (before.state, after.state) in LEGAL, f"{before.state} then {after.state}"
+
+
+def converge(world: World) -> None:
+    """Times are kind again: the newest desired state is reached, and nothing is left over."""
+    world.note("kind times")
+    world.kind = True
+    world.network.up = world.network.hub_answers = True
+    world.outbox.refuses = False
+    world.kill()
+    settle(world)
+    world.ask("release")
+    wanted = under_way(world)
+    if wanted is None or world.rng.random() < 0.3:
+        good = world.rng.random() < 0.7
+        fitting = [b for b in world.bundles.values() if (b.quality is Quality.GOOD) is good]
+        world.desire(world.rng.choice(fitting).digest)
+        wanted = None if world.desired is None else world.desired.slots[SLOT]
+    else:
+        wanted = wanted.model_copy(update={"hold": False, "shadow": None, "window": None})
+        world.say({SLOT: wanted})
+    assert wanted is not None
+    for _ in range(KIND_STEPS_MAX):
+        world.now += 1.0
+        settle(world)
+        check(world)
+        if has_ended(world, wanted):
+            break
+    else:
+        raise AssertionError("it does not come to its end")
+    check_end(world, wanted)
+
+
+def under_way(world: World) -> SlotDesired | None:
+    """The newest attempt, where nothing speaks against its success: it has to go on then."""
+    _, record = world.on_disk()
+    wanted = None if world.desired is None else world.desired.slots.get(SLOT)
+    if record is None or wanted is None or record.state not in BEFORE_EXCHANGE:
+        return None
+    fresh = record.spent_s < FRESH_S and wanted.timeout_s is None
+    good = world.bundles[wanted.bundle_digest].quality is Quality.GOOD
+    return wanted if same_attempt(record.desired, wanted) and fresh and good else None
+
+
+def has_ended(world: World, wanted: SlotDesired) -> bool:
+    _number, report = world.outbox.events[-1] if world.outbox.events else (0, None)
+    return (
+        report is not None
+        and report.attempt == wanted.attempt
+        and report.state in TERMINAL_EXECUTION_STATES
+    )
+
+
+def check_end(world: World, wanted: SlotDesired) -> None:
+    """The right end, the right bundle, and neither memory nor disk holds anything else."""
+    quality = world.bundles[wanted.bundle_digest].quality
+    final, life = world.outbox.events[-1][1].state, world.life
+    assert life is not None
+    for _ in range(5):
+        world.now += 1.0
+        settle(world)
+    current = life.slot.current()
+    digest = None if current is None else current.digest
+    committed, record = world.on_disk()
+    assert digest == boot_digest(record, committed), "the next start would serve another"
+    if quality is Quality.GOOD:
+        assert (final, digest) == (S.SUCCEEDED, wanted.bundle_digest)
+    elif final is S.SUCCEEDED:
+        assert quality is Quality.SHADOW_FAILS, "a bad bundle succeeded"
+    else:
+        assert final in (S.REJECTED, S.FAILED, S.ROLLED_BACK)
+    assert life.open_detectors() == ([] if digest is None else [digest])
+    world.stop()
+    settle(world)
+    life = world.life
+    assert life is not None
+    assert life.store.leftovers() == []
+    held = {path.name for path in life.store.bundles.iterdir()}
+    pinned = set() if committed is None else {committed.digest, committed.previous_digest}
+    assert held <= pinned, f"held for nobody: {held - pinned}"

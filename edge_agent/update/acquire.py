@@ -22,7 +22,7 @@ from edge_agent.update.reservation import lacking_bytes, require_room, reserve_f
 from edge_agent.update.states import Outcome
 from edge_agent.update.trust import Refused
 from protocol.bundles import MANIFEST_BYTES_MAX, Manifest, read_manifest
-from protocol.chunks import BlobRef
+from protocol.chunks import BlobRef, sha256_hex
 from protocol.messages import SlotDesired
 from protocol.states import ExecutionEvent, ExecutionState
 
@@ -52,24 +52,32 @@ class Acquire:
         self._folder = context.store.partial / slot
         self._fetch: Fetch | None = None
         self._manifest: ManifestBlob | None = None
+        self._files_follow = False
 
     def look(self, desired: SlotDesired, now: float) -> Outcome | None:
         """Get the manifest and judge by it whether to go on; None while it is fetched."""
         digest, context = desired.bundle_digest, self._context
         if context.bundles.has(digest):
             return self._judge(desired, context.judging.manifest_bytes(digest))
+        fetched = self._fetched_manifest(digest)
+        if fetched is not None:
+            return self._judge(desired, fetched)
         if desired.manifest_bytes > MANIFEST_BYTES_MAX:
             text = f"a manifest of {desired.manifest_bytes} bytes is over the limit"
             return Outcome(ExecutionEvent.ERROR, text)
-        self._manifest = ManifestBlob(digest, desired.manifest_bytes)
-        self._open({digest: self._manifest}, {}, now)
+        self._open_manifest(desired, now)
         return None
 
     def fetch(self, desired: SlotDesired, now: float) -> Outcome | None:
         """Get the files that no bundle holds; None while they are fetched."""
         if self._context.bundles.has(desired.bundle_digest):
             return Outcome()
-        wanted = _refs(self._read_manifest(desired))
+        manifest_bytes = self._fetched_manifest(desired.bundle_digest)
+        if manifest_bytes is None:  # it was lost since it was judged
+            self._open_manifest(desired, now)
+            self._files_follow = True
+            return None
+        wanted = _refs(read_manifest(manifest_bytes, desired.bundle_digest))
         for path in self._folder.iterdir():
             if path.name not in wanted and path.name != desired.bundle_digest:
                 path.unlink()
@@ -87,8 +95,11 @@ class Acquire:
         """
         digest, context = desired.bundle_digest, self._context
         held = context.bundles.has(digest)
-        fetched_bytes = None if held else (self._folder / digest).read_bytes()
-        manifest_bytes = fetched_bytes or context.judging.manifest_bytes(digest)
+        manifest_bytes = (
+            context.judging.manifest_bytes(digest) if held else self._fetched_manifest(digest)
+        )
+        if manifest_bytes is None:
+            raise BundleError(f"the manifest of {digest[:12]} is absent; it is fetched again")
         answer = context.judging.of(manifest_bytes, desired)
         if isinstance(answer, Refused):
             return refused(answer, ExecutionState.DOWNLOADED)
@@ -114,6 +125,9 @@ class Acquire:
             return Outcome()
         self._folder.mkdir(parents=True, exist_ok=True)
         write_atomically(self._folder / desired.bundle_digest, manifest.data)
+        if self._files_follow:
+            self._files_follow = False
+            return self.fetch(desired, now)
         return self._judge(desired, manifest.data)
 
     def take_chunk(self, chunk: ChunkRead, now: float) -> None:
@@ -171,12 +185,21 @@ class Acquire:
             kept_free_bytes=context.limits.disk_free_bytes_min,
         )
 
-    def _read_manifest(self, desired: SlotDesired) -> Manifest:
-        digest = desired.bundle_digest
-        return read_manifest((self._folder / digest).read_bytes(), digest)
+    def _fetched_manifest(self, digest: str) -> bytes | None:
+        """The manifest as it was fetched; None where it is not there, or is another."""
+        try:
+            with (self._folder / digest).open("rb") as file:
+                found = file.read(MANIFEST_BYTES_MAX + 1)
+        except FileNotFoundError:
+            return None
+        return found if sha256_hex(found) == digest else None
+
+    def _open_manifest(self, desired: SlotDesired, now: float) -> None:
+        self._manifest = ManifestBlob(desired.bundle_digest, desired.manifest_bytes)
+        self._open({desired.bundle_digest: self._manifest}, {}, now)
 
     def _open(self, blobs: Mapping[str, Blob], held: Mapping[str, set[int]], now: float) -> None:
-        context = self._context
+        context, self._files_follow = self._context, False
         timing = Timing(context.limits.chunk_stall_s, context.limits.http_fallback_after_s)
         self.close()
         self._fetch = Fetch(

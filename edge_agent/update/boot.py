@@ -90,9 +90,7 @@ class Boot:
             self._trouble("revoked", text)
         return found, self._troubles
 
-    def _first(
-        self, digests: Iterable[str], allowed: Callable[[str], bool]
-    ) -> LoadedBundle | None:
+    def _first(self, digests: Iterable[str], allowed: Callable[[str], bool]) -> LoadedBundle | None:
         for digest in tuple(digests):
             try:
                 if self._whole(digest) and allowed(digest):

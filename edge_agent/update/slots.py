@@ -17,7 +17,7 @@ from edge_agent.update.fetch import ChunkRead
 from edge_agent.update.floors import FLOORS, Floors, learned
 from edge_agent.update.judging import Judging
 from edge_agent.update.repair import Repair, RepairContext
-from edge_agent.update.requests import Request, answer, take
+from edge_agent.update.requests import Request, answer, refusal, take
 from edge_agent.update.slot import Slot
 from edge_agent.update.states import UpdateRecord, attempt_key
 from edge_agent.update.steps import StepEnded
@@ -207,13 +207,16 @@ class Slots:
             return
         leave = unit.updater.leave_by_hand(now, wall)
         if leave is Leave.WAIT:
+            late = refusal(self._returns[name], tuple(self._units), wall)
+            if late:
+                self._answer(self._returns.pop(name), False, f"an update is in the way; {late}")
             return
         if leave is Leave.GOES_BACK:
             self._answer(self._returns.pop(name), True, "the candidate in probation goes back")
             return
-        refusal = unit.back.begin()
-        if refusal:
-            self._answer(self._returns.pop(name), False, refusal)
+        reason = unit.back.begin()
+        if reason:
+            self._answer(self._returns.pop(name), False, reason)
 
     def _answer(self, request: Request | None, ok: bool, text: str) -> None:
         if request is not None:

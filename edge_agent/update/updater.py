@@ -152,6 +152,7 @@ class Updater:
         else:
             self._refresh(now)
             self._settle(now, wall)
+            self._reconsider(now, wall)
 
     def end(self, outcome: Outcome, now: float, wall: float) -> None:
         """The step that runs has ended (the steps tell it from one that was dropped)."""
@@ -225,6 +226,16 @@ class Updater:
             return
         if wanted is not None:
             self._start(wanted, now, wall)
+
+    def _reconsider(self, now: float, wall: float) -> None:
+        """The attempt is wanted again before its end could be persisted: it goes on."""
+        record, wanted, unsaved = self._open(), self._wanted, self._unsaved
+        if record is None or wanted is None or unsaved is None:
+            return
+        withdrawn = unsaved.event in (ExecutionEvent.NEWER_DESIRED, ExecutionEvent.CANCEL_REQUESTED)
+        if withdrawn and same_attempt(record.desired, wanted):
+            self._unsaved = None
+            self._follow(self._begin(now), now, wall)
 
     def _lost(self, wanted: SlotDesired) -> bool:
         """Whether this attempt had succeeded and its bundle was lost since (a damaged file).

@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 import pytest
 
-from edge_agent.update.states import Outcome
+from edge_agent.update.states import Outcome, Step
 from edge_agent.update.updater import SPENT_EVERY_S
 from protocol.states import ExecutionState
 from tests.unit.edge_agent.update.updater_rig import LIMITS, PATH, E, Rig, S, wish
@@ -110,6 +110,21 @@ def test_a_note_is_reported_and_not_told(rig: Rig) -> None:
     assert (rig.state, len(rig.told)) == (S.PREPARED, told)
     report = rig.record.report()
     assert (report.reason, report.figures) == ("its window opens later", {"x": 1.0})
+
+
+def test_what_is_wanted_again_before_its_end_is_persisted_goes_on(
+    rig: Rig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rig.bring_to(S.PROVING)
+    make_room = refusing(rig, monkeypatch)
+    rig.desire(wish("b", 2))
+    rig.end(Outcome())
+    rig.desire(wish())
+    make_room()
+    rig.tick()
+    assert (rig.state, rig.steps.begun[-2:]) == (S.PROVING, [Step.PROVE, Step.PROVE])
+    rig.end(Outcome())
+    assert rig.states[-1] is S.PREPARED
 
 
 @pytest.mark.parametrize("state", PATH)

@@ -1,0 +1,183 @@
+"""A bundle gets onto the disk: judged first, with what was fetched before, and mended."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from edge_agent.config import Limits
+from edge_agent.errors import BundleError
+from edge_agent.observe.hardware import capabilities
+from edge_agent.store import DiskFullError, Store
+from edge_agent.update.acquire import Acquire, AcquireContext
+from edge_agent.update.bundle_store import BundleStore
+from edge_agent.update.fetch import ChunkRead, Transport
+from edge_agent.update.judging import Judging
+from edge_agent.update.states import Outcome
+from protocol.bundles import MANIFEST_PATH, MODEL_PATH
+from protocol.chunks import from_ranges
+from protocol.messages import BlobWant, SlotDesired
+from protocol.states import ExecutionEvent
+from tests.fixtures.models import write_bundle
+
+
+class Device:
+    """One slot's acquisition, with a hub that answers every want at the next tick."""
+
+    def __init__(self, store: Store, folder: Path, limits: Limits) -> None:
+        self.store, self.made = store, folder / "made"
+        self.bundles = BundleStore(store.bundles, store.compiled)
+        self.digest, self.manifest = write_bundle(self.made, padding_bytes=300_000)
+        self.manifest_bytes = (self.made / MANIFEST_PATH).read_bytes()
+        self.desired = SlotDesired(
+            bundle_digest=self.digest,
+            manifest_bytes=len(self.manifest_bytes),
+            model=self.manifest.model,
+            version=self.manifest.version,
+        )
+        self.floors: dict[str, int] = {}
+        self.wants: list[BlobWant] = []
+        self.asked: Counter[str] = Counter()
+        self.now = 0.0
+        transport = Transport(
+            connected=lambda: True,
+            want=self.want,
+            listen=lambda _sha256: None,
+            unlisten=lambda _sha256: None,
+            read_http=lambda _spans, _give, _until: None,
+            submit=lambda _job: None,
+            deliver=lambda _chunk: None,
+        )
+        judging = Judging(self.bundles, limits, capabilities, lambda: self.floors, lambda: 0.0)
+        context = AcquireContext(store, self.bundles, transport, limits, judging, set, Counter())
+        self.acquire = Acquire("tiny", context)
+
+    def want(self, blobs: tuple[BlobWant, ...]) -> bool:
+        self.wants += blobs
+        return True
+
+    def finish(self, begun: Outcome | None) -> Outcome:
+        """Let what was begun go on until it has its outcome."""
+        outcome = begun
+        for _ in range(50):
+            if outcome is not None:
+                return outcome
+            self.now += 0.1
+            outcome = self.acquire.tick(self.desired, self.now)
+            self.answer()
+        raise AssertionError("it did not end")
+
+    def answer(self) -> None:
+        wants, self.wants = self.wants, []
+        for want in wants:
+            self.asked[want.sha256] += 1
+            for index in sorted(from_ranges(want.ranges)):
+                data = self._chunk(want.sha256, index)
+                if data:
+                    self.acquire.take_chunk(ChunkRead(want.sha256, index, data), self.now)
+
+    def _chunk(self, sha256: str, index: int) -> bytes:
+        if sha256 == self.digest:
+            return self.manifest_bytes if index == 0 else b""
+        entry = next(f for f in self.manifest.files if f.blob.sha256 == sha256)
+        chunk = entry.blob.chunks[index]
+        data = (self.made / entry.path).read_bytes()
+        return data[chunk.offset : chunk.offset + chunk.length]
+
+    def get(self) -> Outcome:
+        """The whole way to the disk."""
+        looked = self.finish(self.acquire.look(self.desired, self.now))
+        if looked.event is not None:
+            return looked
+        self.finish(self.acquire.fetch(self.desired, self.now))
+        return self.acquire.place(self.desired)
+
+
+@pytest.fixture
+def device(tmp_path: Path) -> Iterator[Device]:
+    store = Store(tmp_path / "data")
+    store.open()
+    yield Device(store, tmp_path, Limits(disk_free_bytes_min=0))
+    store.close()
+
+
+def test_the_whole_way(device: Device) -> None:
+    assert device.get() == Outcome()
+    assert device.bundles.verify(device.digest) == device.manifest
+    device.acquire.forget()
+    assert not (device.store.partial / "tiny").exists()
+    assert device.get() == Outcome()
+    assert max(device.asked.values()) == 1, "what is held is not fetched again"
+
+
+def test_a_manifest_is_fetched_once_and_again_where_it_was_lost(device: Device) -> None:
+    device.finish(device.acquire.look(device.desired, 0.0))
+    device.finish(device.acquire.look(device.desired, 0.0))
+    assert device.asked[device.digest] == 1
+    kept = device.store.partial / "tiny" / device.digest
+    kept.write_bytes(b"torn")
+    device.finish(device.acquire.fetch(device.desired, device.now))
+    assert device.asked[device.digest] == 2
+    assert device.acquire.place(device.desired) == Outcome()
+
+
+def test_damage_is_found_before_it_is_placed_and_fetched_again(device: Device) -> None:
+    device.finish(device.acquire.look(device.desired, 0.0))
+    device.finish(device.acquire.fetch(device.desired, 0.0))
+    model = device.manifest.file(MODEL_PATH).sha256
+    (device.store.partial / "tiny" / model).write_bytes(b"rot")
+    with pytest.raises(BundleError, match="fetched again"):
+        device.acquire.place(device.desired)
+    device.finish(device.acquire.fetch(device.desired, device.now))
+    assert device.acquire.place(device.desired) == Outcome()
+    assert device.asked[model] == 2
+    assert device.asked[device.manifest.file("padding.bin").sha256] == 1
+
+
+def test_a_held_bundle_with_bit_rot_gets_only_its_bad_file(device: Device) -> None:
+    device.get()
+    device.acquire.forget()
+    path = device.bundles.path(device.digest) / MODEL_PATH
+    path.unlink()
+    path.write_bytes(b"rot")
+    with pytest.raises(BundleError):
+        device.acquire.place(device.desired)
+    assert not device.bundles.has(device.digest)
+    device.finish(device.acquire.fetch(device.desired, device.now))
+    assert device.acquire.place(device.desired) == Outcome()
+    assert device.asked[device.manifest.file("padding.bin").sha256] == 1
+
+
+@pytest.mark.parametrize(
+    ("change", "event", "words"),
+    [
+        ({"version": 7}, ExecutionEvent.ERROR, "desired is tiny v7"),
+        ({"manifest_bytes": 10**9}, ExecutionEvent.ERROR, "over the limit"),
+    ],
+)
+def test_what_was_not_promised_is_not_downloaded(
+    device: Device, change: dict[str, int], event: ExecutionEvent, words: str
+) -> None:
+    device.desired = device.desired.model_copy(update=change)
+    outcome = device.get()
+    assert (outcome.event, words in outcome.reason) == (event, True)
+    assert set(device.asked) <= {device.digest}
+
+
+def test_a_floor_that_was_raised_meanwhile_is_heard_before_placing(device: Device) -> None:
+    device.finish(device.acquire.look(device.desired, 0.0))
+    device.finish(device.acquire.fetch(device.desired, 0.0))
+    device.floors = {"tiny": 2}
+    outcome = device.acquire.place(device.desired)
+    assert (outcome.event, "revoked" in outcome.reason) == (ExecutionEvent.REFUSED, True)
+    assert not device.bundles.has(device.digest)
+
+
+def test_without_room_nothing_is_fetched(device: Device, tmp_path: Path) -> None:
+    full = Device(device.store, tmp_path / "full", Limits(disk_free_bytes_min=10**15))
+    with pytest.raises(DiskFullError):
+        full.get()
+    assert set(full.asked) <= {full.digest}

@@ -195,11 +195,13 @@ class Acquire:
         return found if sha256_hex(found) == digest else None
 
     def _open_manifest(self, desired: SlotDesired, now: float) -> None:
-        self._manifest = ManifestBlob(desired.bundle_digest, desired.manifest_bytes)
-        self._open({desired.bundle_digest: self._manifest}, {}, now)
+        manifest = ManifestBlob(desired.bundle_digest, desired.manifest_bytes)
+        self._open({desired.bundle_digest: manifest}, {}, now)
+        self._manifest = manifest
 
     def _open(self, blobs: Mapping[str, Blob], held: Mapping[str, set[int]], now: float) -> None:
-        context, self._files_follow = self._context, False
+        """Begin a download; what was known of the one before is forgotten."""
+        context, self._manifest, self._files_follow = self._context, None, False
         timing = Timing(context.limits.chunk_stall_s, context.limits.http_fallback_after_s)
         self.close()
         self._fetch = Fetch(

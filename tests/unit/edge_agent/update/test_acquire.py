@@ -124,6 +124,14 @@ def test_a_manifest_is_fetched_once_and_again_where_it_was_lost(device: Device) 
     assert device.acquire.place(device.desired) == Outcome()
 
 
+def test_a_manifest_that_was_given_up_is_forgotten(device: Device) -> None:
+    device.finish(device.acquire.look(device.desired, 0.0))
+    other = device.desired.model_copy(update={"bundle_digest": "f" * 64})
+    assert device.acquire.look(other, 0.0) is None
+    device.acquire.close()
+    assert device.get() == Outcome()
+
+
 def test_damage_is_found_before_it_is_placed_and_fetched_again(device: Device) -> None:
     device.finish(device.acquire.look(device.desired, 0.0))
     device.finish(device.acquire.fetch(device.desired, 0.0))

@@ -157,7 +157,7 @@ class Slots:
         self._vetoes.tick(now, self._waiting_attempts())
         for unit in self._units.values():
             unit.updater.tick(now, wall)
-        self._repair.tick(now, busy=any(self._open(name) for name in self._units))
+        self._mend(now)
         self._tell_revoked()
         if self._stable_at is not None and now >= self._stable_at:
             self._stable_at = None
@@ -232,6 +232,13 @@ class Slots:
             log.debug("floors_not_persisted", error=str(error))
             return
         self._floors_kept = True
+
+    def _mend(self, now: float) -> None:
+        """Go on with repairs; a disk that refuses one must not end what serves."""
+        try:
+            self._repair.tick(now, busy=any(self._open(name) for name in self._units))
+        except OSError as error:
+            log.warning("repair_failed", error=str(error))
 
     def _tell_revoked(self) -> None:
         """Once for each bundle that serves below its model's floor."""

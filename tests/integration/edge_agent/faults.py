@@ -97,6 +97,10 @@ class Case:
         # Nothing goes back by itself: an error on trial opens the way.
         return f"update.PROBATION.step=error,{own}" if self.state is S.ROLLING_BACK else own
 
+    def restart_plan(self) -> str:
+        """What the agent meets at its restart: a clock that has lost the time, and starts late."""
+        return f"agent.start=clock:-{YEAR_S}" if self.fault is Fault.BACK else ""
+
     @property
     def point(self) -> str:
         """The point at which the fault comes."""
@@ -134,12 +138,20 @@ def serves_after_kill(case: Case) -> str | None:
     return "candidate" if state is S.PROBATION else None
 
 
+def serves_at_end(case: Case) -> str | None:
+    """Who serves when the attempt is over, as `serves_after_kill` says it."""
+    if final_state(case) is S.SUCCEEDED:
+        return "candidate"
+    return None if case.alone else "incumbent"
+
+
 def all_cases() -> list[Case]:
     """The whole table, and the first install, which has nothing to go back to."""
     table = [Case(state, fault) for state in STATES for fault in Fault]
     first = [S.PROVING, S.PREPARED, S.SWAPPING, S.PROBATION, S.COMMITTING]
     alone = [Case(state, fault, alone=True) for state in first for fault in sorted(KILLS)]
-    return table + alone
+    to_nothing = [Case(state, Fault.ERROR, alone=True) for state in sorted(ON_TRIAL)]
+    return table + alone + to_nothing
 
 
 QUICK = frozenset(

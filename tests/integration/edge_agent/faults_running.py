@@ -20,7 +20,13 @@ from protocol.states import EXECUTION_TABLE, TERMINAL_EXECUTION_STATES, Executio
 from tests.integration.brokers import RunningBroker, mosquitto
 from tests.integration.edge_agent.device import DEVICE_ID, SLOT, Device
 from tests.integration.edge_agent.fake_hub import FakeHub, wait_for
-from tests.integration.edge_agent.faults import Case, Fault, final_state, serves_after_kill
+from tests.integration.edge_agent.faults import (
+    Case,
+    Fault,
+    final_state,
+    serves_after_kill,
+    serves_at_end,
+)
 
 S = ExecutionState
 SERVES_WITHIN_S = 3.0
@@ -32,6 +38,8 @@ LIMITS = """\
 retry_first_s = 0.05
 retry_cap_s = 0.2
 probation_frames_min = 3
+probation_rate_share_min = 0.0
+probation_latency_ratio_max = 1000.0
 bundles_kept_max = 0
 disk_free_bytes_min = 0
 """
@@ -120,7 +128,7 @@ class Run:
             self._await_final()
             device.kill()
             self.found.kills += 1
-            self._restart("candidate" if self.expected is S.SUCCEEDED else "incumbent")
+            self._restart(serves_at_end(case))
             self._await_report()
         self._expect(device.stop() == 0, "did not stop as asked")
         self._check()
@@ -144,7 +152,7 @@ class Run:
     def _restart(self, serves: str | None) -> None:
         """Start again where nobody answers; who serves then; and let the hub come back."""
         self.broker.stop()
-        self.device.start(module=self.module)
+        self.device.start(faults=self.case.restart_plan(), module=self.module)
         if serves is not None:
             self._serves(serves)
         self.broker.start()
@@ -243,9 +251,10 @@ class Run:
         needed = set() if committed is None else {committed.digest, committed.previous_digest}
         held = {path.name for path in (data / "bundles").iterdir()}
         self._expect(held <= needed, f"bundles that nobody needs: {sorted(held - needed)}")
-        serves = "candidate" if self.expected is S.SUCCEEDED else "incumbent"
+        serves = serves_at_end(self.case)
         digest = None if committed is None else committed.digest
-        self._expect(digest == getattr(self.bundles, serves), f"{digest} is committed")
+        expected = None if serves is None else getattr(self.bundles, serves)
+        self._expect(digest == expected, f"{digest} is committed")
         wait_for(lambda: not self.device.processes(), "the end of all processes", 5.0)
 
     def _load(self, name: str, model: Any) -> Any:

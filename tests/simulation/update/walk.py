@@ -26,6 +26,7 @@ STEPS = 70
 KIND_STEPS_MAX = 600
 FRESH_S = 200.0
 OPEN_DETECTORS_MAX = 3
+REVOKING_SHARE = 0.15
 LEGAL = {(before, after) for (before, _event), after in EXECUTION_TABLE.items()}
 
 
@@ -87,7 +88,10 @@ def _time(world: World) -> None:
 
 
 def _desire(world: World) -> None:
-    world.desire(world.rng.choice(list(world.bundles)), **world.policies())
+    digest = world.rng.choice(list(world.bundles))
+    revokes = world.rng.random() < REVOKING_SHARE
+    floor = world.bundles[digest].manifest.version if revokes else 1
+    world.desire(digest, floor=floor, **world.policies())
 
 
 def _desire_other_words(world: World) -> None:
@@ -262,7 +266,10 @@ def check_end(world: World, wanted: SlotDesired) -> None:
     current = life.slot.current()
     digest = None if current is None else current.digest
     committed, record = world.on_disk()
-    assert digest == boot_digest(record, committed), "the next start would serve another"
+    serving = {boot_digest(record, committed)}
+    if committed is not None:  # it may have been revoked, and the one before it not
+        serving.add(committed.previous_digest)
+    assert digest in serving, "the next start would serve another"
     if quality is Quality.GOOD:
         assert (final, digest) == (S.SUCCEEDED, wanted.bundle_digest)
     elif final is S.SUCCEEDED:

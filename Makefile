@@ -12,7 +12,7 @@ DATA ?=
 MINUTES ?= 30
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-device setup-mlflow demo demo-real test test-device test-slow faults check bench soak test-gpu same-answers docs pins pictures clean
+.PHONY: help setup setup-device setup-mlflow demo demo-real test test-device test-slow faults check bench soak swap-soak test-gpu same-answers docs pins pictures clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -88,6 +88,9 @@ pins: setup ## write the pinned versions anew
 soak: setup ## four cameras for MINUTES=30: memory over time, every frame accounted for
 	$(PY) -m tests.benchmarks.soak --minutes $(MINUTES) --out soak.json
 
+swap-soak: setup ## two cameras, a swap each 30 s, a broker restart each 60 s, for MINUTES=30
+	$(PY) -m tests.benchmarks.swap_soak --minutes $(MINUTES) --out swap-soak.json
+
 test-gpu: setup ## the tests that need an NVIDIA GPU; they say so where there is none
 	$(PY) -m pytest tests/gpu $(ARGS)
 
@@ -96,5 +99,5 @@ same-answers: setup ## every CPU backend against Ultralytics on real images, as 
 
 clean: ## remove what was made here: environments, demo data, reports, caches
 	rm -rf .demo demo-report demo-real-report $(VENV) $(VENV_DEVICE) $(VENV_MLFLOW) build *.egg-info
-	rm -rf .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache bench.json soak.json soak.png
+	rm -rf .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache bench.json soak.json soak.png swap-soak.json
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

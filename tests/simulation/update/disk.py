@@ -32,6 +32,10 @@ class Disk(DyingDisk):
         """The process dies before so many changes more are done."""
         self._nth = self.changes + max(1, changes)
 
+    def spare(self) -> None:
+        """Neither a death nor an error comes any more."""
+        self._nth = self.refuses = 0
+
     def step(self) -> None:
         """Something else that a death may come before. Raises Died."""
         super()._step()

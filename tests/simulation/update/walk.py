@@ -22,7 +22,10 @@ from tests.simulation.update.life import SLOT, Life
 from tests.simulation.update.world import YEAR_S, World
 
 S = ExecutionState
-STEPS = 70
+STEPS = 50
+SETTLE_MAX = 4
+USED_SHARE = 0.8
+HEALING_SHARE = 0.3
 KIND_STEPS_MAX = 600
 FRESH_S = 200.0
 OPEN_DETECTORS_MAX = 3
@@ -49,12 +52,13 @@ def walk(seed: int, bundles: Sequence[SimulatedBundle], folder: Path) -> Walked:
     world = World(seed, bundles, folder)
     with world.in_place():
         try:
-            world.start()
-            world.kind = False
+            begin(world)
             for _ in range(STEPS):
                 happen(world)
-                settle(world)
-                check(world)
+                for _ in range(world.rng.randint(1, SETTLE_MAX)):
+                    settle(world)
+                    check(world)
+                heal(world)
             converge(world)
         except Exception as error:
             story = "\n".join(world.trace[-80:])
@@ -68,6 +72,20 @@ def walk(seed: int, bundles: Sequence[SimulatedBundle], folder: Path) -> Walked:
     seen = Counter(report.state.value for _, report in world.outbox.events)
     deaths = world.counts["kills"] + world.counts["power cuts"]
     return Walked(deaths, world.attempts, seen, world.died_in)
+
+
+def begin(world: World) -> None:
+    """A device that serves a good bundle, or one that was never used; then times get hard."""
+    world.start()
+    if world.rng.random() < USED_SHARE:
+        good = [b for b in world.bundles.values() if b.quality is Quality.GOOD]
+        world.desire(world.rng.choice(good).digest)
+        for _ in range(KIND_STEPS_MAX):
+            world.now += 1.0
+            settle(world)
+            if world.outbox.events[-1][1].state is S.SUCCEEDED:
+                break
+    world.kind = False
 
 
 # ---- what happens ----------------------------------------------------------------------
@@ -84,7 +102,7 @@ def happen(world: World) -> None:
 
 
 def _time(world: World) -> None:
-    world.now += world.rng.choice([0.1, 1.0, 5.0, 30.0, 400.0])
+    world.now += world.rng.choice([0.1, 1.0, 1.0, 5.0, 5.0, 30.0, 400.0])
 
 
 def _desire(world: World) -> None:
@@ -137,6 +155,17 @@ def _older(world: World) -> None:
         world.life.inbox.append(old)
 
 
+def heal(world: World) -> None:
+    """What is broken may be whole again a while later."""
+    chance = world.rng.random
+    if not world.network.up and chance() < HEALING_SHARE:
+        _network(world)
+    world.network.hub_answers = world.network.hub_answers or chance() < HEALING_SHARE
+    world.outbox.refuses = world.outbox.refuses and chance() > HEALING_SHARE
+    if world.life is not None and chance() < HEALING_SHARE:
+        world.life.disk.refuses = 0
+
+
 HAPPENINGS: dict[str, tuple[int, Callable[[World], object]]] = {
     "time": (40, _time),
     "desire": (5, _desire),
@@ -153,7 +182,7 @@ HAPPENINGS: dict[str, tuple[int, Callable[[World], object]]] = {
     "stop": (2, World.stop),
     "hold": (2, lambda world: world.ask("hold")),
     "release": (1, lambda world: world.ask("release")),
-    "rollback": (3, lambda world: world.ask("rollback")),
+    "rollback": (2, lambda world: world.ask("rollback")),
     "clock": (3, lambda world: world.jump(world.rng.choice([YEAR_S, -YEAR_S]))),
 }
 
@@ -211,9 +240,15 @@ def converge(world: World) -> None:
     world.kind = True
     world.network.up = world.network.hub_answers = True
     world.outbox.refuses = False
-    world.kill()
-    settle(world)
+    if world.life is not None and world.rng.random() < 0.5:
+        world.life.disk.spare()
+    else:
+        world.kill()
     world.ask("release")
+    for _ in range(5):  # what people asked for is carried out before anything else is desired
+        world.now += 1.0
+        settle(world)
+        check(world)
     wanted = under_way(world)
     if wanted is None or world.rng.random() < 0.3:
         good = world.rng.random() < 0.7

@@ -15,11 +15,11 @@ def opening_words(window: MaintenanceWindow, wall: float) -> str:
     """When the window opens, on its own clock, as a person reads it."""
     wrong = check(window)
     if wrong:
-        return f"the maintenance window never opens: {wrong}"
+        return f"its window never opens: {wrong}"
     at = next_opening(window, wall)
     if at is None:
-        return "the maintenance window never opens"
+        return "its window never opens"
     if at <= wall:
-        return "the maintenance window is open"
+        return "its window is open"
     local = datetime.fromtimestamp(at, ZoneInfo(window.time_zone))
-    return f"the maintenance window opens {local:%Y-%m-%d %H:%M} {window.time_zone}"
+    return f"its window opens {local:%Y-%m-%d %H:%M} {window.time_zone}"

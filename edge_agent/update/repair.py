@@ -128,7 +128,12 @@ class Repair:
             except Empty:
                 return
             if end is _End.DAMAGED:
-                self._set_aside(digest)
+                try:
+                    self._set_aside(digest)
+                except OSError as error:
+                    log.warning("repair_failed", bundle=digest, reason=str(error))
+                    self._ended.put((digest, end))
+                    return
                 continue
             self._digest = None
             if end is _End.REPAIRED:

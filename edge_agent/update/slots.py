@@ -19,7 +19,7 @@ from edge_agent.update.judging import Judging
 from edge_agent.update.repair import Repair, RepairContext
 from edge_agent.update.requests import Request, answer, refusal, take
 from edge_agent.update.slot import Slot
-from edge_agent.update.states import UpdateRecord, attempt_key
+from edge_agent.update.states import Committed, UpdateRecord, attempt_key, committed_name
 from edge_agent.update.steps import StepEnded
 from edge_agent.update.unit import Shared, SlotPorts, Unit, build_unit
 from edge_agent.update.updater import Leave
@@ -178,6 +178,7 @@ class Slots:
                 self._execution(name),
                 engine=unit.deriving.engine(unit.exchange.running),
                 veto_until=self._vetoes.until(name, self._attempt(name), wall),
+                by_hand=self._by_hand(name),
             )
             for name, unit in self._units.items()
         }
@@ -276,6 +277,10 @@ class Slots:
     def _open(self, name: str) -> UpdateRecord | None:
         record = self._units[name].updater.record
         return None if record is None or record.terminal else record
+
+    def _by_hand(self, name: str) -> bool:
+        committed = self._store.load(committed_name(name), Committed)
+        return committed is not None and committed.by_hand
 
     def _attempt(self, name: str) -> str:
         record = self._open(name)

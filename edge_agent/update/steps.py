@@ -23,6 +23,7 @@ from edge_agent.update.exchange import Exchange
 from edge_agent.update.fetch import ChunkRead
 from edge_agent.update.judging import Judging, refused
 from edge_agent.update.load import Loader, passes
+from edge_agent.update.maintenance import check
 from edge_agent.update.prove import Proof, run_proof
 from edge_agent.update.states import FAILURE, Outcome, Step, UpdateRecord
 from edge_agent.update.trust import Refused
@@ -184,7 +185,10 @@ class SlotSteps:
     # ---- before the exchange ---------------------------------------------------------
 
     def _look(self, record: UpdateRecord, now: float) -> Outcome | None:
-        digest = record.desired.bundle_digest
+        digest, window = record.desired.bundle_digest, record.desired.window
+        wrong = "" if window is None else check(window)
+        if wrong:
+            return Outcome(FAILURE[record.state], f"its maintenance window never opens: {wrong}")
         if self._exchange.running == digest:
             self._exchange.commit(digest)  # it may serve in the place of one that was damaged
             return Outcome(ExecutionEvent.ALREADY_RUNNING, "this bundle runs already")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import datetime, timezone
 
-from protocol.maintenance import is_open, next_opening
+from edge_agent.update.maintenance import is_open, opening_words
 from protocol.messages import SlotDesired
 
 
@@ -17,8 +17,7 @@ def waits_for(
     `held=False` the hub's word is not asked for: a candidate may get ready without it.
     """
     if desired.window is not None and not is_open(desired.window, wall):
-        opens = next_opening(desired.window, wall)
-        return "its window never opens" if opens is None else f"its window opens {_at(opens)}"
+        return opening_words(desired.window, wall)
     if veto_until is not None:
         return f"the line said not now, until {_at(veto_until)}"
     if held and desired.hold:

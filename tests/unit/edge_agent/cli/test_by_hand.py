@@ -341,7 +341,7 @@ def test_status_says_what_became_of_updates_and_why(config: Path) -> None:
         f"2 starts with {new[:12]} that were not stable yet",
         "tiny v3 is WAITING_WINDOW since 2001-09-09 01:46:40 UTC",
         "it waits: for it",
-        "the maintenance window opens 20",
+        "its window opens 20",
         "02:00 Europe/Berlin",
         "golden confidence error max 0.0123",
         "bundles: 2 in",

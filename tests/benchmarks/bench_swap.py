@@ -24,6 +24,8 @@ import numpy as np
 from edge_agent.cameras.source import Grab
 from tests.benchmarks.builds import class_names
 from tests.benchmarks.harness import Bench, Row, row, shared_data, spread
+from tests.benchmarks.soak import memory_slope
+from tests.benchmarks.whole_agent import rss_bytes
 
 WINDOW_S = 2.0
 LEAD_S = 0.5
@@ -34,7 +36,10 @@ FRAME_SHAPE = (480, 640, 3)
 
 @dataclass(frozen=True)
 class Measured:
-    """Largest gaps per window (ms) of both kinds, and what became of the frames."""
+    """Largest gaps per window (ms) of both kinds, and what became of the frames and the memory.
+
+    `rss_mib` is the resident memory after each swap.
+    """
 
     with_swap_ms: list[float]
     without_ms: list[float]
@@ -42,6 +47,7 @@ class Measured:
     frames: int
     dropped: int
     load_ms: list[float]
+    rss_mib: list[float]
 
 
 class _Endless:
@@ -159,6 +165,7 @@ def measure() -> Measured:
     """All windows, once for both rows."""
     swaps = int(os.environ.get("BENCH_SWAPS", SWAPS))
     load_ms: list[float] = []
+    rss_mib: list[float] = []
     windows: dict[bool, list[tuple[float, float]]] = {True: [], False: []}
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
@@ -175,6 +182,7 @@ def measure() -> Measured:
                     windows[swapping].append(_window(recorder))
                     if swapping:
                         timer.join()
+                        rss_mib.append(rss_bytes(os.getpid()) / 2**20)
         account = ledger.account("cam")
         dropped = sum(n for cause, n in account.dropped.items() if cause != "stopped")
         missed = recorder.indexes[-1] + 1 - recorder.indexes[0] - len(recorder.indexes)
@@ -186,6 +194,7 @@ def measure() -> Measured:
         frames=len(times),
         dropped=dropped + missed,
         load_ms=load_ms,
+        rss_mib=rss_mib,
     )
 
 
@@ -213,6 +222,27 @@ def gap_ratio() -> Row:
     return Row(result.name, result.value, result.unit, result.goal, holds, result.detail)
 
 
+def memory_growth() -> Row:
+    """The slope over the second half of the swaps, as the soak takes it over time."""
+    found = measure()
+    slope = memory_slope([(swap * 3600.0, mib) for swap, mib in enumerate(found.rss_mib)])
+    result = row(
+        "swap.memory_growth",
+        slope.growth_mib,
+        f"<= {2 * slope.noise_mib:.2f}",
+        unit="MiB",
+        mib_per_swap=slope.mib_per_hour,
+        interval_95=list(slope.interval_95),
+        noise_mib=slope.noise_mib,
+        swaps=len(found.rss_mib),
+        rss_mib=spread(found.rss_mib),
+        note="over the second half of the swaps; the goal is twice the samples' own spread",
+    )
+    return Row(
+        result.name, result.value, result.unit, result.goal, slope.within_noise, result.detail
+    )
+
+
 def frames_dropped() -> Row:
     found = measure()
     return row(
@@ -228,4 +258,5 @@ def frames_dropped() -> Row:
 BENCHES: dict[str, Bench] = {
     "swap.gap_ratio": gap_ratio,
     "swap.frames_dropped": frames_dropped,
+    "swap.memory_growth": memory_growth,
 }

@@ -3,7 +3,7 @@
 Loading and warming a candidate is a tenth of a second of computing. At the priority of the
 inference threads it takes a core from them, and the line sees a gap; at the lowest it takes
 what they leave. Linux gives each thread a priority of its own, and a thread hands its own on
-to those that it starts: a runtime's pool would compute at the lowest priority for ever. So
+to those that it starts: a runtime's pool would compute at that priority for ever. So
 what was started meanwhile is raised again at the end, for which a process needs the right
 (root, or `LimitNICE=+0` in its systemd unit); without it nothing is lowered at all.
 """

@@ -1,4 +1,4 @@
-"""Loading at the lowest priority, and what it started back at the usual one."""
+"""Loading at a low priority, and what it started back at the usual one."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import threading
 import pytest
 
 from edge_agent.update import quiet as module
-from edge_agent.update.quiet import LOWEST, may_raise_to, quiet
+from edge_agent.update.quiet import LOWEST, STEPS, may_raise_to, quiet
 
 
 def nice_of(thread: int) -> int:
@@ -25,11 +25,12 @@ def test_the_block_runs_low_and_its_threads_come_back() -> None:
     beside.start()
     with quiet() as lowered:
         assert lowered
-        assert nice_of(own) == LOWEST
+        low = min(LOWEST, usual + STEPS)
+        assert nice_of(own) == low
         started = threading.Thread(target=go.wait)
         started.start()
         assert started.native_id is not None
-        assert nice_of(started.native_id) == LOWEST, "a thread inherits"
+        assert nice_of(started.native_id) == low, "a thread inherits"
         assert beside.native_id is not None
         assert nice_of(beside.native_id) == usual, "nobody else is slowed"
     try:

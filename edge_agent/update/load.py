@@ -38,7 +38,7 @@ class Loader:
         self._available = available
 
     def beside(self, digest: str, measured_bytes: float | None = None) -> LoadedBundle:
-        """Load and warm a candidate at the lowest priority, if memory allows.
+        """Load and warm a candidate at a low priority, if memory allows.
 
         `measured_bytes` is what its proof took.
 

@@ -1,11 +1,14 @@
-"""Work beside the inference that must not slow it: the calling thread at the lowest priority.
+"""Work beside the inference that must not slow it: the calling thread at a low priority.
 
 Loading and warming a candidate is a tenth of a second of computing. At the priority of the
-inference threads it takes a core from them, and the line sees a gap; at the lowest it takes
-what they leave. Linux gives each thread a priority of its own, and a thread hands its own on
-to those that it starts: a runtime's pool would compute at that priority for ever. So
-what was started meanwhile is raised again at the end, for which a process needs the right
-(root, or `LimitNICE=+0` in its systemd unit); without it nothing is lowered at all.
+inference threads it takes a core from them, and the line sees a gap. Ten steps below it gets a
+tenth of a core that they fill, and all that they leave; at the very lowest it would get a
+hundredth and take minutes, perhaps with a lock in hand that they wait for.
+
+Linux gives each thread a priority of its own, and a thread hands its own on to those that it
+starts: a runtime's pool would compute at that priority for ever. So what was started meanwhile
+is raised again at the end, for which a process needs the right (root, or `LimitNICE` in its
+systemd unit); without it nothing is lowered at all.
 """
 
 from __future__ import annotations
@@ -17,13 +20,13 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-LOWEST = 19
+STEPS, LOWEST = 10, 19
 TASKS = Path("/proc/self/task")
 
 
 @contextmanager
 def quiet() -> Iterator[bool]:
-    """Run the block on this thread at the lowest priority; whether it was lowered.
+    """Run the block on this thread at a low priority; whether it was lowered.
 
     Threads that the block started, and that still live at its end, get the priority that
     this thread had before, as it does itself.
@@ -34,14 +37,15 @@ def quiet() -> Iterator[bool]:
         yield False
         return
     before = _threads()
-    os.setpriority(os.PRIO_PROCESS, own, LOWEST)
+    low = min(LOWEST, usual + STEPS)
+    os.setpriority(os.PRIO_PROCESS, own, low)
     try:
         yield True
     finally:
         for thread in (_threads() - before) | {own}:
             # One that has ended meanwhile needs nothing.
             with suppress(ProcessLookupError):
-                if os.getpriority(os.PRIO_PROCESS, thread) == LOWEST:
+                if os.getpriority(os.PRIO_PROCESS, thread) == low:
                     os.setpriority(os.PRIO_PROCESS, thread, usual)
 
 

@@ -128,6 +128,9 @@ class Store:
         try:
             for folder in (self.state, self.outbox, self.bundles, self.partial):
                 folder.mkdir(parents=True, exist_ok=True)
+            # A power cut in the first run must not take the folders with what was synced in them.
+            fsync_directory(self.data_dir)
+            fsync_directory(self.data_dir.parent)
             self.data_dir.chmod(0o700)
             descriptor = os.open(self.data_dir / "lock", os.O_RDWR | os.O_CREAT, 0o600)
         except OSError as error:

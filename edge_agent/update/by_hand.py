@@ -64,19 +64,27 @@ class Return:
 
     def begin(self) -> str:
         """Load what served before, which `ended` exchanges; else why that cannot be, in words."""
-        committed = self._context.store.load(committed_name(self._slot), Committed)
-        previous = None if committed is None else committed.previous_digest
+        previous, reason = self._previous(), self.refusal()
+        if previous is None or reason:
+            return reason
+        self.under_way = True
+        self._context.rescue(lambda: self._load(previous))
+        return ""
+
+    def refusal(self) -> str:
+        """Why there is nothing to go back to, in words, which the hub hears too; else empty."""
+        previous = self._previous()
         if previous is None:
             return self._refused("nothing served before what serves now")
         try:
             answer = self._context.judging.held(previous)
         except OSError as error:
             return self._refused(f"bundle {previous[:12]} cannot be read: {error}")
-        if isinstance(answer, Refused):
-            return self._refused(answer.reason)
-        self.under_way = True
-        self._context.rescue(lambda: self._load(previous))
-        return ""
+        return self._refused(answer.reason) if isinstance(answer, Refused) else ""
+
+    def _previous(self) -> str | None:
+        committed = self._context.store.load(committed_name(self._slot), Committed)
+        return None if committed is None else committed.previous_digest
 
     def ended(self, ended: ReturnEnded, *, clear: bool) -> tuple[bool, str]:
         """It is loaded, and serves from here on, after every restart too. Whether it does, and

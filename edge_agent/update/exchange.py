@@ -42,11 +42,12 @@ class Exchange:
             self.replace(good)
         return good is not None
 
-    def replace(self, good: LoadedBundle | None) -> None:
-        """Serve `good`, or nothing, and let go what served."""
+    def replace(self, good: LoadedBundle | None) -> LoadedBundle | None:
+        """Serve `good`, or nothing, and let go what served, which is returned."""
         dropped = self._slot.exchange(good)
         if dropped is not None and dropped is not good:
             self._slot.release(dropped)
+        return dropped
 
     def let_go(self, loaded: LoadedBundle) -> None:
         """Close a bundle that does not serve, after its last use."""

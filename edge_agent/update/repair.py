@@ -143,7 +143,7 @@ class Repair:
                 self._put_off(now, "the bundle could not be put together")
 
     def _set_aside(self, digest: str) -> None:
-        if digest not in self._damaged:
+        if digest not in self._damaged and self._context.bundles.has(digest):
             self._context.bundles.set_aside(digest)
             self._damaged.append(digest)
             self._tell("bundle_damaged", digest, "its files are not what was placed")

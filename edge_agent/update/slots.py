@@ -25,7 +25,7 @@ from edge_agent.update.unit import Shared, SlotPorts, Unit, build_unit
 from edge_agent.update.updater import Leave
 from edge_agent.update.veto import Vetoes, granted_words
 from protocol.messages import Desired, ExecutionReport, SlotDesired, SlotReported
-from protocol.states import ExecutionState
+from protocol.states import BEFORE_EXCHANGE, ExecutionState
 
 __all__ = ["SlotPorts", "Slots"]
 
@@ -206,6 +206,13 @@ class Slots:
         unit = self._units[name]
         if unit.back.under_way:
             return
+        record = self._open(name)
+        if record is None or record.state in BEFORE_EXCHANGE:
+            # Asked first: an attempt is not cancelled for a return that cannot be.
+            reason = unit.back.refusal()
+            if reason:
+                self._answer(self._returns.pop(name), False, reason)
+                return
         leave = unit.updater.leave_by_hand(now, wall)
         if leave is Leave.WAIT:
             late = refusal(self._returns[name], tuple(self._units), wall)

@@ -349,8 +349,8 @@ class SlotSteps:
         return None
 
     def _put_back(self, record: UpdateRecord, good: LoadedBundle | None) -> Outcome:
-        self._exchange.replace(good)
-        self._candidate = None
+        if self._exchange.replace(good) is self._candidate:
+            self._candidate = None  # else it never served, and is let go with the attempt
         return self._settled(record)
 
     def _settled(self, record: UpdateRecord) -> Outcome:

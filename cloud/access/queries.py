@@ -38,3 +38,12 @@ def audit(
     if before is not None:
         query = query.where(col(AuditEntry.id) < before)
     return session.exec(query).all()
+
+
+def deeds(session: Session, verb: str, subject: str) -> Sequence[AuditEntry]:
+    """Oldest first."""
+    return session.exec(
+        select(AuditEntry)
+        .where(AuditEntry.subject == subject, AuditEntry.verb == verb)
+        .order_by(col(AuditEntry.id))
+    ).all()

@@ -107,6 +107,11 @@ def audit(session: Session, principal: Principal, verb: str, subject: str, **det
     )
 
 
+def deeds(session: Session, verb: str, subject: str) -> Sequence[AuditEntry]:
+    """What was done to one thing by one verb, oldest first. The caller has checked who asks."""
+    return queries.deeds(session, verb, subject)
+
+
 def list_audit(
     session: Session, principal: Principal, subject: str | None, before: int | None, limit: int
 ) -> Sequence[AuditEntry]:

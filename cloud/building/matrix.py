@@ -22,6 +22,7 @@ from cloud.evaluation import perturbed
 from cloud.evaluation.running import Runs
 from cloud.evaluation.tolerance import accuracy_warnings
 from cloud.jobs.context import JobContext
+from cloud.registry import verdicts
 from cloud.registry.models import Build
 from cloud.registry.service import OnBuildRegistered
 from cloud.registry.states import BuildState
@@ -197,6 +198,8 @@ def _row_of(target: BuildTarget, build: Build, outcome: str) -> dict[str, Any]:
         "build": BuildIdentity.model_validate(build.identity).label(),
         "digest": build.digest,
         "outcome": outcome,
+        "stands": verdicts.outcome(build.state),
+        "by_hand": build.verdict.get(verdicts.BY_HAND),
         "map50": metrics.get("map50"),
         "map50_95": metrics.get("map50_95"),
         "latency_ms_median": metrics.get("latency_ms_median"),

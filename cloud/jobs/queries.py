@@ -32,6 +32,13 @@ def jobs(
     return session.exec(query).all()
 
 
+def by_prefix(session: Session, prefix: str, limit: int) -> Sequence[Job]:
+    """Jobs whose id begins so, `prefix` being hex digits."""
+    return session.exec(
+        select(Job).where(col(Job.id).startswith(prefix)).order_by(col(Job.id)).limit(limit)
+    ).all()
+
+
 def next_due(session: Session, kinds: Sequence[str], now: float) -> Job | None:
     """The job that has waited longest."""
     return session.exec(

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import re
 import time
 import uuid
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, Protocol, TypeVar
 
 from sqlmodel import Session
 
@@ -21,6 +22,17 @@ from protocol.machine import advance
 ATTEMPTS_MAX = 2
 RETRY_DELAY_S = 2.0
 ERROR_CHARACTERS_MAX = 4000
+PREFIX_DIGITS_MIN = 6
+PREFIX = re.compile(f"[0-9a-f]{{{PREFIX_DIGITS_MIN},31}}")
+
+
+class Named(Protocol):
+    """What has an id."""
+
+    id: str
+
+
+AJob = TypeVar("AJob", bound=Named)
 
 
 def request(
@@ -53,12 +65,31 @@ def request(
 
 
 def get(session: Session, principal: Principal, job_id: str) -> Job:
-    """Raises NotFoundError where there is none."""
+    """The job of an id, or the only one whose id begins so.
+
+    Raises:
+        NotFoundError: there is none, or fewer than PREFIX_DIGITS_MIN hex digits name it.
+        ConflictError: several begin so.
+    """
     require(principal, Role.VIEWER)
     job = session.get(Job, job_id)
-    if job is None:
-        raise NotFoundError(f"there is no job {job_id}", "`argosy job list` shows them")
-    return job
+    if job is not None:
+        return job
+    found = queries.by_prefix(session, job_id, 2) if PREFIX.fullmatch(job_id) else []
+    if not found:
+        raise NotFoundError(
+            f"there is no job {job_id}",
+            f"`argosy job list` shows them; {PREFIX_DIGITS_MIN} digits of an id are enough",
+        )
+    return only_one(found, job_id)
+
+
+def only_one(found: Sequence[AJob], prefix: str) -> AJob:
+    """The one job of those that an id's first digits name. Raises ConflictError for several."""
+    if len(found) > 1:
+        named = ", ".join(job.id[: len(prefix) + 4] for job in found)
+        raise ConflictError(f"several jobs begin with {prefix}: {named}, …", "give more digits")
+    return found[0]
 
 
 def list_jobs(
@@ -97,12 +128,12 @@ def cancel(session: Session, principal: Principal, job_id: str) -> Job:
     require(principal, Role.OPERATOR)
     job = get(session, principal, job_id)
     if JobState(job.state) in ENDED:
-        raise ConflictError(f"job {job_id} is {job.state} already", "nothing to cancel")
+        raise ConflictError(f"job {job.id} is {job.state} already", "nothing to cancel")
     job.cancel_requested = True
     if job.state == JobState.QUEUED.value:
         move(job, JobEvent.CANCEL_REQUESTED)
     session.add(job)
-    access.audit(session, principal, "job.cancel", f"job/{job_id}")
+    access.audit(session, principal, "job.cancel", f"job/{job.id}")
     return job
 
 
@@ -118,7 +149,7 @@ def retry(session: Session, principal: Principal, job_id: str) -> Job:
     job.cancel_requested, job.attempt, job.not_before = False, 0, 0.0
     job.error, job.ended_at = None, None
     session.add(job)
-    access.audit(session, principal, "job.retry", f"job/{job_id}")
+    access.audit(session, principal, "job.retry", f"job/{job.id}")
     return job
 
 

@@ -18,6 +18,7 @@ from cloud.promotion import queries
 from cloud.promotion.gate import Verdict
 from cloud.promotion.models import Evidence
 from cloud.promotion.policy import GatePolicy, of_model
+from cloud.reasons import check_reason
 from cloud.registry import service as registry
 from cloud.registry.models import Build, Promotion
 from protocol.builds import BuildIdentity
@@ -25,7 +26,6 @@ from protocol.chunks import BlobRef
 
 GATE = "gate"
 PRODUCTION = "production"
-REASON_CHARACTERS_MIN = 3
 RECORD_TYPE, PAGE_TYPE = "application/json", "text/html; charset=utf-8"
 _FIRST_CHOICE = "onnx-fp32"
 
@@ -262,8 +262,8 @@ def promote(
     )
     if found is not None:
         _check_subject(found, model, number, alias)
-    if force and len(reason.strip()) < REASON_CHARACTERS_MIN:
-        raise InvalidError("a forced promotion needs a reason", "give it with --reason")
+    moved = "forced onto" if force else "moved to"
+    check_reason(reason, f"{alias} is not {moved} {model} v{number}", needed=force)
     if alias == PRODUCTION and not force:
         _check_passed(session, principal, found, model, number)
     # Other aliases take an operator; the registry, which knows no gate, asks for an approver.

@@ -12,6 +12,7 @@ from datetime import datetime, timezone
 from typing import Any
 
 from cloud.plain_text import shown
+from cloud.registry import verdicts
 
 FEW_BOXES = 50
 """A class with fewer boxes in the evaluation is reported, and not judged by itself."""
@@ -21,6 +22,8 @@ WEAK_BY = 0.1
 
 LICENCE = "AGPL-3.0, through Ultralytics, whose code and weights it was trained with"
 UNKNOWN = "not recorded"
+USED_UNTRAINED = ("epochs", "imgsz")
+"""Parameters that mean something where nothing was trained."""
 
 
 @dataclass(frozen=True)
@@ -116,16 +119,33 @@ def _data(facts: CardFacts) -> Iterable[str]:
 def _training(facts: CardFacts) -> Iterable[str]:
     yield "## Training"
     yield ""
+    found = facts.lineage.get("parameters") or facts.lineage.get("hyperparameters")
+    recipe = found if isinstance(found, Mapping) else {}
+    started = _started_from(facts)
     if facts.source != "training":
         yield "The weights were brought from outside; how they were trained is not recorded."
-    elif facts.parent is not None:
-        yield f"Trained from the weights of v{facts.parent}."
-    recipe = facts.lineage.get("parameters") or facts.lineage.get("hyperparameters")
-    if isinstance(recipe, Mapping) and recipe:
+    elif recipe.get("epochs") == 0:
+        yield f"Nothing was trained here: the weights are taken as they are from {started}."
+        recipe = {key: recipe[key] for key in USED_UNTRAINED if key in recipe}
+    else:
+        yield f"Trained from {started}."
+        if not recipe:
+            yield f"The recipe is {UNKNOWN}."
+    if recipe:
         yield ""
         yield from _table(("parameter", "value"), sorted(recipe.items()))
-    elif facts.source == "training":
-        yield f"The recipe is {UNKNOWN}."
+
+
+def _started_from(facts: CardFacts) -> str:
+    """What the weights were before, in words."""
+    weights = facts.lineage.get("weights")
+    if facts.parent is not None:
+        return f"the weights of v{facts.parent}"
+    if weights == "scratch":
+        return "nothing"
+    if isinstance(weights, str) and weights:
+        return f"the checkpoint `{_text(weights.removeprefix('file:'))}`"
+    return f"weights that are {UNKNOWN}"
 
 
 def _figures(facts: CardFacts) -> Iterable[str]:
@@ -165,7 +185,7 @@ def _builds(facts: CardFacts) -> Iterable[str]:
                 build.metrics.get("map50_95"),
                 build.metrics.get("latency_ms_median"),
                 build.size_bytes,
-                _verdict(build.verdict),
+                verdicts.in_words(build.verdict, build.state),
             )
             for build in facts.builds
         ],
@@ -290,14 +310,6 @@ def _notes(facts: CardFacts) -> Iterable[str]:
     yield "## Notes"
     yield ""
     yield from (f"- {_text(text)} ({_text(by)})" for by, text in facts.notes)
-
-
-def _verdict(verdict: Mapping[str, Any]) -> str:
-    if "admitted" not in verdict:
-        return "-"
-    if verdict["admitted"]:
-        return "admitted"
-    return f"rejected: {'; '.join(map(str, verdict.get('reasons') or ()))}"
 
 
 def _utc(seconds: Any) -> Any:

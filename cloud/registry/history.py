@@ -12,6 +12,7 @@ from sqlmodel import Session
 from cloud.access import service as access
 from cloud.access.principal import Principal, Role, require
 from cloud.errors import ConflictError, InvalidError, NotFoundError
+from cloud.reasons import REASON_CHARACTERS_MAX, check_reason
 from cloud.registry import queries
 from cloud.registry.models import Deployment, ModelAlias, Note, Promotion
 from cloud.registry.reading import (
@@ -29,8 +30,10 @@ PRODUCTION = "production"
 ENDS = frozenset({"finished", "stopped"})
 """Events after which a rollout gives nothing to any device any more."""
 
+FLOOR_MOVED = "model.floor"
+"""The verb of the audit under which moves of the floor are found."""
+
 NOTE_CHARACTERS_MAX = 4000
-REASON_CHARACTERS_MAX = 500
 _ALIAS = re.compile(r"[a-z][a-z0-9._-]{0,63}")
 
 
@@ -73,8 +76,7 @@ def set_alias(
         raise InvalidError(
             f"{alias[:80]!r} is no alias", "use a small letter, then letters, digits, . _ -"
         )
-    if forced and not reason.strip():
-        raise InvalidError("an alias is not forced without a reason", "say --reason …")
+    check_reason(reason, f"{alias} is not {'forced' if forced else 'moved'}", needed=forced)
     get_model(session, principal, model)
     row = session.get(ModelAlias, (model, alias))
     previous = None if row is None else row.number
@@ -153,7 +155,7 @@ def open_rollouts(session: Session, model: str) -> dict[str, int]:
 
 
 def timeline(session: Session, principal: Principal, model: str) -> list[dict[str, Any]]:
-    """Promotions and deployments in one line of time, oldest first."""
+    """Promotions, deployments and moves of the floor in one line of time, oldest first."""
     entries = [
         {"kind": kind, **row.model_dump(exclude={"id", "model"})}
         for kind, rows in (
@@ -161,6 +163,17 @@ def timeline(session: Session, principal: Principal, model: str) -> list[dict[st
             ("deployment", deployments(session, principal, model)),
         )
         for row in rows
+    ]
+    entries += [
+        {
+            "kind": "floor",
+            "at": row.at,
+            "by": row.principal,
+            "number": row.detail.get("floor"),
+            "previous": row.detail.get("before"),
+            "reason": row.detail.get("reason"),
+        }
+        for row in access.deeds(session, FLOOR_MOVED, f"model/{model}")
     ]
     return sorted(entries, key=lambda entry: entry["at"])
 

@@ -14,8 +14,9 @@ from cloud.errors import ConflictError, InvalidError
 from cloud.fleet import service as fleet
 from cloud.fleet.models import Device
 from cloud.jobs import service as jobs
+from cloud.reasons import check_reason
 from cloud.registry import queries
-from cloud.registry.history import open_rollouts
+from cloud.registry.history import FLOOR_MOVED, open_rollouts
 from cloud.registry.models import Build, DetectorModel, ModelVersion
 from cloud.registry.reading import builds_of, get_model, get_version
 
@@ -49,10 +50,10 @@ def set_floor(
     row = get_model(session, principal, model)
     if floor == row.floor:
         return row
-    if floor < row.floor:
+    lowered = floor < row.floor
+    check_reason(reason, f"the floor is not {'lowered' if lowered else 'raised'}", needed=lowered)
+    if lowered:
         require(principal, Role.ADMINISTRATOR)
-        if not reason.strip():
-            raise InvalidError("the floor is not lowered without a reason", "say --reason …")
     newest = queries.newest_number(session, model)
     if not 1 <= floor <= max(1, newest):
         raise InvalidError(
@@ -68,7 +69,7 @@ def set_floor(
     before, row.floor = row.floor, floor
     session.add(row)
     access.audit(
-        session, principal, "model.floor", f"model/{model}",
+        session, principal, FLOOR_MOVED, f"model/{model}",
         before=before, floor=floor, reason=reason,
     )  # fmt: skip
     session.flush()

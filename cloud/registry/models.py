@@ -73,7 +73,8 @@ class Build(SQLModel, table=True):
     """One bundle of a version; its digest is its manifest's and the manifest blob's.
 
     Attributes:
-        verdict: of its evaluation: {"admitted": bool, "reasons": [text], "figures": {…}}.
+        verdict: of its evaluation: {"admitted": bool, "reasons": [text], "figures": {…}}, and
+            beside it `by_hand`, where a person decided otherwise; see `cloud.registry.verdicts`.
         notes: what its making says of itself: layers kept in float, calibration images, times.
     """
 

@@ -14,7 +14,8 @@ from cloud.access.principal import Principal, Role, require
 from cloud.blobs import service as blobs
 from cloud.errors import ConflictError, InvalidError
 from cloud.plain_text import one_line
-from cloud.registry import queries
+from cloud.reasons import check_reason
+from cloud.registry import queries, verdicts
 from cloud.registry.models import Build, DetectorModel, ModelVersion
 from cloud.registry.reading import check_classes, check_kept, get_build, get_model
 from cloud.registry.states import BUILD_TABLE, BuildEvent, BuildState
@@ -236,10 +237,19 @@ def _move_build(
 ) -> Build:
     require(principal, Role.APPROVER)
     build = get_build(session, principal, digest)
+    verb = "rejected" if event is BuildEvent.REJECT_REQUESTED else "reinstated"
+    check_reason(reason, f"build {build.digest[:12]} is not {verb}")
     try:
         build.state = advance(BUILD_TABLE, BuildState(build.state), event).value
     except IllegalEvent as error:
         raise ConflictError(f"build {build.digest[:12]}: {error}", "it is so already") from error
+    build.verdict = verdicts.decided(
+        build.verdict,
+        by=principal.name,
+        at=time.time(),
+        admitted=build.state == BuildState.EVALUATED.value,
+        reason=reason,
+    )
     session.add(build)
     access.audit(session, principal, f"build.{event.value}", f"build/{build.digest}", reason=reason)
     return build

@@ -140,7 +140,7 @@ def set_floor(
 
 @router.get("/models/{name}/history")
 def history(name: str, session: SessionDep, principal: PrincipalDep) -> list[HistoryEntry]:
-    """Promotions and deployments, oldest first."""
+    """Promotions, deployments and moves of the floor, oldest first."""
     return [HistoryEntry(**entry) for entry in service.timeline(session, principal, name)]
 
 

@@ -8,7 +8,8 @@ from typing import Annotated, Any
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 from cloud.plain_text import one_line, plain
-from cloud.registry.history import NOTE_CHARACTERS_MAX, REASON_CHARACTERS_MAX
+from cloud.reasons import REASON_CHARACTERS_MAX
+from cloud.registry.history import NOTE_CHARACTERS_MAX
 from cloud.registry.models import Build, DetectorModel, ModelAlias, ModelVersion
 from cloud.registry.resolution import BuildOffer, Resolution
 from protocol.builds import BuildIdentity
@@ -124,7 +125,7 @@ class VersionView(BaseModel):
 
 
 class RejectBody(_Body):
-    reason: Reason = Field(min_length=1)
+    reason: Reason
 
 
 class OnBody(_Body):
@@ -165,7 +166,8 @@ class NoteView(BaseModel):
 
 
 class HistoryEntry(BaseModel):
-    """A promotion or a deployment; the fields of the other kind are null."""
+    """A promotion, a deployment, or a move of the floor from `previous` to `number`; the fields
+    of the other kinds are null."""
 
     kind: str
     at: float

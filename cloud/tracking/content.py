@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from cloud.registry.models import Artefact, Build, ModelVersion
+from cloud.registry.verdicts import BY_HAND
 from protocol.builds import BuildIdentity
 
 NAME_CHARACTERS_MAX = 250
@@ -230,8 +231,10 @@ def _is_inside(path: str) -> bool:
 def _build_text(build: Build) -> str:
     """A build in one tag. The verdict's figures stay in the manifest and the metrics."""
     reasons = build.verdict.get("reasons") or []
+    by_hand = build.verdict.get(BY_HAND)
     return json.dumps(
         {
+            **({"by_hand": by_hand} if by_hand else {}),
             "digest": build.digest,
             "state": build.state,
             "admitted": build.verdict.get("admitted"),

@@ -22,6 +22,16 @@ def jobs(
     return session.exec(query).all()
 
 
+def by_prefix(session: Session, prefix: str, limit: int) -> Sequence[TrainingJob]:
+    """Trainings whose id begins so, `prefix` being hex digits."""
+    return session.exec(
+        select(TrainingJob)
+        .where(col(TrainingJob.id).startswith(prefix))
+        .order_by(col(TrainingJob.id))
+        .limit(limit)
+    ).all()
+
+
 def next_queued(session: Session) -> TrainingJob | None:
     """The job that has waited longest."""
     return session.exec(

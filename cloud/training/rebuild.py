@@ -42,13 +42,20 @@ def request(session: Session, principal: Principal, model: str, number: int) -> 
 
     Raises:
         NotFoundError: there is no such version.
-        ConflictError: it cannot be made again, and why.
+        ConflictError: it cannot be made again, and why; or it is being made already.
     """
     require(principal, Role.OPERATOR)
     version = registry.get_version(session, principal, model, number)
     _check_source(version)
     _start_weights(session, version)
-    return jobs.request(session, principal, KIND, f"model/{model}/{number}", {})
+    subject = f"model/{model}/{number}"
+    for job in jobs.open_of(session, subject):
+        if job.kind == KIND:
+            raise ConflictError(
+                f"job {job.id} rebuilds {model} {number} already",
+                f"`argosy job watch {job.id}`, or cancel it",
+            )
+    return jobs.request(session, principal, KIND, subject, {})
 
 
 def handler(child: Sequence[str] = CHILD) -> Handler:

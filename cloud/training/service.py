@@ -13,6 +13,7 @@ from cloud.access import service as access
 from cloud.access.principal import Principal, Role, require
 from cloud.datasets import service as datasets
 from cloud.errors import ConflictError, InvalidError, NotFoundError
+from cloud.jobs.service import PREFIX, only_one
 from cloud.registry import service as registry
 from cloud.training import queries
 from cloud.training.models import TrainingJob
@@ -81,12 +82,15 @@ def request_job(
 
 
 def get_job(session: Session, principal: Principal, job_id: str) -> TrainingJob:
-    """Raises NotFoundError where there is none."""
+    """The training of an id, or the only one whose id begins so; raises as `jobs.service.get`."""
     require(principal, Role.VIEWER)
     job = session.get(TrainingJob, job_id)
-    if job is None:
+    if job is not None:
+        return job
+    found = queries.by_prefix(session, job_id, 2) if PREFIX.fullmatch(job_id) else []
+    if not found:
         raise NotFoundError(f"there is no training job {job_id}", "`argosy train list` shows them")
-    return job
+    return only_one(found, job_id)
 
 
 def list_jobs(
@@ -109,12 +113,12 @@ def cancel(session: Session, principal: Principal, job_id: str) -> TrainingJob:
     require(principal, Role.OPERATOR)
     job = get_job(session, principal, job_id)
     if JobState(job.state) in TERMINAL_JOB_STATES:
-        raise ConflictError(f"training job {job_id} is {job.state} already", "nothing to cancel")
+        raise ConflictError(f"training job {job.id} is {job.state} already", "nothing to cancel")
     job.cancel_requested = True
     if job.state == JobState.QUEUED.value:
         move(job, JobEvent.CANCEL_REQUESTED)
     session.add(job)
-    access.audit(session, principal, "training.cancel", f"training/{job_id}")
+    access.audit(session, principal, "training.cancel", f"training/{job.id}")
     return job
 
 

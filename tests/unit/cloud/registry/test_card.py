@@ -166,3 +166,43 @@ def test_classes_that_the_evaluation_lacks_are_named_in_one_line() -> None:
 def test_controls_are_not_passed_on() -> None:
     card = write(replace(FACTS, notes=(("ada", "good \x1b[2J\u202eyad"),)))
     assert "good \ufffd[2J\ufffdyad (ada)" in card
+
+
+@pytest.mark.parametrize(
+    ("parent", "weights", "started"),
+    [(2, "parent", "the weights of v2"), (None, "file:best.pt", "the checkpoint `best.pt`")],
+)
+def test_weights_that_were_taken_as_they_are_have_no_recipe(
+    parent: int | None, weights: str, started: str
+) -> None:
+    parameters = {"epochs": 0, "imgsz": 320, "lr0": 0.001, "mosaic": 1.0}
+    lineage = {**FACTS.lineage, "parameters": parameters, "weights": weights}
+    training = _section(write(replace(FACTS, parent=parent, lineage=lineage)), "Training")
+    taken = "Nothing was trained here: the weights are taken as they are from"
+    assert training.startswith(f"{taken} {started}.")
+    assert "| imgsz | 320 |" in training
+    assert "lr0" not in training
+    assert "mosaic" not in training
+
+
+def test_the_training_says_first_what_it_began_with() -> None:
+    lineage = {**FACTS.lineage, "weights": "scratch"}
+    card = write(replace(FACTS, parent=None, lineage=lineage))
+    assert _section(card, "Training").startswith("Trained from nothing.")
+    assert "\n\n\n" not in card
+
+
+def test_a_decision_by_hand_stands_before_what_the_evaluation_said() -> None:
+    hand = {"by": "ann", "at": 1_796_000_000.5, "outcome": "REJECTED", "reason": "misses scratches"}
+    held = replace(BUILDS[0], state="REJECTED", verdict={"admitted": True, "by_hand": hand})
+    card = write(replace(FACTS, builds=(held,)))
+    assert (
+        "REJECTED by ann on 2026-11-30 00:53 UTC: misses scratches (evaluation: admitted)" in card
+    )
+    older = write(replace(FACTS, builds=(replace(BUILDS[1], state="EVALUATED"),)))
+    found = "evaluation: rejected: mAP50 fell by 0.2"
+    assert f"ADMITTED by hand, as `argosy audit` tells ({found})" in older
+
+
+def _section(card: str, name: str) -> str:
+    return card.split(f"## {name}")[1].split("##", maxsplit=1)[0].strip()

@@ -74,7 +74,7 @@ def test_aliases_floor_and_history_from_the_command_line() -> None:
         (1, "REVOKED", []),
         (2, "EVALUATED", ["production"]),
     ]
-    (entry,) = said(model("history", "caps", "--json"))
+    entry, _floor = said(model("history", "caps", "--json"))
     assert (entry["forced"], entry["reason"]) == (True, "[b]ok")
     assert "production moved" in model("history", "caps").output
     with pytest.raises(CommandError, match="is revoked"):

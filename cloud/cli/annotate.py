@@ -10,7 +10,7 @@ import typer
 from rich.console import Console
 
 from cloud.cli.client import HubClient, JsonOption, connected
-from cloud.cli.output import print_table
+from cloud.cli.output import print_json, print_table
 
 annotation = typer.Typer(help="Images that came back, and their labels.", no_args_is_help=True)
 
@@ -39,6 +39,7 @@ def export(
     folder: Annotated[Path, typer.Argument(help="Made where it is missing.")],
     state: StateOption = "done",
     camera: CameraOption = None,
+    as_json: JsonOption = False,
 ) -> None:
     """Write tasks to FOLDER/tasks.jsonl and their images beside it."""
     folder.mkdir(parents=True, exist_ok=True)
@@ -49,4 +50,7 @@ def export(
             (folder / image).write_bytes(client.content(f"annotation/tasks/{task['id']}/image"))
             lines.write(json.dumps({**task, "image": image}) + "\n")
             count += 1
-    Console().print(f"{count} tasks in {folder}")
+    if as_json:
+        print_json({"folder": str(folder), "tasks": count})
+    else:
+        Console().print(f"{count} tasks in {folder}")

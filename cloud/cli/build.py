@@ -13,11 +13,14 @@ from cloud.cli import job as job_cli
 from cloud.cli.client import CommandError, HubClient, JsonOption, connected
 from cloud.cli.output import print_fields, print_json, print_table
 from cloud.evaluation.tolerance import accuracy_warnings
+from cloud.reasons import REASON_HELP
+from cloud.registry import verdicts
 
 builds = typer.Typer(help="Builds of a version, each evaluated as it ships.", no_args_is_help=True)
 
 ModelArgument = Annotated[str, typer.Argument(help="The model's name.")]
 NumberArgument = Annotated[int, typer.Argument(help="The version's number.")]
+ReasonOption = Annotated[str, typer.Option(help=f"Why, {REASON_HELP}.")]
 DigestArgument = Annotated[str, typer.Argument(help="The build's digest, or its first digits.")]
 
 MATRIX = ("onnx-fp32", "onnx-int8", "openvino-fp32", "openvino-bf16", "openvino-int8")
@@ -60,7 +63,10 @@ def start(
     watch: Annotated[bool, typer.Option(help="Stay and show progress.")] = True,
     as_json: JsonOption = False,
 ) -> None:
-    """Make builds of a version, evaluate each as it ships, admit or reject it."""
+    """Make builds of a version, evaluate each as it ships, admit or reject it.
+
+    Exit status 3: one is rejected or could not be made.
+    """
     body = {
         "targets": targets or list(MATRIX),
         "robustness": robustness,
@@ -76,6 +82,7 @@ def start(
         job_cli.end(ended, as_json=as_json)
         return
     _print_rows(ended["result"]["builds"])
+    job_cli.leave(ended)
 
 
 @builds.command("list")
@@ -107,7 +114,7 @@ def show(client: HubClient, digest: DigestArgument, as_json: JsonOption = False)
     fit = found["notes"].pop("fit", None)
     print_fields({**found, "fit": _fit_in_words(fit)})
     print_fields(metrics)
-    for line in (*verdict.get("reasons", []), *accuracy_warnings(verdict)):
+    for line in _said(verdict, found["state"]):
         typer.echo(f"  {line}")
     figures = ("map50", "map50_95", "truth_boxes", "threshold", "precision", "recall", "f1")
     rows = [{"class": name, **entry} for name, entry in tables["per_class"].items()]
@@ -136,7 +143,7 @@ def resolve(
 def reject(
     client: HubClient,
     digest: DigestArgument,
-    reason: Annotated[str, typer.Option(help="Why.")],
+    reason: ReasonOption,
     as_json: JsonOption = False,
 ) -> None:
     """Bar a build: it goes to no further device."""
@@ -148,7 +155,7 @@ def reject(
 def reinstate(
     client: HubClient,
     digest: DigestArgument,
-    reason: Annotated[str, typer.Option(help="Why.")],
+    reason: ReasonOption,
     as_json: JsonOption = False,
 ) -> None:
     """Take a rejection back."""
@@ -171,7 +178,7 @@ def _print_rows(rows: list[dict[str, Any]]) -> None:
         table.add_row(row["target"], row["outcome"], *figures, digest)
     Console().print(table)
     for row in rows:
-        for reason in (*row.get("reasons", []), *row.get("warnings", [])):
+        for reason in _row_said(row):
             typer.echo(f"{row['target']}: {reason}")
     if rows and all(row["outcome"] == "FAILED" for row in rows):
         raise CommandError("no build could be made", "see the reasons above")
@@ -186,12 +193,26 @@ def _row(build: dict[str, Any]) -> dict[str, Any]:
     return {
         **{key: metrics.get(key) for key in ("map50", "map50_95", "latency_ms_median", "fps")},
         "target": build["target"],
-        "outcome": "ADMITTED" if build["state"] == "EVALUATED" else build["state"],
+        "outcome": verdicts.outcome(build["state"]),
         "digest": build["digest"],
         "size_bytes": build["size_bytes"],
-        "reasons": build.get("verdict", {}).get("reasons", []),
-        "warnings": accuracy_warnings(build.get("verdict", {})),
+        "reasons": _said(build.get("verdict", {}), build["state"]),
     }
+
+
+def _said(verdict: dict[str, Any], state: str) -> list[str]:
+    """Why a build stands or not: a person's decision, else the evaluation's reasons."""
+    by_hand = verdicts.by_hand_in_words(verdict, state)
+    return [*(by_hand or verdict.get("reasons", [])), *accuracy_warnings(verdict)]
+
+
+def _row_said(row: dict[str, Any]) -> list[str]:
+    """The same of a row of a job's result, which holds no verdict."""
+    decided = row.get("by_hand")
+    there = [f"is there already, {row['stands']}"] if row["outcome"] == "THERE" else []
+    by_hand = [verdicts.decision_in_words(decided)] if decided else []
+    reasons = by_hand or row.get("reasons", [])
+    return [*there, *reasons, *row.get("warnings", [])]
 
 
 def _fit_in_words(fit: dict[str, Any] | None) -> str:

@@ -10,6 +10,7 @@ import functools
 import hashlib
 import inspect
 import json
+import math
 import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -22,6 +23,7 @@ from rich.console import Console
 DATA_DIR_DEFAULT = Path("argosy-data")
 TIMEOUT_S = 60.0
 UPLOAD_PIECE_BYTES = 256 * 1024
+INTEGER_MAX = 2**63 - 1
 
 OnBytes = Callable[[int, int], None]
 
@@ -41,6 +43,10 @@ class CommandError(Exception):
         super().__init__(message)
         self.message = message
         self.remedy = remedy
+
+
+class HubAwayError(CommandError):
+    """The hub does not answer."""
 
 
 class HubClient:
@@ -119,19 +125,43 @@ class HubClient:
 
     def _send(self, method: str, path: str, query: Any, body: Any) -> httpx.Response:
         given = {k: v for k, v in (query or {}).items() if v is not None}
+        _check_sendable(body)
+        _check_sendable(given)
         return self._exchange(method, path.lstrip("/"), params=given, json=body)
 
     def _exchange(self, method: str, path: str, **request: Any) -> httpx.Response:
         try:
             response = self._http.request(method, path, **request)
         except httpx.HTTPError as error:
-            raise CommandError(
+            raise HubAwayError(
                 f"the hub at {self.url} does not answer: {error}",
                 "start it with `argosy serve`, or give its address with --url",
             ) from error
         if response.is_error:
             raise _refusal(response)
         return response
+
+
+def _check_sendable(value: Any, key: str = "") -> None:
+    """Raises CommandError naming the key of what no JSON can say: nan, inf, undecodable text."""
+    if isinstance(value, dict):
+        for name, inner in value.items():
+            _check_sendable(str(name), key)
+            _check_sendable(inner, f"{key}.{name}" if key else str(name))
+    elif isinstance(value, list | tuple):
+        for number, inner in enumerate(value):
+            _check_sendable(inner, f"{key}[{number}]")
+    elif isinstance(value, float) and not math.isfinite(value):
+        raise CommandError(f"{key} is {value}, which is no number to send", "give a finite number")
+    elif isinstance(value, int) and not isinstance(value, bool) and abs(value) > INTEGER_MAX:
+        raise CommandError(f"{key} is a number of too many digits", "give a smaller one")
+    elif isinstance(value, str) and not value.isascii():
+        try:
+            value.encode()
+        except UnicodeEncodeError as error:
+            raise CommandError(
+                f"{key or 'a name'} is no UTF-8 text", "write it in UTF-8"
+            ) from error
 
 
 def _told(file: BinaryIO, total: int, on_progress: OnBytes | None) -> Iterator[bytes]:

@@ -3,23 +3,27 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Iterator
 from typing import Annotated, Any
 
 import typer
-from rich.console import Console
-from rich.progress import BarColumn, Progress, TaskID, TextColumn
 
+from cloud.cli import watching
 from cloud.cli.client import CommandError, HubClient, JsonOption, connected
-from cloud.cli.output import print_fields, print_json, print_table
+from cloud.cli.output import print_fields, print_json
+from cloud.plain_text import shown
 
-POLL_S = 0.5
-ENDED = ("SUCCEEDED", "FAILED", "CANCELED")
+EXIT_FELL_SHORT = 3
+"""A job ended well and its verdict is bad. The same number as of `argosy rollout watch`."""
+
+BAD_OUTCOMES = frozenset({"REJECTED", "FAILED", "REVOKED"})
+ID_DIGITS = 8
 
 jobs = typer.Typer(
     help="Long work of the hub: builds, imports, gates, rebuilds.", no_args_is_help=True
 )
 
-JobArgument = Annotated[str, typer.Argument(help="The job's id.")]
+JobArgument = Annotated[str, typer.Argument(help="The job's id, or its first digits.")]
 
 
 @jobs.command("list")
@@ -33,9 +37,12 @@ def list_jobs(
     as_json: JsonOption = False,
 ) -> None:
     """List jobs, newest first."""
-    columns = ("id", "kind", "subject", "state", "error")
     rows = list(client.items("jobs", kind=kind, state=state))
-    print_table(rows if as_json else map(_row, rows), columns, as_json=as_json)
+    if as_json:
+        print_json(rows)
+        return
+    for line in lines(rows):
+        typer.echo(line)
 
 
 @jobs.command("show")
@@ -48,7 +55,11 @@ def show(client: HubClient, job_id: JobArgument, as_json: JsonOption = False) ->
 @jobs.command("watch")
 @connected
 def watch(client: HubClient, job_id: JobArgument, as_json: JsonOption = False) -> None:
-    """Show a job's progress until it ends."""
+    """Show a job's progress until it ends.
+
+    Exit status 3: it ended, and a build is rejected or could not be made, or the gate says FAIL
+    or INCONCLUSIVE.
+    """
     end(follow(client, job_id, quiet=as_json), as_json=as_json)
 
 
@@ -68,26 +79,28 @@ def retry(client: HubClient, job_id: JobArgument, as_json: JsonOption = False) -
 
 @jobs.command("log")
 @connected
-def log(client: HubClient, job_id: JobArgument) -> None:
+def log(client: HubClient, job_id: JobArgument, as_json: JsonOption = False) -> None:
     """Print the end of what a job wrote."""
-    typer.echo(client.content(f"jobs/{job_id}/log").decode(errors="replace"))
+    text = client.content(f"jobs/{job_id}/log").decode(errors="replace")
+    print_json({"job": job_id, "log": text}) if as_json else typer.echo(text)
 
 
 def follow(client: HubClient, job_id: str, *, quiet: bool) -> dict[str, Any]:
-    """The job once it has ended; a bar with stage and remaining time until then."""
-    columns = (TextColumn("{task.description}"), BarColumn(), TextColumn("{task.fields[figures]}"))
-    with Progress(*columns, console=Console(stderr=True), disable=quiet) as bar:
-        task = bar.add_task("waiting", total=None, figures="")
-        while True:
-            job: dict[str, Any] = client.get(f"jobs/{job_id}")
-            _draw(bar, task, job)
-            if job["state"] in ENDED:
-                return job
-            time.sleep(POLL_S)
+    """The job once it has ended; a bar, or lines, with stage and remaining time until then."""
+    goes_on = (
+        "the job goes on while the hub runs; where the hub was stopped, it is queued again when "
+        f"that is back. `argosy job watch {job_id}` shows it"
+    )
+    return watching.follow(lambda: client.get(f"jobs/{job_id}"), look, goes_on=goes_on, quiet=quiet)
 
 
 def end(job: dict[str, Any], *, as_json: bool) -> None:
-    """Print an ended job's result. Raises CommandError where it did not succeed."""
+    """Print an ended job's result.
+
+    Raises:
+        CommandError: it did not succeed.
+        typer.Exit: it did, and its result is not what one hoped for: see `fell_short`.
+    """
     if job["state"] != "SUCCEEDED":
         if as_json:
             print_json(job)
@@ -97,23 +110,32 @@ def end(job: dict[str, Any], *, as_json: bool) -> None:
         print_json(job)
     else:
         print_fields(job["result"] or {})
+    leave(job)
 
 
-def _row(job: dict[str, Any]) -> dict[str, Any]:
-    """A job as a line of a table, with the first line of its error."""
-    lines = (job["error"] or "").splitlines()
-    return {**job, "error": lines[0] if lines else None}
+def leave(job: dict[str, Any]) -> None:
+    """End the command with the exit status of a result. Raises typer.Exit where it fell short."""
+    if fell_short(job["result"] or {}):
+        raise typer.Exit(EXIT_FELL_SHORT)
 
 
-def _draw(bar: Progress, task: TaskID, job: dict[str, Any]) -> None:
+def fell_short(result: dict[str, Any]) -> bool:
+    """Whether a build is rejected or could not be made, or a gate did not PASS."""
+    rows = [result, *(result.get("builds") or ())]
+    said = {row.get(key) for row in rows for key in ("outcome", "stands")}
+    return not said.isdisjoint(BAD_OUTCOMES) or result.get("verdict", "PASS") != "PASS"
+
+
+def look(job: dict[str, Any]) -> watching.Look:
+    """How far a job is."""
     progress = job["progress"]
-    total = progress.get("total") or None
-    bar.update(
-        task,
-        description=f"{job['kind']} {progress.get('stage') or job['state'].lower()}",
-        completed=progress.get("done") or 0,
+    done, total = progress.get("done") or 0, progress.get("total") or None
+    return watching.Look(
+        what=f"{job['kind']} {progress.get('stage') or job['state'].lower()}",
+        done=done,
         total=total,
         figures=figures(progress),
+        step=watching.percent_step(done, total),
     )
 
 
@@ -122,7 +144,38 @@ def figures(progress: dict[str, Any]) -> str:
     parts = []
     if progress.get("total"):
         parts.append(f"{progress['done']:g}/{progress['total']:g}")
-    if progress.get("remaining_s") is not None:
-        minutes, seconds = divmod(round(progress["remaining_s"]), 60)
-        parts.append(f"{minutes}:{seconds:02d} left")
-    return "  ".join(parts)
+    return "  ".join([*parts, *watching.remaining(progress)])
+
+
+def lines(rows: list[dict[str, Any]]) -> Iterator[str]:
+    """Jobs as a table whose errors stand whole, below the job that they ended."""
+    cells = [tuple(word.upper() for word in ("id", "kind", "subject", "state", "created"))]
+    cells += [
+        (
+            row["id"][:ID_DIGITS],
+            row["kind"],
+            subject_in_words(row),
+            row["state"],
+            time.strftime("%Y-%m-%d %H:%M", time.localtime(row["created_at"])),
+        )
+        for row in rows
+    ]
+    widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
+    for number, cell in enumerate(cells):
+        yield "  ".join(
+            text.ljust(width) for text, width in zip(cell, widths, strict=True)
+        ).rstrip()
+        error = rows[number - 1]["error"] if number else None
+        yield from (f"    {shown(line)}" for line in (error or "").splitlines())
+
+
+def subject_in_words(job: dict[str, Any]) -> str:
+    """What a job is about: a version, or the file that is imported."""
+    kind, _, rest = job["subject"].partition("/")
+    if kind != "model":
+        return shown(job["subject"])
+    model, _, number = rest.partition("/")
+    file = job["parameters"].get("name")
+    if number:
+        return f"{model} v{number}"
+    return f"{model} < {shown(str(file))}" if file else model

@@ -13,6 +13,7 @@ from cloud.cli.client import HubClient, JsonOption, connected
 from cloud.cli.output import print_fields, print_table
 from cloud.cli.transfer import download, upload
 from cloud.cli.version import row_of, show_notes, show_version
+from cloud.reasons import REASON_HELP
 
 models = typer.Typer(help="Detectors, their versions and builds.", no_args_is_help=True)
 aliases = typer.Typer(help="Names that point at versions.", no_args_is_help=True)
@@ -73,15 +74,20 @@ def weights(
     name: NameArgument,
     version: Annotated[int, typer.Argument(help="The version's number.")],
     out: Annotated[Path, typer.Option(help="Where the file goes.")],
+    as_json: JsonOption = False,
 ) -> None:
     """Download a version's weights: a checkpoint, or the ONNX file that was brought."""
-    out.write_bytes(client.content(f"versions/{name}/{version}/weights"))
+    size_bytes = out.write_bytes(client.content(f"versions/{name}/{version}/weights"))
+    print_fields(
+        {"model": name, "number": version, "file": str(out), "size_bytes": size_bytes},
+        as_json=as_json,
+    )
 
 
 @models.command("history")
 @connected
 def history(client: HubClient, name: NameArgument, as_json: JsonOption = False) -> None:
-    """Show promotions and deployments in one line of time."""
+    """Show promotions, deployments and moves of the floor in one line of time."""
     rows = client.get(f"models/{name}/history")
     columns = ("at", "what", "version", "detail", "by")
     print_table(rows if as_json else map(_event, rows), columns, as_json=as_json)
@@ -103,7 +109,7 @@ def set_alias(
     name: NameArgument,
     alias: Annotated[str, typer.Argument(help="production, candidate, any.")],
     version: Annotated[int | None, typer.Argument(help="Where it points; else nowhere.")] = None,
-    reason: Annotated[str, typer.Option(help="Kept in the history; needed for production.")] = "",
+    reason: Annotated[str, typer.Option(help=f"Why, {REASON_HELP}; needed for production.")] = "",
     as_json: JsonOption = False,
 ) -> None:
     """Point an alias at a version by hand, without asking the gate.
@@ -121,7 +127,7 @@ def floor(
     client: HubClient,
     name: NameArgument,
     version: Annotated[int, typer.Argument(help="The lowest that is not revoked.")],
-    reason: Annotated[str, typer.Option(help="Needed to lower it.")] = "",
+    reason: Annotated[str, typer.Option(help=f"Why, {REASON_HELP}; needed to lower it.")] = "",
     as_json: JsonOption = False,
 ) -> None:
     """Revoke every version below one; devices that run one go on."""
@@ -191,6 +197,9 @@ def _event(entry: dict[str, Any]) -> dict[str, Any]:
         parts = [entry["verdict"] or ("by hand" if entry["forced"] else ""), entry["reason"]]
         if entry["previous"] is not None:
             parts.insert(0, f"was v{entry['previous']}")
+    elif entry["kind"] == "floor":
+        what = "floor moved"
+        parts = [f"was v{entry['previous']}", entry["reason"]]
     else:
         what = f"rollout {entry['event']}"
         detail = entry["detail"]

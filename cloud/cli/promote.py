@@ -10,8 +10,9 @@ from rich.console import Console
 from rich.markup import escape
 
 from cloud.cli.client import CommandError, HubClient, JsonOption, connected
-from cloud.cli.job import end, follow
+from cloud.cli.job import end, follow, leave
 from cloud.cli.output import print_fields, print_json, print_table
+from cloud.reasons import REASON_HELP
 
 promotion = typer.Typer(
     help="Compare a version with what serves, and let it take over.", no_args_is_help=True
@@ -44,7 +45,10 @@ def check(
     watch: Annotated[bool, typer.Option(help="Stay and show progress.")] = True,
     as_json: JsonOption = False,
 ) -> None:
-    """Ask the gate whether a version is as good as what serves."""
+    """Ask the gate whether a version is as good as what serves.
+
+    Exit status 3: it says FAIL or INCONCLUSIVE.
+    """
     job = _request(client, model, number, alias=alias, against=against, target=target)
     if not watch:
         print_fields(job, as_json=as_json)
@@ -54,6 +58,7 @@ def check(
         end(done, as_json=as_json)
         return
     _show(client.get(f"evidence/{done['result']['evidence']}"))
+    leave(done)
 
 
 @promotion.command("start")
@@ -67,7 +72,7 @@ def start(
     force: Annotated[
         bool, typer.Option("--force", help="Without a PASS; recorded as such.")
     ] = False,
-    reason: Annotated[str, typer.Option(help="Why; a forced promotion needs it.")] = "",
+    reason: Annotated[str, typer.Option(help=f"Why, {REASON_HELP}; --force needs it.")] = "",
     watch: Annotated[
         bool, typer.Option(help="Await the gate that is asked; else nothing moves yet.")
     ] = True,

@@ -17,6 +17,7 @@ from rich.text import Text
 
 from cloud.cli.client import CommandError, HubClient, JsonOption, connected
 from cloud.cli.output import print_fields, print_table
+from cloud.cli.watching import left
 
 POLL_S = 0.5
 BAR_CELLS = 40
@@ -300,13 +301,14 @@ def _execution_row(execution: dict[str, Any]) -> dict[str, Any]:
 
 def _watch(client: HubClient, rollout_id: str, *, as_json: bool) -> None:
     rollout: dict[str, Any] = {}
-    if as_json:
-        for rollout in _changes(client, rollout_id):
-            typer.echo(json.dumps(rollout))
-    else:
-        with Live(console=Console(), auto_refresh=False) as live:
+    with left(f"the rollout goes on; `argosy rollout watch {rollout_id}` shows it"):
+        if as_json:
             for rollout in _changes(client, rollout_id):
-                live.update(picture(rollout), refresh=True)
+                typer.echo(json.dumps(rollout))
+        else:
+            with Live(console=Console(), auto_refresh=False) as live:
+                for rollout in _changes(client, rollout_id):
+                    live.update(picture(rollout), refresh=True)
     if rollout["outcome"] != "SUCCEEDED":
         raise typer.Exit(EXIT_NOT_ON_ALL)
 

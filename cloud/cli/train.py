@@ -3,23 +3,18 @@
 from __future__ import annotations
 
 import json
-import time
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from rich.console import Console
-from rich.progress import BarColumn, Progress, TaskID, TextColumn
 
 from cloud.cli.client import CommandError, HubClient, JsonOption, connected
-from cloud.cli.output import print_fields, print_table
-
-POLL_S = 0.5
-ENDED = ("SUCCEEDED", "FAILED", "CANCELED")
+from cloud.cli.output import print_fields, print_json, print_table
+from cloud.cli.watching import Look, follow, percent_step, remaining
 
 training = typer.Typer(help="Training jobs.", no_args_is_help=True)
 
-JobArgument = Annotated[str, typer.Argument(help="The job's id.")]
+JobArgument = Annotated[str, typer.Argument(help="The job's id, or its first digits.")]
 
 
 @training.command("start")
@@ -100,9 +95,10 @@ def cancel(client: HubClient, job_id: JobArgument, as_json: JsonOption = False) 
 
 @training.command("log")
 @connected
-def log(client: HubClient, job_id: JobArgument) -> None:
+def log(client: HubClient, job_id: JobArgument, as_json: JsonOption = False) -> None:
     """Print the end of what the training wrote."""
-    typer.echo(client.content(f"training/jobs/{job_id}/log").decode(errors="replace"))
+    text = client.content(f"training/jobs/{job_id}/log").decode(errors="replace")
+    print_json({"job": job_id, "log": text}) if as_json else typer.echo(text)
 
 
 def _row(job: dict[str, Any]) -> dict[str, Any]:
@@ -123,34 +119,32 @@ def _parse(settings: list[str]) -> dict[str, Any]:
             raise CommandError(f"{setting!r} sets nothing", "write --set name=value")
         try:
             parameters[name] = json.loads(text.lower() if text in ("True", "False") else text)
-        except ValueError:
+        except (ValueError, RecursionError):
             parameters[name] = text
     return parameters
 
 
 def _follow(client: HubClient, job_id: str, *, quiet: bool) -> dict[str, Any]:
-    columns = (TextColumn("{task.description}"), BarColumn(), TextColumn("{task.fields[figures]}"))
-    with Progress(*columns, console=Console(stderr=True), disable=quiet) as bar:
-        task = bar.add_task("waiting", total=None, figures="")
-        while True:
-            job: dict[str, Any] = client.get(f"training/jobs/{job_id}")
-            _draw(bar, task, job)
-            if job["state"] in ENDED:
-                return job
-            time.sleep(POLL_S)
+    goes_on = (
+        "the training goes on while the hub runs; where the hub was stopped, a queued one waits "
+        "and one that had begun is FAILED, to be started again. "
+        f"`argosy train watch {job_id}` shows it"
+    )
+    return follow(lambda: client.get(f"training/jobs/{job_id}"), look, goes_on=goes_on, quiet=quiet)
 
 
-def _draw(bar: Progress, task: TaskID, job: dict[str, Any]) -> None:
+def look(job: dict[str, Any]) -> Look:
+    """How far a training is."""
     progress = job["progress"]
     elapsed_s, remaining_s = progress.get("elapsed_s"), progress.get("remaining_s")
     # Between two epochs the share of time that is over moves the bar.
     known = elapsed_s is not None and remaining_s is not None and elapsed_s + remaining_s > 0
-    bar.update(
-        task,
-        description=f"{job['model']} {job['state'].lower()}",
-        completed=elapsed_s if known else 0,
+    return Look(
+        what=f"{job['model']} {job['state'].lower()}",
+        done=elapsed_s if known else 0,
         total=elapsed_s + remaining_s if known else None,
         figures=figures(progress),
+        step=percent_step(progress.get("epoch") or 0, progress.get("epochs"), percent=1),
     )
 
 
@@ -164,10 +158,7 @@ def figures(progress: dict[str, Any]) -> str:
         parts.append(f"mAP50 {progress['map50']:.3f}")
     if progress.get("map50_95") is not None:
         parts.append(f"mAP50-95 {progress['map50_95']:.3f}")
-    if progress.get("remaining_s") is not None:
-        minutes, seconds = divmod(round(progress["remaining_s"]), 60)
-        parts.append(f"{minutes}:{seconds:02d} left")
-    return "  ".join(parts)
+    return "  ".join([*parts, *remaining(progress)])
 
 
 def _refuse_failed(job: dict[str, Any]) -> None:

@@ -11,6 +11,7 @@ from rich.markup import escape
 from cloud.cli.client import HubClient, JsonOption, connected
 from cloud.cli.job import end, follow
 from cloud.cli.output import print_fields, print_json, print_table
+from cloud.registry import verdicts
 
 versions = typer.Typer(help="Versions of models: cards, notes, keeping.", no_args_is_help=True)
 
@@ -50,13 +51,17 @@ def card(
     model: ModelArgument,
     number: NumberArgument,
     out: Annotated[Path | None, typer.Option(help="Where it goes; else printed.")] = None,
+    as_json: JsonOption = False,
 ) -> None:
     """Write the version's model card, as Markdown."""
     text = client.content(f"models/{model}/versions/{number}/card").decode()
-    if out is None:
-        typer.echo(text)
-    else:
+    if out is not None:
         out.write_text(text)
+    if as_json:
+        said = {"card": text} if out is None else {"file": str(out)}
+        print_json({"model": model, "number": number, **said})
+    elif out is None:
+        typer.echo(text)
 
 
 @versions.command("rebuild")
@@ -204,5 +209,6 @@ def _build_row(build: dict[str, Any]) -> dict[str, Any]:
         **build,
         "map50": build["metrics"].get("map50"),
         "latency_ms": build["metrics"].get("latency_ms_median"),
-        "reasons": build["verdict"].get("reasons"),
+        "reasons": verdicts.by_hand_in_words(build["verdict"], build["state"])
+        or build["verdict"].get("reasons"),
     }

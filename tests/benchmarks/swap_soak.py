@@ -22,6 +22,7 @@ from pathlib import Path
 from typing import Any
 
 from protocol.bundles import Manifest
+from protocol.states import TERMINAL_EXECUTION_STATES
 from tests.benchmarks.harness import machine
 from tests.benchmarks.soak import DEVICE, MIB, SLOT, memory_slope
 from tests.benchmarks.soak_cameras import endless_cameras
@@ -53,6 +54,8 @@ PATH = [
     "SUCCEEDED",
 ]
 
+ENDS = {state.value for state in TERMINAL_EXECUTION_STATES}
+
 Log = Callable[[str], None]
 Offer = tuple[str, Manifest]
 
@@ -68,6 +71,7 @@ class SwapSoaked:
     frames_lost: int = 0
     swaps_seen: int = 0
     unproven_frames: int = 0
+    reasons: dict[int, str] = field(default_factory=dict)
     attempts_told_wrong: dict[int, list[str]] = field(default_factory=dict)
     exit_status: int = -1
     samples: list[tuple[float, float]] = field(default_factory=list)
@@ -106,15 +110,18 @@ def swap_soak(minutes: float, log: Log = lambda _text: None) -> SwapSoaked:
             if now_s - swapped_s >= SWAP_EVERY_S:
                 swapped_s = now_s
                 found.swaps = next(attempts) - 1
-                log(f"{now_s - began_s:6.0f} s  swap {found.swaps}, {agent.results()} results")
+                end = hub.states(found.swaps + 1)[-1]
+                words = "" if end == "SUCCEEDED" else _reason(hub, found.swaps + 1)
+                log(f"{now_s - began_s:6.0f} s  swap {found.swaps} {end} {words}")
             time.sleep(SAMPLE_EVERY_S)
         attempts_made = found.swaps + 1
-        wait_for(lambda: "SUCCEEDED" in hub.states(attempts_made), "the last success")
+        wait_for(lambda: ENDS & set(hub.states(attempts_made)), "the last end")
         found.exit_status = agent.stop()
         _judge_answers(found, agent.lines, hub)
         for attempt in range(1, attempts_made + 1):
             if (states := hub.states(attempt)) != PATH:
                 found.attempts_told_wrong[attempt] = states
+                found.reasons[attempt] = _reason(hub, attempt)
     return found
 
 
@@ -149,11 +156,18 @@ def _attempts(hub: FakeHub, offers: Sequence[Offer]) -> Iterator[int]:
     for attempt, (digest, manifest) in enumerate(itertools.cycle(offers), start=1):
         hub.desire(SLOT, digest, manifest, attempt=attempt, probation_s=PROBATION_S)
         wait_for(
-            lambda number=attempt: "SUCCEEDED" in hub.states(number),  # type: ignore[misc]
-            f"success of attempt {attempt}",
+            lambda number=attempt: ENDS & set(hub.states(number)),  # type: ignore[misc]
+            f"an end of attempt {attempt}",
             ATTEMPT_DEADLINE_S,
         )
         yield attempt
+
+
+def _reason(hub: FakeHub, attempt: int) -> str:
+    """The last words on an attempt."""
+    told = [e.execution for e in hub.of("events") if getattr(e, "execution", None)]
+    words = [execution.reason for execution in told if execution.attempt == attempt]
+    return words[-1] if words else "nothing was told"
 
 
 def _restart(broker: RunningBroker, hub: FakeHub) -> None:

@@ -19,6 +19,7 @@ from cloud.cli.version import versions
 from cloud.errors import InvalidError
 from cloud.reasons import REASON_CHARACTERS_MIN, check_reason
 from cloud.registry import service
+from cloud.tracking.content import _build_text
 from tests.unit.cloud.conftest import Api
 from tests.unit.cloud.registry.conftest import ADA, CLASSES, Registry
 
@@ -110,6 +111,18 @@ def test_every_reason_that_is_too_short_is_told_the_least_length(digests: dict[s
         assert f"at least {REASON_CHARACTERS_MIN} characters, and 'no' has 2" in refused.message
         help_text = " ".join(CLI.invoke(commands, [*words[:-1], "--help"]).output.split())
         assert f"in {REASON_CHARACTERS_MIN} characters or more" in help_text, words
+
+
+def test_the_mirrored_tag_of_a_build_has_the_decision_too(
+    api: Api, digests: dict[str, str]
+) -> None:
+    CLI.invoke(builds, ["reject", digests["EVALUATED"], "--reason", "misses scratches"])
+    with api.hub.database.reading() as session:
+        found = [service.get_build(session, ADA, digest) for digest in digests.values()]
+        tags = [json.loads(_build_text(build)) for build in found]
+    assert tags[0]["by_hand"]["reason"] == "misses scratches"
+    assert (tags[0]["admitted"], tags[0]["state"]) == (True, "REJECTED")
+    assert "by_hand" not in tags[1]
 
 
 def test_a_reason_that_is_not_asked_for_may_be_missing() -> None:

@@ -43,7 +43,7 @@ class MatrixBuilder:
 
     Parameters of such a job: model, number, targets; `robustness` and `again` (also what is
     there already); `files`: path in the bundle to a blob's digest, of an artifact that was
-    made elsewhere for the one target.
+    made elsewhere for the one target; it is evaluated whatever is there already.
 
     Attributes:
         desk: where GPU workers take what needs them; None: GPU targets fail.
@@ -109,7 +109,9 @@ class _Work:
         self.context.log(f"{number + 1} of {total}: {target}")
         try:
             there = self.found.build_of(target)
-            if there is not None and not self.context.job.parameters.get("again"):
+            asked = self.context.job.parameters
+            # A file that was brought is another one than what is there: it is always looked at.
+            if there is not None and not asked.get("again") and not asked.get("files"):
                 return _row_of(target, there, THERE)
             build, made = self._make(target)
         except (HubError, ChildFailed) as error:

@@ -20,7 +20,8 @@ class BuildsCreate(BaseModel):
         targets: such as `onnx-int8`, `openvino-bf16@320`, `openvino-int8@640x384x4`; the size
             is the first build's where none is named.
         robustness: also look at spoiled golden images.
-        again: make those anew that are there already.
+        again: make those anew that are there already. What is brought as `files` is evaluated
+            in any case.
         files: an artifact that was made elsewhere, for the one target: its paths in the
             bundle, with the digests of blobs that were uploaded.
     """

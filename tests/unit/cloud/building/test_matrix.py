@@ -80,6 +80,15 @@ def test_images_are_spoiled_once_and_only_where_a_build_is_made(
     assert job.spoiled == 1
 
 
+def test_a_brought_file_is_looked_at_whatever_is_there(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    job = Job(monkeypatch, tmp_path, {"onnx-int8"})
+    assert job.run("onnx-int8", files=None)[0]["outcome"] == THERE
+    with pytest.raises(InvalidError, match="the file is refused"):
+        job.run("onnx-int8", files={"model.onnx": "ab" * 32})
+
+
 def test_a_refused_file_is_not_tried_again(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     job = Job(monkeypatch, tmp_path, set())
     with pytest.raises(InvalidError, match=r"the file is refused: model\.onnx answered with NaN$"):

@@ -24,6 +24,7 @@ from cloud.building.refusal import ELSEWHERE, EXPORT
 from cloud.children import ChildFailed
 from cloud.datasets import service as datasets
 from cloud.errors import ConfigurationError, InvalidError, TooLargeError
+from cloud.input_sizes import SIDE_PX_MAX, SIDE_PX_MIN, SIDE_STEP_PX
 from cloud.jobs import service as jobs
 from cloud.jobs.context import Handler, JobContext
 from cloud.jobs.models import Job
@@ -36,6 +37,7 @@ PRINCIPAL = service_principal("import")
 FILE_BYTES_MAX = 1024**3
 READ_BYTES = 1024 * 1024
 RUN_ONCE_S = 20
+Side = Annotated[int, Field(ge=SIDE_PX_MIN, le=SIDE_PX_MAX, multiple_of=SIDE_STEP_PX)]
 CHECKPOINT, ONNX = "cloud.building.inspect_checkpoint", "cloud.building.inspect_onnx"
 
 RunChild = Callable[[Sequence[str]], None]
@@ -58,8 +60,8 @@ class ImportRequest(BaseModel):
     format: str | None = Field(default=None, max_length=255)
     name: str = Field(default="", max_length=255)
     dataset: str
-    dataset_version: int | None = Field(default=None, ge=1, le=2**31 - 1)
-    imgsz: int | None = Field(default=None, ge=32, le=4096, multiple_of=32)
+    dataset_version: int | None = Field(default=None, ge=1, le=2**31 - 1, strict=True)
+    imgsz: Side | None = Field(default=None, strict=True)
     licence: Annotated[str, Field(max_length=200), AfterValidator(one_line)] = ""
     notes: Annotated[str, Field(max_length=4000), AfterValidator(plain)] = ""
 
@@ -260,8 +262,8 @@ class _Facts(BaseModel):
     class_names: list[str] | None = Field(max_length=10_000)
     classes: int | None = Field(ge=1, le=10_000)
     task: Literal["detect"]
-    width: int = Field(ge=32, le=4096, multiple_of=32)
-    height: int = Field(ge=32, le=4096, multiple_of=32)
+    width: Side
+    height: Side
     stride: int = Field(ge=1, le=128)
     opset: int | None = Field(ge=1, le=100)
     head: Literal["end2end", "raw"]

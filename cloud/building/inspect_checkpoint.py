@@ -21,11 +21,11 @@ from typing import Any
 from cloud.building import architecture
 from cloud.building.architecture import DETECTOR, MODULES, NAMESPACES, OTHER_TASKS
 from cloud.building.refusal import Refused, answer, class_names, digest
+from cloud.input_sizes import SIDE_PX_MAX, SIDE_PX_MIN, SIDE_STEP_PX
 
 ENTRIES_MAX = 20_000
 PICKLE_BYTES_MAX = 32 * 1024 * 1024
 DEPTH_MAX = 40
-SIDE_PX_MAX = 4096
 DEFAULT_SIDE_PX = 640
 
 
@@ -237,7 +237,7 @@ def _side_px(network: StandIn, checkpoint: dict[str, Any]) -> int:
     for holder in (network.get("args"), checkpoint.get("train_args")):
         table = holder.state if isinstance(holder, StandIn) else holder
         side = table.get("imgsz") if isinstance(table, dict) else None
-        if type(side) is int and 32 <= side <= SIDE_PX_MAX and side % 32 == 0:
+        if type(side) is int and SIDE_PX_MIN <= side <= SIDE_PX_MAX and side % SIDE_STEP_PX == 0:
             return side
     return DEFAULT_SIDE_PX
 

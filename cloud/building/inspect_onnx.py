@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from cloud.building.refusal import ELSEWHERE, Refused, answer, class_names, digest
+from cloud.input_sizes import SIDE_PX_MAX, SIDE_PX_MIN, SIDE_STEP_PX
 
 BYTES_MAX = 1024**3
 CPU_S = 60
@@ -28,7 +29,7 @@ DOMAINS = ("", "ai.onnx")
 NODES_MAX = 50_000
 SUBGRAPH_DEPTH_MAX = 4
 METADATA_CHARACTERS_MAX = 1_000_000
-STRIDE, SIDE_PX_MAX = 32, 4096
+STRIDE = 32
 STRIDES = (8, 16, 32)
 DETECTIONS_MAX = 1000
 TYPED = ("float_data", "int32_data", "int64_data", "double_data", "uint64_data", "string_data")
@@ -164,8 +165,7 @@ def input_size(model: Any, side_px: int | None) -> tuple[str, int, int]:
     if tensor.elem_type != onnx.TensorProto.FLOAT:
         raise Refused("its input is not fp32", "export it in fp32: smaller builds are made here")
     dims = [d.dim_value if d.HasField("dim_value") else None for d in tensor.shape.dim]
-    if len(dims) != 4 or dims[0] not in (1, None) or dims[1] not in (3, None):
-        raise Refused(f"it takes {dims}, not one image of 3 channels", "export it with batch=1")
+    _check_layout(dims)
     if None in dims[2:] and side_px is None:
         raise Refused("its input has no fixed size", "name the side of the input with imgsz")
     height, width = (int(d or side_px or 0) for d in dims[2:])
@@ -174,12 +174,36 @@ def input_size(model: Any, side_px: int | None) -> tuple[str, int, int]:
             f"it takes {width}x{height}, not {side_px}x{side_px}",
             "leave imgsz out, or export again",
         )
-    if any(side % STRIDE or not STRIDE <= side <= SIDE_PX_MAX for side in (width, height)):
+    if any(
+        side % SIDE_STEP_PX or not SIDE_PX_MIN <= side <= SIDE_PX_MAX for side in (width, height)
+    ):
         raise Refused(
-            f"it takes {width}x{height}; sides are multiples of {STRIDE} up to {SIDE_PX_MAX}",
+            f"it takes {width}x{height}; sides are multiples of {SIDE_STEP_PX} up to {SIDE_PX_MAX}",
             "export it with such an imgsz",
         )
     return inputs[0].name, width, height
+
+
+def _check_layout(dims: list[int | None]) -> None:
+    """Raises Refused where an input is not one image of three channels, channels first."""
+    if len(dims) != 4:
+        raise Refused(
+            f"its input has {len(dims)} dimensions, an image has 4: {dims}",
+            "export it for images: (1, 3, height, width)",
+        )
+    if dims[1] not in (3, None):
+        if dims[3] == 3:
+            raise Refused(
+                f"it takes {dims}: the channels come last",
+                "export it with the channels first: (1, 3, height, width)",
+            )
+        raise Refused(
+            f"it takes images of {dims[1]} channel{'' if dims[1] == 1 else 's'}: {dims}; a camera "
+            "gives 3, also where it sees grey",
+            "train and export it for images of 3 channels (Ultralytics: channels: 3)",
+        )
+    if dims[0] not in (1, None):
+        raise Refused(f"it takes {dims[0]} images at once: {dims}", "export it with batch=1")
 
 
 def run(path: Path, name: str, width: int, height: int, run_s: int) -> list[list[int]]:

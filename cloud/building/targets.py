@@ -11,10 +11,9 @@ import re
 from dataclasses import dataclass
 
 from cloud.errors import InvalidError
+from cloud.input_sizes import SIDE_PX_MAX, SIDE_PX_MIN, SIDE_STEP_PX
 from protocol.builds import ARM_HALF_FLAGS, VNNI_FLAGS, BuildIdentity, Format, Precision
 
-SIDE_STEP_PX = 32
-SIDE_PX_MIN, SIDE_PX_MAX = 32, 8192
 BATCH_MAX = 256
 INPUT_BYTES_MAX = 1024**3
 """Of a whole batch in fp32: an inference holds several of that size."""

@@ -6,6 +6,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from cloud.input_sizes import SIDE_PX_MAX, SIDE_PX_MIN, SIDE_STEP_PX
+
 Share = Annotated[float, Field(ge=0, le=1)]
 
 
@@ -31,7 +33,7 @@ class TrainingParameters(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     epochs: int = Field(default=30, ge=0, le=10_000)
-    imgsz: int = Field(default=640, ge=32, le=4096, multiple_of=32)
+    imgsz: int = Field(default=640, ge=SIDE_PX_MIN, le=SIDE_PX_MAX, multiple_of=SIDE_STEP_PX)
     batch: int = Field(default=16, ge=1, le=4096)
     seed: int = Field(default=0, ge=0, le=2**31 - 1)
     optimizer: Literal["auto", "SGD", "MuSGD", "Adam", "AdamW", "NAdam", "RAdam"] = "AdamW"

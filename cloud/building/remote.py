@@ -18,7 +18,8 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from cloud.building.making import Artifact, Base, Maker, Ranking, label, size_of
 from cloud.building.targets import BuildTarget, parse
 from cloud.building.worker_cache import sha256_of
-from cloud.building.worker_desk import POLL_S, Desk, Done, Ordered, Status, bound_to
+from cloud.building.worker_desk import POLL_S, Desk, Done, Status
+from cloud.building.worker_fit import Ordered, bound_to
 from cloud.building.worker_schemas import PlanOrder, RunOrder, TaskImage, image_name
 from cloud.children import ChildFailed
 from cloud.errors import InvalidError
@@ -307,15 +308,17 @@ def _desk(desk: Desk | None) -> Desk:
 
 
 def saying(tell: Callable[[str, float, float], None]) -> Say:
-    """Tells a job's stage where its task lies for a while, and who takes it then."""
-    untaken_polls = 0
+    """Tells a job's stage where its task lies for a while, and who takes it then; at once where
+    nobody is there who could take it."""
+    untaken_polls, lacked = 0, False
 
     def say(status: Status) -> None:
-        nonlocal untaken_polls
-        waited = untaken_polls * POLL_S > WAIT_TOLD_AFTER_S
+        nonlocal untaken_polls, lacked
+        waited = lacked or untaken_polls * POLL_S > WAIT_TOLD_AFTER_S
         untaken_polls = untaken_polls + 1 if status.worker is None else 0
-        if status.worker is None and waited:
-            tell("waiting for a GPU worker", 0, 0)
+        lacked = bool(status.lack)
+        if status.worker is None and (lacked or waited):
+            tell(status.lack or "waiting for a GPU worker", 0, 0)
         elif waited:
             tell(f"on {status.worker}", 0, 0)
 

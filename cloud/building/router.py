@@ -7,6 +7,7 @@ from fastapi import APIRouter
 from cloud.building import service
 from cloud.building.schemas import BuildsCreate
 from cloud.building.targets import NAMES
+from cloud.building.worker_router import DeskDep
 from cloud.database import after_commit
 from cloud.dependencies import PrincipalDep, SessionDep
 from cloud.jobs.router import JobsDep
@@ -32,8 +33,11 @@ def request_builds(
     session: SessionDep,
     principal: PrincipalDep,
     runner: JobsDep,
+    desk: DeskDep,
 ) -> JobView:
-    """Make builds of a version, evaluate and register them; a job does it."""
-    job = service.request_builds(session, principal, name, number, **body.model_dump())
+    """Make builds of a version, evaluate and register them; a job does it. Where it needs a
+    GPU worker and none was heard of, `progress.stage` says so."""
+    asked = body.model_dump()
+    job = service.request_builds(session, principal, name, number, **asked, unheard=desk.unheard())
     after_commit(session, runner.wake)
     return JobView.of(job)

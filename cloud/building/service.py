@@ -31,11 +31,13 @@ def request_builds(
     robustness: bool = True,
     again: bool = False,
     files: Mapping[str, str] | None = None,
+    unheard: str = "",
 ) -> Job:
     """Queue the making of builds of a version.
 
     Args:
         files: an artifact that was made elsewhere; path in the bundle to a blob's digest.
+        unheard: what a job that needs a GPU worker says until it runs, where none is there.
 
     Raises:
         NotFoundError: there is no such version, or a blob of `files` is not there.
@@ -67,7 +69,10 @@ def request_builds(
         "again": again,
         "files": None if files is None else dict(files),
     }
-    return jobs.request(session, principal, kind, subject, parameters)
+    job = jobs.request(session, principal, kind, subject, parameters)
+    if kind == KIND_GPU and unheard:
+        job.progress = {"stage": unheard}
+    return job
 
 
 def _kind_of(targets: Sequence[BuildTarget]) -> str:
@@ -98,7 +103,7 @@ def _check_files(session: Session, target: BuildTarget, files: Mapping[str, str]
     if missing:
         raise InvalidError(
             f"a build for {target.name} lacks {', '.join(missing)}",
-            f"bring {', '.join(MODEL_FILES[target.format])}",
+            f"name the files that you bring so: {', '.join(MODEL_FILES[target.format])}",
         )
     for digest in files.values():
         blobs.get(session, digest)

@@ -15,11 +15,11 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from cloud.building.worker_fit import HEARD_S, Ordered, fit, lack
 from cloud.building.worker_schemas import (
     OUTPUTS,
     DeskView,
     OutputName,
-    PlanOrder,
     RunOrder,
     TaskProgress,
     TaskView,
@@ -29,7 +29,6 @@ from cloud.building.worker_schemas import (
 )
 from cloud.children import ChildCanceled, ChildFailed
 from cloud.errors import ConflictError, InvalidError, NotFoundError
-from protocol.builds import BuildIdentity, Capabilities, Fit, Format, match
 
 POLL_S = 0.2
 WORKERS_MAX = 64
@@ -62,22 +61,6 @@ class Patience:
 
 
 @dataclass(frozen=True)
-class Ordered:
-    """What is laid down.
-
-    Attributes:
-        identity: the build that it is about; a plan's GPU and TensorRT are its worker's.
-        files: what the order names, by digest.
-        folder: for what the worker brings.
-    """
-
-    order: RunOrder | PlanOrder
-    identity: BuildIdentity
-    files: Mapping[str, Path]
-    folder: Path
-
-
-@dataclass(frozen=True)
 class Done:
     """What a worker brought."""
 
@@ -87,11 +70,16 @@ class Done:
 
 @dataclass(frozen=True)
 class Status:
-    """How far a task is: who has it, and what they said last."""
+    """How far a task is: who has it, and what they said last.
+
+    Attributes:
+        lack: where nobody that is there could take it, in words.
+    """
 
     worker: str | None
     done: int = 0
     total: int = 0
+    lack: str = ""
 
 
 @dataclass
@@ -124,25 +112,6 @@ class _Known:
     hello: WorkerHello
     heard_s: float
     unfit: tuple[str, ...] = ()
-
-
-def fit(ordered: Ordered, machine: Capabilities) -> Fit:
-    """Whether a machine can do a task exactly as it is meant."""
-    identity = ordered.identity
-    if isinstance(ordered.order, PlanOrder):
-        if machine.compute_capability is None or machine.tensorrt_version is None:
-            return Fit(False, ("builds plans only where GPU and TensorRT are known",))
-        identity = bound_to(identity, machine)
-    return match(identity, machine)
-
-
-def bound_to(identity: BuildIdentity, machine: Capabilities) -> BuildIdentity:
-    """A plan's identity once it is known where it is built."""
-    here = {
-        "compute_capability": machine.compute_capability,
-        "tensorrt_version": machine.tensorrt_version,
-    }
-    return identity.model_copy(update=here if identity.format is Format.TENSORRT else {})
 
 
 class Desk:
@@ -182,6 +151,7 @@ class Desk:
                         self._changed.wait(POLL_S)
                     self._look(task)
                     lease, said = task.lease, task.progress
+                    lacking = "" if lease else self._lack(ordered)
                     if task.done is not None:
                         return task.done
                     if task.failure is not None:
@@ -189,7 +159,7 @@ class Desk:
                 if canceled():
                     raise ChildCanceled
                 worker = None if lease is None else lease.worker.name
-                tell(Status(worker, said.done, said.total))
+                tell(Status(worker, said.done, said.total, lacking))
         finally:
             with self._changed:
                 del self._tasks[task.id]
@@ -296,6 +266,16 @@ class Desk:
                 workers=tuple(_worker_view(w, now_s, holders) for w in self._workers.values()),
                 tasks=tuple(_task_view(task, now_s) for task in tasks),
             )
+
+    def unheard(self) -> str:
+        """What is to be said where no worker was heard of; empty where one was."""
+        with self._changed:
+            return self._lack(None)
+
+    def _lack(self, ordered: Ordered | None) -> str:
+        since_s = self._monotonic() - HEARD_S
+        there = [w.hello.capabilities for w in self._workers.values() if w.heard_s >= since_s]
+        return lack(ordered, there, self.patience.wait_s)
 
     def _heard(self, hello: WorkerHello, now_s: float) -> _Known:
         self._workers.pop(hello.name, None)

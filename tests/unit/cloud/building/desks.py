@@ -8,7 +8,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from cloud.building.worker_desk import Desk, Done, Ordered
+from cloud.building.worker_desk import Desk, Done
+from cloud.building.worker_fit import Ordered
 from cloud.building.worker_schemas import PlanOrder, RunOrder, TaskImage, WorkerHello
 from protocol.builds import BuildIdentity, Capabilities, Format, Precision, RuntimeCapability
 from protocol.chunks import sha256_hex

@@ -278,3 +278,12 @@ def test_a_stage_tells_of_waiting_only_after_a_while() -> None:
     say(Status("gpu-1", 2, 2))
     assert set(told[:-1]) == {"waiting for a GPU worker"}
     assert told[-1] == "on gpu-1"
+
+
+def test_a_stage_tells_at_once_that_nobody_can_take_its_task() -> None:
+    told: list[str] = []
+    say = saying(lambda stage, _done, _total: told.append(stage))
+    say(Status(None, lack="no GPU worker has been heard of"))
+    say(Status(None, lack="no GPU worker has been heard of"))
+    say(Status("gpu-1"))
+    assert told == ["no GPU worker has been heard of"] * 2 + ["on gpu-1"]

@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 
 from cloud.building import worker_desk
-from cloud.building.worker_desk import Desk, Patience, fit
+from cloud.building.worker_desk import Desk, Patience, Status
+from cloud.building.worker_fit import fit
 from cloud.building.worker_schemas import OUTPUTS, OutputName, TaskProgress, TaskView
 from cloud.children import ChildCanceled, ChildFailed
 from cloud.errors import ConflictError, InvalidError, NotFoundError
@@ -250,3 +251,36 @@ def test_workers_are_listed_and_bounded(
     found = desk.view().workers
     assert [(w.name, w.silent_s) for w in found] == [("a", 2.0), ("c", 1.0)]
     assert found[0].runtimes == ("onnxruntime-cuda 1.30", "tensorrt 10.3.0")
+
+
+def test_it_is_said_that_nobody_is_there_and_how_long_it_waits(
+    clock: Clock, tmp_path: Path
+) -> None:
+    desk = Desk(Patience(wait_s=3 * 3600), clock)
+    words = "no GPU worker has been heard of; it waits up to 3 h: argosy worker run"
+    assert desk.unheard().startswith(words)
+    told: list[str] = []
+
+    def tell(status: Status) -> None:
+        told.append(status.lack)
+
+    def look() -> None:
+        looks = iter((False, True))
+        with pytest.raises(ChildCanceled):
+            desk.get_done(plan_task(tmp_path), canceled=lambda: next(looks), tell=tell)
+
+    look()
+    desk.claim(hello("old", machine(CUDA)))
+    look()
+    assert desk.unheard() == ""
+    clock.now_s += 200
+    desk.claim(hello("new"))
+    look()
+    clock.now_s += 301
+    look()
+    assert [line.partition(";")[0] for line in told] == [
+        "no GPU worker has been heard of",
+        "no GPU worker that is there can do tensorrt-fp16-64x64",
+        "",
+        "no GPU worker has been heard of",
+    ]

@@ -8,7 +8,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from cloud.promotion.models import Evidence
 from cloud.promotion.policy import GatePolicy
-from cloud.registry.schemas import Number, Reason
+from cloud.registry.schemas import BodyNumber, Reason
 
 Alias = Annotated[str, Field(pattern=r"^[a-z][a-z0-9._-]{0,63}$")]
 
@@ -23,7 +23,7 @@ class GateBody(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
     alias: Alias = "production"
-    against: Number | None = None
+    against: BodyNumber | None = None
     target: str | None = Field(default=None, min_length=1, max_length=128)
     to_promote: bool = False
 
@@ -31,7 +31,7 @@ class GateBody(BaseModel):
 class PromoteBody(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
-    number: Number
+    number: BodyNumber
     alias: Alias = "production"
     evidence: str | None = Field(default=None, min_length=1, max_length=64)
     force: bool = False

@@ -18,7 +18,10 @@ from protocol.bundles import CLASSES_MAX
 ModelName = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")]
 NUMBER_MAX = 2**31 - 1
 Number = Annotated[int, Field(ge=1, le=NUMBER_MAX)]
-"""Of a version. A larger one is out of the database's range."""
+"""Of a version, in a path. A larger one is out of the database's range."""
+
+BodyNumber = Annotated[int, Field(ge=1, le=NUMBER_MAX, strict=True)]
+"""Of a version, in JSON, where `true` and `"1"` are no numbers."""
 
 ClassName = Annotated[str, Field(min_length=1, max_length=128), AfterValidator(one_line)]
 Reason = Annotated[str, Field(max_length=REASON_CHARACTERS_MAX), AfterValidator(plain)]
@@ -137,7 +140,7 @@ class OnBody(_Body):
 class AliasBody(_Body):
     """Where an alias points from now on; no number takes it away."""
 
-    number: Number | None
+    number: BodyNumber | None
     reason: Reason = ""
 
 
@@ -150,7 +153,7 @@ class AliasView(BaseModel):
 
 
 class FloorBody(_Body):
-    floor: Number
+    floor: BodyNumber
     reason: Reason = ""
 
 

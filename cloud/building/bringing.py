@@ -71,7 +71,7 @@ class BringIn:
             target, source.weights, source.weights_format, source.class_names, source.frames
         )
         try:
-            made = measure(source, Order(target, as_it_is(base), base), shop)
+            made = measure(source, Order(target, as_it_is(base), base, imported=True), shop)
         except BundleRefused as error:
             context.log(str(error))
             raise InvalidError(

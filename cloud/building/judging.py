@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -33,12 +34,16 @@ def verdict_of(
 ) -> Verdict:
     """Admitted or not. Why not is looked for where a build fails, and in whatever was made
     elsewhere: it may see well here and take other input than it says."""
-    exact = is_exact(order.target)
-    verdict = judge(metrics, order.baseline, parity, (), shop.tolerance, exact=exact)
-    if verdict.admitted and not order.brought:
+    judged = partial(
+        judge, metrics, order.baseline, parity,
+        tolerance=shop.tolerance, exact=is_exact(order.target), must_see=order.imported,
+    )  # fmt: skip
+    verdict = judged(())
+    original = order.base.reference is not None or not is_base(order.target)
+    if (verdict.admitted and not order.brought) or not original:
         return verdict
     faults, hints = _diagnosis(source, order, spec, shop)
-    return judge(metrics, order.baseline, parity, hints, shop.tolerance, exact=exact, faults=faults)
+    return judged(hints, faults=faults)
 
 
 def is_exact(target: BuildTarget) -> bool:

@@ -58,6 +58,7 @@ class Order:
         baseline: metrics of the fp32 ONNX build of the same version and input; None for that
             build itself.
         brought: the artifact was made elsewhere.
+        imported: it is of a model from outside, of which nothing is known but what it finds.
     """
 
     target: BuildTarget
@@ -65,6 +66,7 @@ class Order:
     base: Base
     baseline: Mapping[str, Any] | None = None
     brought: bool = False
+    imported: bool = False
 
 
 @dataclass(frozen=True)

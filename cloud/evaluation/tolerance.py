@@ -11,6 +11,8 @@ from cloud.evaluation.parity import Parity
 MAP50_BLIND = 0.001
 """Below it a network finds nothing: two such are alike within any tolerance."""
 
+BLIND = "it finds none of the labelled objects, so a tolerance against it says nothing"
+
 
 @dataclass(frozen=True)
 class Tolerance:
@@ -27,6 +29,8 @@ class Tolerance:
         ece_rise_max: against the baseline, where each was taken over `ece_detections_min`
             detections or more.
         latency_ratio_max: median latency ÷ the baseline's; None: a slow build is admitted.
+        blind_boxes_min: of an import: one that finds none of so many labelled objects or more
+            is refused. A training that sees nothing yet is admitted with a warning.
     """
 
     map50_drop_max: float = 0.02
@@ -41,6 +45,7 @@ class Tolerance:
     ece_rise_max: float = 0.05
     ece_detections_min: int = 100
     latency_ratio_max: float | None = None
+    blind_boxes_min: int = 10
 
 
 @dataclass(frozen=True)
@@ -95,6 +100,7 @@ def judge(
     faults: Sequence[str] = (),
     exact: bool | None = None,
     trainer_map50: float | None = None,
+    must_see: bool = False,
 ) -> Verdict:
     """Admit a build or say why not.
 
@@ -108,16 +114,15 @@ def judge(
         exact: whether parity binds; None: for the baseline build only. A build of another
             runtime that computes in fp32 should be held to it too.
         trainer_map50: the trainer's own figure on the same images.
+        must_see: refuse a build that finds none of `blind_boxes_min` labelled objects or more.
     """
     checks: list[_Check] = []
     unjudged: list[str] = []
+    sees_nothing = _sees_nothing(figures, tolerance) if must_see else []
     if figures.get("map50") is None:
         unjudged.append("accuracy: the images hold no labelled object")
-    elif _blind(figures) and (baseline is None or _blind(baseline)):
-        unjudged.append(
-            "accuracy: it finds none of the labelled objects, so a tolerance against it says "
-            "nothing"
-        )
+    elif not sees_nothing and _blind(figures) and (baseline is None or _blind(baseline)):
+        unjudged.append(f"accuracy: {BLIND}")
     if baseline is not None:
         checks += _against(figures, baseline, tolerance)
         for of_few, few in _of_few(figures, baseline, tolerance):
@@ -131,18 +136,18 @@ def judge(
     binds = baseline is None if exact is None else exact
     if binds and parity is None:
         unjudged.append("parity: there is no original to run on the golden frames")
-    reasons = [*faults, *(c.reason() for c in checks if c.fails)]
+    reasons = [*faults, *sees_nothing, *(c.reason() for c in checks if c.fails)]
     reasons += _lost(figures, baseline)
     if binds and parity is not None:
         reasons += _parity_reasons(parity, tolerance)
     if reasons:
         reasons += [hint for hint in diagnosis if hint not in reasons]
-    compared = {
+    compared: dict[str, Any] = {
         c.name: {"build": c.build, "baseline": c.baseline, "change": c.worse, "allowed": c.allowed}
         for c in checks
     }
-    told = None if parity is None else parity.as_dict()
-    return Verdict(not reasons, tuple(reasons), {**compared, "parity": told, "unjudged": unjudged})
+    compared["parity"] = None if parity is None else parity.as_dict()
+    return Verdict(not reasons, tuple(reasons), {**compared, "unjudged": unjudged})
 
 
 def accuracy_warnings(verdict: Mapping[str, Any]) -> list[str]:
@@ -154,6 +159,17 @@ def accuracy_warnings(verdict: Mapping[str, Any]) -> list[str]:
 def _blind(figures: Mapping[str, Any]) -> bool:
     map50 = figures.get("map50")
     return map50 is not None and map50 < MAP50_BLIND
+
+
+def _sees_nothing(figures: Mapping[str, Any], tolerance: Tolerance) -> list[str]:
+    per_class = figures.get("per_class") or {}
+    boxes = sum(entry.get("truth_boxes") or 0 for entry in per_class.values())
+    if not _blind(figures) or boxes < tolerance.blind_boxes_min:
+        return []
+    return [
+        f"it finds none of the {boxes} labelled objects (mAP50 is {figures['map50']:.2g}): its "
+        "classes, its input or its output are not those of the dataset, or it sees nothing"
+    ]
 
 
 def _against(

@@ -126,6 +126,10 @@ def test_an_import_of_its_own_export_becomes_a_version_that_sees_the_same(
     asked = hub.post("/models/shapes/import", {"file": str(file), "dataset": "shapes"}, 202)
     job = hub.done(asked["id"])
     assert job["state"] == "SUCCEEDED", job["error"]
+    if job["result"]["outcome"] == "REJECTED":  # so short a training may see nothing at all
+        assert "it finds none of the" in job["result"]["reasons"][0]
+        reason = {"reason": "the original sees nothing either"}
+        hub.post(f"/builds/{job['result']['build']}/reinstate", reason)
     version = hub.get(f"/models/shapes/versions/{job['result']['number']}")
     assert (version["source"], version["weights_format"]) == ("import", "onnx")
     assert version["metrics"]["map50"] == first["metrics"]["map50"]

@@ -49,9 +49,9 @@ class Evaluations:
         """On these labelled images."""
         return self._on(build, images, RECENT, "")
 
-    def robustness(self, build: Build, dataset: DatasetVersion) -> Mapping[str, float]:
+    def robustness(self, build: Build, dataset: DatasetVersion) -> Mapping[str, float] | None:
         """mAP50 under each perturbation relative to clean, as "light 1" … "occlusion 5"; empty
-        where the hub is set not to look."""
+        where the hub is set not to look, None where the clean one is 0."""
         items = perturbed.choose(
             self._manifest(dataset).of(Split.GOLDEN),
             self.settings.robustness_images_max,
@@ -73,6 +73,8 @@ class Evaluations:
             metrics = made.metrics
         else:
             metrics = known.metrics
+        if metrics["robustness"]["clean"] == 0:
+            return None
         table: dict[str, dict[str, Any]] = metrics["robustness"]["per_perturbation"]
         return {
             f"{name} {strength}": float(relative)

@@ -82,8 +82,8 @@ def record(
         "curves": {name: mean_curve(side.matches) for name, side in sides.items()},
         "reliability": {name: reliability(side) for name, side in sides.items()},
         "robustness": {
-            "candidate": dict(pair.candidate_robustness),
-            "incumbent": dict(pair.incumbent_robustness),
+            "candidate": dict(pair.candidate_robustness or {}),
+            "incumbent": dict(pair.incumbent_robustness or {}),
         },
         "latency": {
             "candidate": pair.candidate_latency and asdict(pair.candidate_latency),

@@ -333,10 +333,10 @@ def _robustness(pair: PairedEvidence, policy: GatePolicy) -> Iterable[Component]
     if pair.golden.incumbent is None:
         return
     ours, theirs = pair.candidate_robustness, pair.incumbent_robustness
-    both = sorted(set(ours) & set(theirs))
-    if not both:
+    both = sorted(set(ours or {}) & set(theirs or {}))
+    if ours is None or theirs is None or not both:
         finding = Finding.UNSHOWN if policy.robustness_required else Finding.REPORTED
-        yield Component("robustness", "robustness", finding, "not measured for both")
+        yield Component("robustness", "robustness", finding, pair.robustness_unshown())
         return
     candidate = math.fsum(ours[name] for name in both) / len(both)
     incumbent = math.fsum(theirs[name] for name in both) / len(both)

@@ -41,8 +41,9 @@ class Evaluations(Protocol):
     def golden(self, build: Build, dataset: DatasetVersion) -> Evaluated:
         """On the golden images of a dataset version, with what was seen."""
 
-    def robustness(self, build: Build, dataset: DatasetVersion) -> Mapping[str, float]:
-        """mAP50 under each perturbation relative to clean, by its name; empty: not measured."""
+    def robustness(self, build: Build, dataset: DatasetVersion) -> Mapping[str, float] | None:
+        """mAP50 under each perturbation relative to clean, by its name; empty: not measured,
+        None: the clean one is 0."""
 
     def recent(self, build: Build, images: Sequence[Item]) -> Evaluated:
         """On these labelled images, with what was seen."""

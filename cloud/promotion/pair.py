@@ -79,7 +79,8 @@ class PairedEvidence:
         recent: newest random images from the lines; None: none are labelled.
         newly_missed, newly_found: critical objects that only the incumbent, only the candidate
             serves.
-        robustness: mAP50 under each perturbation relative to clean, by its name.
+        robustness: mAP50 under each perturbation relative to clean, by its name; None: it was
+            measured, and is of no meaning because the clean mAP50 is 0.
     """
 
     class_names: tuple[str, ...]
@@ -88,7 +89,18 @@ class PairedEvidence:
     recent: PairedSet | None = None
     newly_missed: tuple[CriticalObject, ...] = ()
     newly_found: tuple[CriticalObject, ...] = ()
-    candidate_robustness: Mapping[str, float] = field(default_factory=dict)
-    incumbent_robustness: Mapping[str, float] = field(default_factory=dict)
+    candidate_robustness: Mapping[str, float] | None = field(default_factory=dict)
+    incumbent_robustness: Mapping[str, float] | None = field(default_factory=dict)
     candidate_latency: Latency | None = None
     incumbent_latency: Latency | None = None
+
+    def robustness_unshown(self) -> str:
+        """Why the two cannot be compared under perturbation."""
+        sides = (
+            ("candidate", self.candidate_robustness),
+            ("incumbent", self.incumbent_robustness),
+        )
+        blind = " and the ".join(name for name, of in sides if of is None)
+        if not blind:
+            return "not measured for both"
+        return f"measured, but undefined: the clean mAP50 of the {blind} is 0"

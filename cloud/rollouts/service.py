@@ -320,6 +320,11 @@ def _selected(
         and (selector.sites is None or device.site in selector.sites)
         and selector.labels.items() <= device.labels.items()
     ]
+    if not chosen and selector == Selector():
+        raise InvalidError(
+            f"no device uses {model}",
+            f"enrol one: `argosy device enrol NAME --model {model}`",
+        )
     if not chosen:
         raise InvalidError(
             f"selector: no device that runs {model} fits it",

@@ -184,6 +184,10 @@ def test_what_alone_makes_a_better_model_fail() -> None:
     assert judge(frail, policy).reason == "worse than allowed: robustness"
     unmeasured = replace(pair, candidate_robustness={})
     assert judge(unmeasured, policy).verdict is Verdict.INCONCLUSIVE
+    assert component(judge(unmeasured, policy), "robustness").reason == "not measured for both"
+    blind = component(judge(replace(pair, candidate_robustness=None), policy), "robustness")
+    assert blind.finding is Finding.UNSHOWN
+    assert blind.reason == "measured, but undefined: the clean mAP50 of the candidate is 0"
     optional = policy.model_copy(update={"robustness_required": False})
     assert judge(unmeasured, optional).verdict is Verdict.PASS
 

@@ -8,12 +8,13 @@ import pytest
 from pydantic import ValidationError
 
 from cloud.errors import ConflictError, HubError
+from cloud.fleet import service as fleet
 from cloud.rollouts import service
 from cloud.rollouts.engine import Engine
 from cloud.rollouts.states import Outcome, RolloutState
 from protocol.messages import ExecutionReport
 from protocol.states import ExecutionState
-from tests.unit.cloud.rollouts.conftest import DIGESTS, MODEL, Hub
+from tests.unit.cloud.rollouts.conftest import ADMIN, DIGESTS, MODEL, Hub
 
 S = ExecutionState
 DEVICES = [f"dev-{n}" for n in range(6)]
@@ -223,6 +224,16 @@ def test_what_cannot_be_meant_is_refused_by_name(
     with pytest.raises(HubError, match=said) as refused:
         hub.create(**asked)
     assert refused.value.remedy
+
+
+def test_without_any_device_it_is_not_the_selector_that_is_wrong(hub: Hub) -> None:
+    with hub.database.transaction() as session:
+        for device in fleet.list_devices(session, ADMIN):
+            device.models = [name for name in device.models if name != "caps"]
+            session.add(device)
+    with pytest.raises(HubError, match=r"^no device uses caps; ") as refused:
+        hub.create()
+    assert refused.value.remedy.startswith("enrol one: ")
 
 
 @pytest.mark.parametrize(

@@ -9,12 +9,15 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
+from cloud.cli import build_files
 from cloud.cli import job as job_cli
 from cloud.cli.client import CommandError, HubClient, JsonOption, connected
 from cloud.cli.output import print_fields, print_json, print_table
 from cloud.evaluation.tolerance import accuracy_warnings
 from cloud.reasons import REASON_HELP
 from cloud.registry import verdicts
+from protocol.builds import Format
+from protocol.bundles import MODEL_FILES
 
 builds = typer.Typer(help="Builds of a version, each evaluated as it ships.", no_args_is_help=True)
 
@@ -54,8 +57,8 @@ def start(
     file: Annotated[
         list[Path] | None,
         typer.Option(
-            help="An artifact that was made elsewhere, for the one target, by its name in the "
-            "bundle; repeat."
+            help="An artifact that was made elsewhere, for the one target: a single .onnx, or "
+            "model.xml and model.bin; repeat. It is evaluated whatever is there already."
         ),
     ] = None,
     robustness: Annotated[bool, typer.Option(help="Look at spoiled images too.")] = True,
@@ -67,13 +70,16 @@ def start(
 
     Exit status 3: one is rejected or could not be made.
     """
+    wanted = targets or list(MATRIX)
     body = {
-        "targets": targets or list(MATRIX),
+        "targets": wanted,
         "robustness": robustness,
         "again": again,
-        "files": None if not file else {p.name: client.upload(p) for p in file},
+        "files": None if not file else {_path_of(p, file): client.upload(p) for p in file},
     }
     job = client.post(f"models/{model}/versions/{number}/builds", body)
+    if job["progress"].get("stage"):
+        typer.echo(f"{', '.join(wanted)}: {job['progress']['stage']}", err=True)
     if not watch:
         print_fields(job, as_json=as_json)
         return
@@ -124,6 +130,32 @@ def show(client: HubClient, digest: DigestArgument, as_json: JsonOption = False)
         print_table(rows, (kind, "images", "truth_boxes", "map50", "map50_95"))
 
 
+@builds.command("files")
+@connected
+def files(
+    client: HubClient,
+    *,
+    subject: Annotated[str, typer.Argument(metavar="MODEL|DIGEST", help="A model, or a build.")],
+    number: Annotated[int | None, typer.Argument(help="The version's number.")] = None,
+    build: Annotated[
+        str | None, typer.Argument(help="onnx-int8, onnx-int8-640x640, or first digits.")
+    ] = None,
+    out: Annotated[Path, typer.Option(help="A folder, new or empty.")],
+    as_json: JsonOption = False,
+) -> None:
+    """Download a build's files, as they ship: MODEL VERSION BUILD, or its digest alone."""
+    if number is None:
+        found = client.get(f"builds/{subject}")
+    elif build is None:
+        raise CommandError("which build is not said", f"name it: {subject} {number} onnx-fp32")
+    else:
+        version = client.get(f"models/{subject}/versions/{number}")
+        found = build_files.named(version["builds"], build)
+    written = build_files.fetch(client, found["digest"], out, quiet=as_json)
+    said = {"build": found["digest"], "target": found["target"], "folder": str(out)}
+    print_fields({**said, "files": written}, as_json=as_json)
+
+
 @builds.command("resolve")
 @connected
 def resolve(
@@ -160,6 +192,12 @@ def reinstate(
 ) -> None:
     """Take a rejection back."""
     print_fields(client.post(f"builds/{digest}/reinstate", {"reason": reason}), as_json=as_json)
+
+
+def _path_of(file: Path, brought: list[Path]) -> str:
+    """A brought file's path in the bundle; a single .onnx may have any name."""
+    single = len(brought) == 1 and file.suffix.lower() == ".onnx"
+    return MODEL_FILES[Format.ONNX][0] if single else file.name
 
 
 def _print_rows(rows: list[dict[str, Any]]) -> None:

@@ -104,13 +104,20 @@ def end(job: dict[str, Any], *, as_json: bool) -> None:
     if job["state"] != "SUCCEEDED":
         if as_json:
             print_json(job)
-        said = job["error"] or "it was canceled"
-        raise CommandError(f"job {job['id']} {job['state'].lower()}: {said}")
+        said = f": {job['error']}" if job["error"] else ""
+        raise CommandError(f"job {job['id']} {job['state'].lower()}{_at(job)}{said}")
     if as_json:
         print_json(job)
     else:
         print_fields(job["result"] or {})
     leave(job)
+
+
+def _at(job: dict[str, Any]) -> str:
+    """When a job was canceled; of a failure its reason says more."""
+    if job["state"] != "CANCELED" or not job.get("ended_at"):
+        return ""
+    return time.strftime(" at %Y-%m-%d %H:%M:%S", time.localtime(job["ended_at"]))
 
 
 def leave(job: dict[str, Any]) -> None:

@@ -9,8 +9,8 @@ import typer
 from rich.markup import escape
 
 from cloud.cli import job as job_cli
-from cloud.cli.client import HubClient, JsonOption, connected
-from cloud.cli.output import print_fields, print_table
+from cloud.cli.client import CommandError, HubClient, JsonOption, connected
+from cloud.cli.output import print_fields, print_json, print_table
 from cloud.cli.transfer import download, upload
 from cloud.cli.version import row_of, show_notes, show_version
 from cloud.reasons import REASON_HELP
@@ -156,7 +156,11 @@ def archive(
     as_json: JsonOption = False,
 ) -> None:
     """Hide a model from lists, builds and rollouts."""
-    print_fields(client.post(f"models/{name}/archived", {"on": not undo}), as_json=as_json)
+    found = client.post(f"models/{name}/archived", {"on": not undo})
+    if as_json:
+        print_json(found)
+    else:
+        typer.echo(f"{name}: {'taken out of the archive' if undo else 'archived'}")
 
 
 @models.command("delete")
@@ -172,9 +176,14 @@ def export(
     client: HubClient,
     name: NameArgument,
     out: Annotated[Path, typer.Option(help="Where the archive goes.")],
+    force: Annotated[bool, typer.Option("--force", help="In place of a file there.")] = False,
     as_json: JsonOption = False,
 ) -> None:
     """Write a model with all versions, builds and evidence to one file."""
+    if out.exists() and not force:
+        raise CommandError(
+            f"{out} is there already", "name another file, or write over it: --force"
+        )
     size_bytes = download(client, f"models/{name}/archive", out, quiet=as_json)
     print_fields({"model": name, "file": str(out), "size_bytes": size_bytes}, as_json=as_json)
 

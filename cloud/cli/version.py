@@ -11,6 +11,7 @@ from rich.markup import escape
 from cloud.cli.client import HubClient, JsonOption, connected
 from cloud.cli.job import end, follow
 from cloud.cli.output import print_fields, print_json, print_table
+from cloud.cli.transfer import download
 from cloud.registry import verdicts
 
 versions = typer.Typer(help="Versions of models: cards, notes, keeping.", no_args_is_help=True)
@@ -95,7 +96,7 @@ def pin(
 ) -> None:
     """Keep a version whatever asks for its deletion."""
     found = client.post(f"models/{model}/versions/{number}/pin", {"on": not undo})
-    show_version(found, as_json=as_json)
+    _print_change(found, "no longer pinned" if undo else "pinned", as_json=as_json)
 
 
 @versions.command("archive")
@@ -109,7 +110,7 @@ def archive(
 ) -> None:
     """Hide a version from lists, builds and rollouts."""
     found = client.post(f"models/{model}/versions/{number}/archived", {"on": not undo})
-    show_version(found, as_json=as_json)
+    _print_change(found, "taken out of the archive" if undo else "archived", as_json=as_json)
 
 
 @versions.command("delete")
@@ -136,7 +137,8 @@ def artefacts(
     path = f"models/{model}/versions/{number}/artefacts"
     if get is not None:
         target = out or Path(Path(get).name)
-        target.write_bytes(client.content(f"{path}/{get}"))
+        size_bytes = download(client, f"{path}/{get}", target, quiet=as_json)
+        print_fields({"file": str(target), "size_bytes": size_bytes}, as_json=as_json)
         return
     columns = ("name", "kind", "media_type", "size_bytes", "sha256", "created_at")
     print_table(client.get(path), columns, as_json=as_json)
@@ -153,6 +155,14 @@ def note(
 ) -> None:
     """Write a note about a version, or show what was written."""
     show_notes(client, f"models/{model}/versions/{number}/notes", text, as_json=as_json)
+
+
+def _print_change(found: dict[str, Any], what: str, *, as_json: bool) -> None:
+    """What became of a version, in a line; the whole of it where JSON is asked for."""
+    if as_json:
+        print_json(found)
+    else:
+        typer.echo(f"{found['model']} {found['number']}: {what}")
 
 
 def row_of(version: dict[str, Any]) -> dict[str, Any]:

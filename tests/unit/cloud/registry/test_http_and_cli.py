@@ -127,7 +127,7 @@ def test_a_model_goes_out_and_comes_back(caps: Registry, client: HubClient, tmp_
     assert (found["model"], found["versions"], len(found["builds"])) == ("caps", [1, 2], 3)
     again = said(model("import-archive", str(out), "--json"))
     assert again == {"model": "caps", "versions": [], "builds": []}
-    model("export", "caps", "--out", str(out))
+    model("export", "caps", "--out", str(out), "--force")
     assert out.read_bytes() == first
     out.write_bytes(first[:2000])
     refused = model("import-archive", str(out))

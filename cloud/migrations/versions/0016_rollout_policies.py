@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import sqlalchemy as sa
 from alembic import op
 
@@ -15,20 +17,21 @@ EXECUTION = ("held", "released_at", "shadow", "by_hand")
 
 
 def upgrade() -> None:
-    for column in (
+    rollout: tuple[sa.Column[Any], ...] = (
         sa.Column("shadow", sa.JSON(), nullable=True),
         sa.Column("window", sa.JSON(), nullable=True),
         sa.Column("site_atomic", sa.Boolean(), nullable=False, server_default=sa.false()),
         sa.Column("timeout_s", sa.Float(), nullable=True),
-    ):
-        op.add_column("rollout", column)
-    for column in (
+    )
+    execution: tuple[sa.Column[Any], ...] = (
         sa.Column("held", sa.Boolean(), nullable=False, server_default=sa.false()),
         sa.Column("released_at", sa.Float(), nullable=True),
         sa.Column("shadow", sa.String(), nullable=False, server_default=""),
         sa.Column("by_hand", sa.Boolean(), nullable=False, server_default=sa.false()),
-    ):
-        op.add_column("execution", column)
+    )
+    for table, columns in (("rollout", rollout), ("execution", execution)):
+        for column in columns:
+            op.add_column(table, column)
 
 
 def downgrade() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -10,7 +11,8 @@ import pytest
 from sqlmodel import Session
 
 from cloud.registry.models import Build
-from edge_agent.update.prove import prove
+from edge_agent.config import Limits
+from edge_agent.update.prove import run_proof
 from protocol.bundles import MANIFEST_PATH, Manifest, read_manifest
 from protocol.chunks import verify_blob
 from tests.integration.cloud_learning.drawn import CLASS_NAMES
@@ -85,6 +87,6 @@ def check_blobs(read: Callable[[str], bytes], digest: str, folder: Path) -> None
     for file in manifest.files:
         data = verify_blob(file.blob.sha256, read(file.blob.sha256))
         (folder / file.path).write_bytes(data)
-    outcome = prove(folder, digest)
-    assert outcome.passed, outcome.reason
-    assert outcome.frames == 4
+    proof = run_proof(folder, digest, None, Limits(), threading.Event())
+    assert proof.passed, proof.reason
+    assert proof.figures["golden_frames"] == 4

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 from edge_agent.detect.bundle import LoadedBundle
 from edge_agent.update.shadow import Judgement, Verdict, judge
-from edge_agent.update.shadowing import Shadowing
+from edge_agent.update.shadowing import END_TIMEOUT_S, Shadowing
 from edge_agent.update.states import Outcome, UpdateRecord
 from protocol.messages import ShadowPolicy
 from protocol.states import ExecutionEvent
@@ -22,6 +22,7 @@ class Comparing:
         self._slot, self._shadowing = slot, shadowing
         self._began: float | None = None
         self._open: Judgement | None = None
+        self._hung = False
 
     def go_on(
         self, candidate: LoadedBundle, record: UpdateRecord, policy: ShadowPolicy, now: float
@@ -29,7 +30,7 @@ class Comparing:
         """Compare until there is a verdict, or a person has said what to do without one."""
         if self._open is None:
             if self._began is None:
-                self._began = now
+                self._began, self._hung = now, False
                 self._shadowing.begin(self._slot, candidate, policy)
             counts = self._shadowing.counts(self._slot)
             if counts is None:
@@ -39,16 +40,20 @@ class Comparing:
             over = asked or now - self._began >= policy.duration_max_s
             if judgement.verdict is Verdict.INCONCLUSIVE and not over:
                 return None
-            self.end()
+            if not self.end():
+                text = f"in shadow: it did not come back from a frame in {END_TIMEOUT_S:g} s"
+                return Outcome(ExecutionEvent.REFUSED, text, judgement.figures)
             self._open = judgement
         return outcome_of(self._open, policy)
 
-    def end(self) -> None:
-        """Stop comparing; the candidate is used no more when this returns."""
+    def end(self) -> bool:
+        """Stop comparing; whether the candidate is used no more. One that hangs in a frame
+        must not be closed: its memory is lost until the agent starts again."""
         self._open = None
         if self._began is not None:
             self._began = None
-            self._shadowing.end(self._slot)
+            self._hung = not self._shadowing.end(self._slot)
+        return not self._hung
 
 
 def outcome_of(judgement: Judgement, policy: ShadowPolicy) -> Outcome:

@@ -32,6 +32,7 @@ from protocol.messages import ShadowPolicy
 
 WAITED = Path("/proc/thread-self/schedstat")
 TOLD_ERRORS_MAX = 3
+END_TIMEOUT_S = 10.0
 
 Disagreed = Callable[[FrameResult, float], None]
 """Takes the incumbent's answer to a frame that the candidate saw otherwise, and the share of
@@ -73,13 +74,12 @@ class Shadowing:
         shadow = self._shadows.get(slot)
         return None if shadow is None else shadow.counts()
 
-    def end(self, slot: str) -> None:
-        """End the slot's shadow, if there is one; returns when its candidate is not used any
-        more, which takes one inference at most."""
+    def end(self, slot: str, timeout_s: float = END_TIMEOUT_S) -> bool:
+        """End the slot's shadow, if there is one; whether its candidate is not used any more,
+        which takes one inference at most. One that hangs in it is left to hang."""
         with self._lock:
             shadow = self._shadows.pop(slot, None)
-        if shadow is not None:
-            shadow.stop()
+        return shadow is None or shadow.stop(timeout_s)
 
     def take(self, result: FrameResult) -> None:
         shadow = self._shadows.get(result.slot)
@@ -121,12 +121,13 @@ class _Shadow:
     def start(self) -> None:
         self._thread.start()
 
-    def stop(self) -> None:
-        """Return when the thread has ended."""
+    def stop(self, timeout_s: float) -> bool:
+        """Whether the thread has ended within `timeout_s`."""
         self._stopping.set()
         self._frames.put(None)
         self._hurry()
-        self._thread.join()
+        self._thread.join(timeout_s)
+        return not self._thread.is_alive()
 
     def counts(self) -> ShadowCounts:
         return self._compared.merge(self._rates)

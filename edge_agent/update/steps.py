@@ -300,9 +300,9 @@ class SlotSteps:
         return refused(answer, record.state) if isinstance(answer, Refused) else None
 
     def _let_candidate_go(self) -> None:
-        self._parts.comparing.end()
+        free = self._parts.comparing.end()
         candidate, self._candidate = self._candidate, None
-        if candidate is not None:
+        if candidate is not None and free:
             self._exchange.let_go(candidate)
 
     # ---- the exchange and after ------------------------------------------------------

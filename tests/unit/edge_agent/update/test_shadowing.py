@@ -154,6 +154,21 @@ def test_the_delivery_never_waits_and_the_end_waits_for_the_candidate(line: Line
     loaded.detector.close()
 
 
+def test_a_candidate_that_hangs_keeps_nobody_waiting(line: Line) -> None:
+    hold, loaded = threading.Event(), candidate()
+    loaded.detector.hold = hold  # type: ignore[attr-defined]
+    line.sink.begin(SLOT, loaded, POLICY)
+
+    def looks() -> bool:
+        line.see(detections((0.5, 0)))
+        return bool(loaded.detector.running)  # type: ignore[attr-defined]
+
+    eventually(looks, "the candidate looks at a frame")
+    assert not line.sink.end(SLOT, timeout_s=0.05)
+    assert line.sink.end(SLOT), "there is no shadow any more"
+    hold.set()
+
+
 def test_another_incumbent_begins_another_comparison(line: Line) -> None:
     line.sink.begin(SLOT, candidate(mark=0.5), POLICY)
     line.compare(3, detections((0.5, 0)), digest="a" * 64)

@@ -22,7 +22,8 @@ class Comparing:
         self._slot, self._shadowing = slot, shadowing
         self._began: float | None = None
         self._open: Judgement | None = None
-        self._hung = False
+        self._seeing: LoadedBundle | None = None
+        self._hung: LoadedBundle | None = None
 
     def go_on(
         self, candidate: LoadedBundle, record: UpdateRecord, policy: ShadowPolicy, now: float
@@ -30,7 +31,7 @@ class Comparing:
         """Compare until there is a verdict, or a person has said what to do without one."""
         if self._open is None:
             if self._began is None:
-                self._began, self._hung = now, False
+                self._began, self._seeing = now, candidate
                 self._shadowing.begin(self._slot, candidate, policy)
             counts = self._shadowing.counts(self._slot)
             if counts is None:
@@ -40,20 +41,26 @@ class Comparing:
             over = asked or now - self._began >= policy.duration_max_s
             if judgement.verdict is Verdict.INCONCLUSIVE and not over:
                 return None
-            if not self.end():
+            self.end()
+            if not self.free(candidate):
                 text = f"in shadow: it did not come back from a frame in {END_TIMEOUT_S:g} s"
                 return Outcome(ExecutionEvent.REFUSED, text, judgement.figures)
             self._open = judgement
         return outcome_of(self._open, policy)
 
-    def end(self) -> bool:
-        """Stop comparing; whether the candidate is used no more. One that hangs in a frame
-        must not be closed: its memory is lost until the agent starts again."""
+    def end(self) -> None:
+        """Stop comparing; the candidate is used no more when this returns, if it is `free`."""
         self._open = None
         if self._began is not None:
             self._began = None
-            self._hung = not self._shadowing.end(self._slot)
-        return not self._hung
+            seeing, self._seeing = self._seeing, None
+            if not self._shadowing.end(self._slot):
+                self._hung = seeing
+
+    def free(self, candidate: LoadedBundle) -> bool:
+        """Whether `candidate` may be closed. One that hangs in a frame must not: its memory is
+        lost until the agent starts again."""
+        return candidate is not self._hung
 
 
 def outcome_of(judgement: Judgement, policy: ShadowPolicy) -> Outcome:

@@ -300,9 +300,9 @@ class SlotSteps:
         return refused(answer, record.state) if isinstance(answer, Refused) else None
 
     def _let_candidate_go(self) -> None:
-        free = self._parts.comparing.end()
+        self._parts.comparing.end()
         candidate, self._candidate = self._candidate, None
-        if candidate is not None and free:
+        if candidate is not None and self._parts.comparing.free(candidate):
             self._exchange.let_go(candidate)
 
     # ---- the exchange and after ------------------------------------------------------

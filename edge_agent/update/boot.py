@@ -72,6 +72,7 @@ class Boot:
         self.guard = BootGuard(slot, store, limits.boot_starts_max)
         self._troubles: list[Trouble] = []
         self._revoked: list[str] = []
+        self._passed: list[str] = []
         self.passed_over = False
 
     def load(self) -> tuple[LoadedBundle | None, list[Trouble]]:
@@ -80,21 +81,29 @@ class Boot:
         `passed_over` says afterwards that one was left out because it had its starts. One
         that is damaged is set aside, so that its bad files are fetched again.
         """
-        self._troubles, self._revoked, self.passed_over = [], [], False
+        self._troubles, self._revoked, self._passed = [], [], []
+        self.passed_over = False
         digests = choices(slot_state(self._slot, self._store))
-        found = self._first(digests, self._trusted) or self._first(
-            self._revoked, lambda _digest: True
-        )
+        found = self._first(digests, self._trusted) or self._alone()
         if found is not None and found.digest in self._revoked:
             text = f"{found.manifest.model} v{found.manifest.version} serves: there is no other"
             self._trouble("revoked", text)
         return found, self._troubles
 
-    def _first(self, digests: Iterable[str], allowed: Callable[[str], bool]) -> LoadedBundle | None:
+    def _alone(self) -> LoadedBundle | None:
+        """Nothing serves yet: what is revoked may, and what had its starts has more of them."""
+        passed = tuple(self._passed)
+        return self._first(self._revoked, lambda _digest: True) or self._first(
+            passed, lambda _digest: True, alone=True
+        )
+
+    def _first(
+        self, digests: Iterable[str], allowed: Callable[[str], bool], *, alone: bool = False
+    ) -> LoadedBundle | None:
         for digest in tuple(digests):
             try:
                 if self._whole(digest) and allowed(digest):
-                    loaded = self._load(digest)
+                    loaded = self._load(digest, alone=alone)
                     if loaded is not None:
                         return loaded
             except (EdgeError, ProtocolError, OSError) as error:
@@ -119,9 +128,12 @@ class Boot:
         self._trouble("bundle_not_served", answer.reason)
         return False
 
-    def _load(self, digest: str) -> LoadedBundle | None:
-        if not self.guard.enter(digest):
+    def _load(self, digest: str, *, alone: bool) -> LoadedBundle | None:
+        if not self.guard.enter(digest, alone=alone):
             self.passed_over = True
+            if alone:
+                return None
+            self._passed.append(digest)
             self._trouble("boot_loop", f"bundle {digest[:12]} ended the agent at each start")
             return None
         try:

@@ -3,8 +3,10 @@
 A bundle that kills the process (a segfault in the runtime, memory) would do so at every
 start. So each start is counted on the disk before its bundle is loaded, and forgotten when
 the agent has served it for a while. A bundle that has had its starts is passed over: the
-one before it serves, or, where there is none, nothing until the agent has lived for that
-while: long enough to hear from the hub what to run instead, and after that it is tried again.
+one before it serves. Where nothing else can serve it goes on for `PATIENCE` times as many
+starts, for a start may have been cut short from outside (power, a kill), and a blind line helps
+nobody. After those it rests until the agent has lived for that while: long enough to hear from
+the hub what to run instead, and then it is tried again.
 """
 
 from __future__ import annotations
@@ -13,6 +15,9 @@ import structlog
 
 from edge_agent.store import StateFile, Store
 from edge_agent.update.states import Committed, committed_name
+
+PATIENCE = 4
+"""How many times as many starts a bundle has where nothing else can serve."""
 
 log = structlog.get_logger(__name__)
 
@@ -52,14 +57,16 @@ class BootGuard:
         self._slot, self._store, self._starts_max = slot, store, starts_max
         self._before: BootCount | None = None
 
-    def enter(self, digest: str) -> bool:
+    def enter(self, digest: str, *, alone: bool = False) -> bool:
         """Count a start with `digest`, which is loaded next; False: it had its starts.
 
+        `alone`: nothing else can serve.
         Where the disk refuses, the bundle is loaded uncounted: a full disk must not blind a
         line.
         """
         self._before = self._store.load(boot_name(self._slot), BootCount)
-        count, admitted = admit(self._before, digest, self._starts_max)
+        starts_max = self._starts_max * (PATIENCE if alone else 1)
+        count, admitted = admit(self._before, digest, starts_max)
         if not admitted:
             log.error("boot_loop", slot=self._slot, bundle=digest, starts=count.starts)
             return False

@@ -64,10 +64,11 @@ class Exchange:
         if incumbent is not None:
             self.let_go(incumbent)
 
-    def settle(self, candidate: str) -> None:
-        """An attempt went back: `candidate` is not served after a restart. Raises OSError."""
+    def settle(self, candidate: str, good: str | None) -> None:
+        """An attempt went back to `good`: `candidate`, where it is another, is not served after
+        a restart. Raises OSError."""
         committed = self._store.load(self._name, Committed)
-        if committed is not None and committed.digest == candidate:
+        if committed is not None and committed.digest == candidate != good:
             previous = committed.previous_digest
             if previous is None:
                 self._store.remove(self._name)

@@ -218,11 +218,11 @@ def committed_name(slot: str) -> str:
 
 def last_good(committed: Committed | None, wanted: SlotDesired) -> str | None:
     """What an attempt goes back to. One that brings back what was committed and got lost goes
-    back to the one before that."""
+    back to the one before that, or to itself: it has served before."""
     if committed is None:
         return None
     same = committed.digest == wanted.bundle_digest
-    return committed.previous_digest if same else committed.digest
+    return (committed.previous_digest if same else None) or committed.digest
 
 
 def same_attempt(left: SlotDesired, right: SlotDesired) -> bool:

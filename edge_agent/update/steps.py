@@ -263,7 +263,7 @@ class SlotSteps:
     def _compare(self, record: UpdateRecord, now: float, _wall: float) -> Outcome | None:
         policy, comparing = record.desired.shadow, self._parts.comparing
         if policy is None or self._exchange.running is None:
-            return Outcome(reason="there is nothing to compare with")
+            return Outcome(None, "there is nothing to compare with", {"shadow_skipped": 1.0})
         candidate = self._ready(record)
         return None if candidate is None else comparing.go_on(candidate, record, policy, now)
 
@@ -355,7 +355,7 @@ class SlotSteps:
 
     def _settled(self, record: UpdateRecord) -> Outcome:
         self._let_candidate_go()
-        self._exchange.settle(record.desired.bundle_digest)
+        self._exchange.settle(record.desired.bundle_digest, record.previous_digest)
         return Outcome(reason=record.reason)
 
     # ---- jobs ------------------------------------------------------------------------

@@ -136,13 +136,19 @@ def build_unit(slot: Slot, shared: Shared) -> Unit:
         ),
     )
     returns = ReturnContext(store, judging, ports.rescue, ports.deliver, ports.alert)
+    boot = Boot(name, store, judging, loader)
+
+    def rests() -> bool:
+        return boot.passed_over and exchange.running is None
+
+    updater_ports = _updater_ports(name, shared, rests)
     return Unit(
         slot=slot,
         exchange=exchange,
         deriving=deriving,
-        boot=Boot(name, store, judging, loader),
+        boot=boot,
         steps=steps,
-        updater=Updater(name, store, steps, limits, _updater_ports(name, shared)),
+        updater=Updater(name, store, steps, limits, updater_ports),
         back=Return(name, exchange, loader, returns),
     )
 
@@ -159,7 +165,7 @@ def _acquire_context(shared: Shared) -> AcquireContext:
     )
 
 
-def _updater_ports(slot: str, shared: Shared) -> UpdaterPorts:
+def _updater_ports(slot: str, shared: Shared, rests: Callable[[], bool]) -> UpdaterPorts:
     ports = shared.ports
 
     def ended(record: UpdateRecord) -> None:
@@ -171,5 +177,6 @@ def _updater_ports(slot: str, shared: Shared) -> UpdaterPorts:
         told=lambda: ports.told(slot),
         ended=ended,
         changed=ports.changed,
+        rests=rests,
         rng=ports.rng,
     )

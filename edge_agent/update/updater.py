@@ -76,6 +76,7 @@ class UpdaterPorts:
         told: the number of the last passage that was kept.
         ended: an attempt is over.
         changed: what is reported of the attempt has changed.
+        rests: what is committed ended the agent too often, and is not served for a while.
         rng: the jitter of retries.
     """
 
@@ -83,6 +84,7 @@ class UpdaterPorts:
     told: Callable[[], int]
     ended: Callable[[UpdateRecord], None]
     changed: Callable[[], None]
+    rests: Callable[[], bool]
     rng: Dice
 
 
@@ -240,7 +242,7 @@ class Updater:
     def _lost(self, wanted: SlotDesired) -> bool:
         """Whether this attempt had succeeded and its bundle was lost since (a damaged file).
 
-        It is not lost where a person went back from it, or it ended the agent too often.
+        It is not lost where a person went back from it, nor while it rests.
         """
         record = self.record
         if (
@@ -248,6 +250,7 @@ class Updater:
             or record.state is not ExecutionState.SUCCEEDED
             or not same_attempt(record.desired, wanted)
             or self._steps.running_digest() == wanted.bundle_digest
+            or self._ports.rests()
         ):
             return False
         committed = self._committed()

@@ -132,8 +132,9 @@ class Shadow:
     def counts(self, _slot: str) -> LoadedBundle | None:
         return self.candidate
 
-    def end(self, _slot: str) -> None:
+    def end(self, _slot: str) -> bool:
         self.candidate = None
+        return True
 
 
 class Service:

@@ -12,6 +12,7 @@ from edge_agent.detect.options import LoadOptions
 from edge_agent.observe.hardware import capabilities
 from edge_agent.store import Store
 from edge_agent.update.boot import Boot, choices
+from edge_agent.update.boot_guard import PATIENCE
 from edge_agent.update.bundle_store import BundleStore
 from edge_agent.update.judging import Judging
 from edge_agent.update.load import Loader
@@ -99,10 +100,14 @@ def test_what_ended_the_agent_too_often_makes_way_for_the_one_before(device: Dev
     assert device.boot.passed_over
 
 
-def test_without_one_before_it_is_tried_again_after_a_while(device: Device) -> None:
+def test_without_one_before_it_goes_on_longer_and_is_tried_again_after_a_while(
+    device: Device,
+) -> None:
     device.commit(device.second)
     for _ in range(LIMITS.boot_starts_max):
-        device.served()
+        assert device.served() == (device.second, [])
+    for _ in range(LIMITS.boot_starts_max * (PATIENCE - 1)):
+        assert device.served() == (device.second, ["boot_loop"])
     assert device.served() == (None, ["boot_loop"])
     device.boot.guard.stable()
     assert device.served()[0] == device.second

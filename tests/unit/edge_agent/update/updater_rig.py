@@ -106,6 +106,7 @@ class Rig:
             told=lambda: self.outbox.number,
             ended=self.ended.append,
             changed=lambda: None,
+            rests=lambda: False,
             rng=Random(1),
         )
         self.updater = Updater("slot", self.store, self.steps, self.limits, ports)

@@ -100,7 +100,12 @@ def status(
 
 @app.command()
 def rollback(
-    config: ConfigOption = CONFIG, slot: SlotOption = None, as_json: JsonOption = False
+    config: ConfigOption = CONFIG,
+    slot: SlotOption = None,
+    force: Annotated[
+        bool, typer.Option("--force", help="Also to one that was left by hand or failed.")
+    ] = False,
+    as_json: JsonOption = False,
 ) -> None:
     """Go back to the bundle that served before, at once; without an agent, at its next start.
 
@@ -113,7 +118,7 @@ def rollback(
         from edge_agent.clock import Clock
         from edge_agent.config import load_config
 
-        found = roll_back(load_config(config), slot, Clock())
+        found = roll_back(load_config(config), slot, Clock(), force=force)
     _show(found, table, as_json)
     if not found["ok"]:
         raise typer.Exit(1)
@@ -141,8 +146,9 @@ def hold(
         from edge_agent.clock import Clock
         from edge_agent.config import load_config
 
-        for_s = None if for_ is None else span_s(for_)
-        found = hold_back(load_config(config), slot, for_s, Clock())
+        settings = load_config(config)
+        for_s = None if for_ is None else span_s(for_, settings.limits.veto_s_max)
+        found = hold_back(settings, slot, for_s, Clock())
     _show(found, table, as_json)
     if not found["ok"]:
         raise typer.Exit(1)

@@ -174,7 +174,7 @@ class Store:
         """The state `name`, or None where it is absent, unreadable or of another version."""
         path = self._path(name)
         try:
-            with path.open("rb") as file:
+            with open(path, "rb", opener=_without_waiting) as file:
                 raw = file.read(STATE_BYTES_MAX + 1)
         except FileNotFoundError:
             return None
@@ -250,6 +250,11 @@ def _remove(path: Path) -> None:
     else:
         with contextlib.suppress(OSError):
             path.unlink()
+
+
+def _without_waiting(path: str, flags: int) -> int:
+    """A pipe that lies there has no writer, and must not keep the agent from its start."""
+    return os.open(path, flags | os.O_NONBLOCK)
 
 
 def _version(raw: bytes) -> object:

@@ -23,6 +23,8 @@ from protocol.messages import MaintenanceWindow
 
 CRON_FIELDS = 5
 EXAMPLE = '"0 2 * * 6" is each Saturday at two'
+_BAD_DAY = "Bad day-of-month"
+_DAY = re.compile(r"0?[1-9]|[12]\d|3[01]")
 _REFERENCE = datetime(2024, 1, 1)  # noqa: DTZ001 - where `check` looks for a first opening from
 _ZONE = re.compile(r"[A-Za-z][A-Za-z0-9_+-]*(/[A-Za-z0-9_+-]+)*")
 _LOCAL_NAMES = frozenset({"localtime", "posixrules", "Factory"})
@@ -42,6 +44,8 @@ def check(window: MaintenanceWindow) -> str:
     except StopIteration:
         return f"cron {window.cron!r} never comes; {EXAMPLE}"
     except _UNREADABLE as error:
+        if str(error) == _BAD_DAY and _DAY.fullmatch(window.cron.split()[2]):
+            return f"cron {window.cron!r} never comes: its months have no such day; {EXAMPLE}"
         return f"cron {window.cron!r} cannot be read: {error or type(error).__name__}; {EXAMPLE}"
     return ""
 

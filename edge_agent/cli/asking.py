@@ -47,7 +47,13 @@ def opened(config: AgentConfig) -> Store:
 
 
 def ask(
-    data_dir: Path, kind: Kind, slots: Sequence[str], wall: float, for_s: float = 0.0
+    data_dir: Path,
+    kind: Kind,
+    slots: Sequence[str],
+    wall: float,
+    for_s: float = 0.0,
+    *,
+    force: bool = False,
 ) -> dict[str, Answer]:
     """Ask the running agent, and wait for what it says of each slot.
 
@@ -55,7 +61,15 @@ def ask(
         RequestError: the request cannot be left, or the agent does not answer.
     """
     requests = [
-        Request(id=secrets.token_hex(16), kind=kind, slot=s, asked_at=wall, for_s=for_s, by=_who())
+        Request(
+            id=secrets.token_hex(16),
+            kind=kind,
+            slot=s,
+            asked_at=wall,
+            for_s=for_s,
+            force=force,
+            by=_who(),
+        )
         for s in slots
     ]
     for request in requests:

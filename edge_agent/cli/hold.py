@@ -14,19 +14,28 @@ from edge_agent.update.requests import HOLD_S_MAX, Answer
 from edge_agent.update.states import UpdateRecord, attempt_key, record_name
 from edge_agent.update.veto import Vetoes, granted_words
 
-_SPAN = re.compile(r"(?:(\d{1,4})h)?(?:(\d{1,6})m)?(?:(\d{1,7})s)?")
+_SPAN = re.compile(r"(?:(\d{1,9})h)?(?:(\d{1,9})m)?(?:(\d{1,9})s)?")
 
 
 class SpanError(EdgeError):
-    """A span of time that cannot be read."""
+    """A span of time that cannot be read, or is longer than any hold."""
 
 
-def span_s(text: str) -> float:
-    """Seconds of "30m", "1h30m" or "90s". Raises SpanError."""
+def span_s(text: str, veto_s_max: float) -> float:
+    """Seconds of "30m", "1h30m" or "90s"; what is beyond any hold names the device's bound.
+
+    Raises:
+        SpanError: it cannot be read, or is too long.
+    """
     found = _SPAN.fullmatch(text.strip().lower())
     hours, minutes, seconds = (int(part or 0) for part in found.groups()) if found else (0, 0, 0)
     span = 3600.0 * hours + 60.0 * minutes + seconds
-    if not 0 < span <= HOLD_S_MAX:
+    if span > HOLD_S_MAX:
+        raise SpanError(
+            f"--for {text!r} is too long: limits.veto_s_max of this device is {veto_s_max:g} s; "
+            "ask for that or less"
+        )
+    if not span:
         raise SpanError(f'--for {text!r} is no span of time; write "30m", "1h30m" or "90s"')
     return span
 

@@ -20,26 +20,30 @@ ALERT = "rolled_back_by_hand"
 log = structlog.get_logger(__name__)
 
 
-def roll_back(config: AgentConfig, slot: str | None, clock: Clock) -> dict[str, Any]:
-    """Go back in one slot, or in all; for each what came of it.
+def roll_back(
+    config: AgentConfig, slot: str | None, clock: Clock, *, force: bool = False
+) -> dict[str, Any]:
+    """Go back in one slot, or in all; for each what came of it. `force`: also to a bundle that
+    was left by hand or did not stand its last attempt.
 
     Raises:
         EdgeError: no such slot, the folder cannot be used, or the agent does not answer.
     """
     slots = wanted_slots(config, slot)
     if runs(config):
-        return found(ask(config.device.data_dir, "rollback", slots, clock.wall()), live=True)
+        data_dir, wall = config.device.data_dir, clock.wall()
+        return found(ask(data_dir, "rollback", slots, wall, force=force), live=True)
     store = opened(config)
     try:
-        answers = {name: _offline(name, store, config, clock) for name in slots}
+        answers = {name: _offline(name, store, config, clock, force=force) for name in slots}
     finally:
         store.close()
     return found(answers, live=False)
 
 
-def _offline(slot: str, store: Store, config: AgentConfig, clock: Clock) -> Answer:
+def _offline(slot: str, store: Store, config: AgentConfig, clock: Clock, *, force: bool) -> Answer:
     try:
-        went = go_back(slot, store, config.limits, clock.wall())
+        went = go_back(slot, store, config.limits, clock.wall(), force=force)
     except NoWayBackError as error:
         return Answer(id="", ok=False, text=str(error))
     _alert(went.text, store, config, clock)

@@ -7,10 +7,12 @@ from datetime import datetime, timezone
 from typing import Any
 
 from rich.console import Group, RenderableType
+from rich.padding import Padding
 from rich.table import Table
 
 MIB = 1024 * 1024
 FIGURES_SHOWN_MAX = 12
+STARTS_TOLD_MIN = 2
 
 
 def tables(status: dict[str, Any]) -> Group:
@@ -38,7 +40,7 @@ def tables(status: dict[str, Any]) -> Group:
         ]
     parts += [_disk(status["bundles"]), *_outbox(status["outbox"])]
     if "history" in status:
-        parts.append(_history(status["history"]))
+        parts += _history(status["history"])
     return Group(*parts)
 
 
@@ -76,21 +78,23 @@ def _slot_lines(name: str, slot: dict[str, Any]) -> Iterator[str]:
     """What the table has no room for, a line for each thing that there is to say."""
     if slot["engine"]:
         yield f"{name}: runs an engine compiled here, {slot['engine'][:12]}"
-    if slot["served_before"]:
+    attempt, boot = slot["attempt"], slot["boot"]
+    if slot["served_before"] and slot["served_before"] != slot["serves"]:
         before = _name(slot["before_model"], slot["before_version"])
         yield f"{name}: before it served {slot['served_before'][:12]}" + (
             f", {before}" if before else ""
         )
-    if slot["by_hand"]:
+    if slot["by_hand"] and (attempt is None or attempt["over"]):
         yield f"{name}: somebody went back to this by hand; it stays until another is desired"
     if slot["floor"] is not None and slot["floor"] > 1:
         yield f"{name}: nothing below v{slot['floor']} may serve"
     if slot["veto_until"] is not None:
         yield f'{name}: the line says "not now" until {_at(slot["veto_until"])}'
-    if slot["boot"] is not None:
-        boot = slot["boot"]
-        yield f"{name}: {boot['starts']} starts with {boot['digest'][:12]} that were not stable yet"
-    attempt = slot["attempt"]
+    if boot is not None and boot["starts"] >= STARTS_TOLD_MIN:
+        yield (
+            f"{name}: {boot['starts']} starts in a row with {boot['digest'][:12]}; it is being "
+            "watched until one of them has lasted"
+        )
     if attempt is not None:
         yield from _attempt_lines(name, attempt)
 
@@ -108,26 +112,21 @@ def _attempt_lines(name: str, attempt: dict[str, Any]) -> Iterator[str]:
         yield f"{name}: {_figures(attempt['figures'])}"
 
 
-def _history(history: dict[str, Any]) -> Table:
-    table = Table("slot", "attempt", "when", "state")
-    table.add_column("why", overflow="fold")
+def _history(history: dict[str, Any]) -> Iterator[RenderableType]:
+    """Each attempt under its own line: reasons and figures get the width that there is."""
     for name, attempts in history.items():
         for attempt in attempts:
-            title = f"{attempt['attempt']} of {attempt['bundle_digest'][:12]}, " + _name(
-                attempt["model"], attempt["model_version"]
-            )
-            for index, passage in enumerate(attempt["passages"]):
-                first = index == 0
-                table.add_row(
-                    name if first else "",
-                    title if first else "",
-                    _at(passage["at"]),
-                    passage["state"],
-                    passage["reason"],
-                )
+            model = _name(attempt["model"], attempt["model_version"])
+            yield f"{name}: {attempt['attempt']} of {attempt['bundle_digest'][:12]}, {model}"
+            grid = Table.grid(padding=(0, 2))
+            grid.add_column(no_wrap=True)
+            grid.add_column(no_wrap=True)
+            grid.add_column(overflow="fold")
+            for passage in attempt["passages"]:
+                grid.add_row(_at(passage["at"]), passage["state"], passage["reason"])
+            yield Padding(grid, (0, 0, 0, 2))
             if attempt["figures"]:
-                table.add_row("", "", "", "", _figures(attempt["figures"]))
-    return table
+                yield Padding(_figures(attempt["figures"]), (0, 0, 0, 2))
 
 
 def _disk(bundles: dict[str, Any] | None) -> str:

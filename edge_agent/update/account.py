@@ -25,7 +25,7 @@ from edge_agent.update.states import (
 )
 from edge_agent.update.veto import Veto, veto_name
 from protocol.errors import ProtocolError
-from protocol.states import ExecutionState
+from protocol.states import BEFORE_EXCHANGE, ExecutionState
 
 _BEFORE_WINDOW = (ExecutionState.WAITING_WINDOW, ExecutionState.PREPARED)
 
@@ -38,7 +38,7 @@ def slot_account(store: Store, slot: str, wall: float) -> dict[str, Any]:
     boot = store.load(boot_name(slot), BootCount)
     bundles = BundleStore(store.bundles)
     served = None if committed is None else committed.digest
-    before = None if committed is None else committed.previous_digest
+    before = _before(committed, record, bundles)
     known, previous = _bundle(bundles, served), _bundle(bundles, before)
     return {
         "committed": served,
@@ -86,6 +86,18 @@ def bundles_account(store: Store, slots: Collection[str]) -> dict[str, Any] | No
         "pinned": {digest: list(why) for digest, why in references(states).items()},
         "damaged": damaged,
     }
+
+
+def _before(
+    committed: Committed | None, record: UpdateRecord | None, bundles: BundleStore
+) -> str | None:
+    """What a rollback goes to: the incumbent while a candidate serves. None where there is
+    nothing, or where it serves already because the committed bundle is damaged."""
+    if record is not None and not record.terminal and record.state not in BEFORE_EXCHANGE:
+        return record.previous_digest
+    if committed is None or not bundles.has(committed.digest):
+        return None
+    return committed.previous_digest
 
 
 def _attempt(record: UpdateRecord, wall: float) -> dict[str, Any]:

@@ -10,6 +10,7 @@ import shutil
 from collections import Counter
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 
 from edge_agent.config import Limits
 from edge_agent.errors import BundleError
@@ -80,7 +81,7 @@ class Acquire:
         wanted = _refs(read_manifest(manifest_bytes, desired.bundle_digest))
         for path in self._folder.iterdir():
             if path.name not in wanted and path.name != desired.bundle_digest:
-                path.unlink()
+                _remove(path)
         lacking = self._lacking(wanted)
         self._require_room(wanted, lacking)
         blobs = reserve_files(self._folder, lacking)
@@ -217,3 +218,11 @@ class Acquire:
 def _refs(manifest: Manifest) -> dict[str, BlobRef]:
     """Every distinct file of a bundle by its digest."""
     return {entry.blob.sha256: entry.blob for entry in manifest.files}
+
+
+def _remove(path: Path) -> None:
+    """Remove what no fetch wants; somebody may have left a folder there. Raises OSError."""
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path)
+    else:
+        path.unlink()

@@ -14,6 +14,7 @@ from edge_agent.detect.bundle import LoadedBundle
 from edge_agent.errors import EdgeError
 from edge_agent.store import Store
 from edge_agent.update.exchange import Exchange
+from edge_agent.update.history import History, history_name, objection
 from edge_agent.update.judging import Judging
 from edge_agent.update.load import Loader
 from edge_agent.update.states import Committed, committed_name
@@ -62,20 +63,25 @@ class Return:
         self._context = context
         self.under_way = False
 
-    def begin(self) -> str:
+    def begin(self, *, force: bool = False) -> str:
         """Load what served before, which `ended` exchanges; else why that cannot be, in words."""
-        previous, reason = self._previous(), self.refusal()
+        previous, reason = self._previous(), self.refusal(force=force)
         if previous is None or reason:
             return reason
         self.under_way = True
         self._context.rescue(lambda: self._load(previous))
         return ""
 
-    def refusal(self) -> str:
-        """Why there is nothing to go back to, in words, which the hub hears too; else empty."""
+    def refusal(self, *, force: bool = False) -> str:
+        """Why there is nothing to go back to, in words, which the hub hears too; else empty.
+
+        Without `force` also why the bundle before should rather not serve again.
+        """
         previous = self._previous()
         if previous is None:
             return self._refused("nothing served before what serves now")
+        if not force and (why := self._objection()):
+            return self._refused(why)
         try:
             answer = self._context.judging.held(previous)
         except OSError as error:
@@ -85,6 +91,11 @@ class Return:
     def _previous(self) -> str | None:
         committed = self._context.store.load(committed_name(self._slot), Committed)
         return None if committed is None else committed.previous_digest
+
+    def _objection(self) -> str:
+        store = self._context.store
+        committed = store.load(committed_name(self._slot), Committed)
+        return objection(committed, store.load(history_name(self._slot), History))
 
     def ended(self, ended: ReturnEnded, *, clear: bool) -> tuple[bool, str]:
         """It is loaded, and serves from here on, after every restart too. Whether it does, and

@@ -12,10 +12,12 @@ from pydantic import BaseModel
 
 from edge_agent.config import Limits
 from edge_agent.store import StateFile, Store
-from edge_agent.update.states import Passage, UpdateRecord, attempt_key
+from edge_agent.update.states import Committed, Passage, UpdateRecord, attempt_key
+from protocol.states import ExecutionState
 
 REASON_CHARS_MAX = 300
 HISTORY_BYTES_MAX = 512 * 1024
+_DID_NOT_STAND = (ExecutionState.ROLLED_BACK, ExecutionState.REJECTED)
 
 log = structlog.get_logger(__name__)
 
@@ -51,6 +53,22 @@ class History(StateFile):
 def history_name(slot: str) -> str:
     """The state file of a slot's history."""
     return f"history-{slot}"
+
+
+def objection(committed: Committed | None, history: History | None) -> str:
+    """Why the bundle before should serve again only where a person insists; else empty."""
+    if committed is None or committed.previous_digest is None:
+        return ""
+    digest = committed.previous_digest
+    insist = "with --force it serves again all the same"
+    if committed.by_hand:
+        return f"somebody left {digest[:12]} by hand, and this would go back to it; {insist}"
+    attempts = () if history is None else history.attempts
+    last = next((a for a in reversed(attempts) if a.bundle_digest == digest), None)
+    if last is not None and last.passages and last.passages[-1].state in _DID_NOT_STAND:
+        state = last.passages[-1].state.value
+        return f"{digest[:12]} was {state} in its last attempt; {insist}"
+    return ""
 
 
 def past(record: UpdateRecord) -> PastAttempt:

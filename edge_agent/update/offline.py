@@ -14,6 +14,7 @@ from edge_agent.errors import EdgeError
 from edge_agent.store import Store, StoreError
 from edge_agent.update.bundle_store import BundleStore
 from edge_agent.update.floors import FLOORS, Floors
+from edge_agent.update.history import History, history_name, objection
 from edge_agent.update.states import (
     Committed,
     Outcome,
@@ -66,14 +67,17 @@ def way_back(slot: str, committed: Committed | None, record: UpdateRecord | None
     return committed.previous_digest
 
 
-def go_back(slot: str, store: Store, limits: Limits, wall: float) -> WentBack:
+def go_back(
+    slot: str, store: Store, limits: Limits, wall: float, *, force: bool = False
+) -> WentBack:
     """Commit what the slot served before. The store is open, so no agent runs.
 
     An attempt that had exchanged nothing yet is over with this; the hub hears of it from the
     record when the agent runs again.
 
     Raises:
-        NoWayBackError: there is nothing to go back to, or it may not serve any more.
+        NoWayBackError: there is nothing to go back to, it may not serve any more, or, without
+            `force`, it was left by hand or did not stand its last attempt.
         StoreError: the disk refused.
     """
     committed = store.load(committed_name(slot), Committed)
@@ -83,6 +87,8 @@ def go_back(slot: str, store: Store, limits: Limits, wall: float) -> WentBack:
         digest = "" if committed is None else committed.digest
         text = f"{slot}: an update was on probation; the next start goes back to {digest[:12]}"
         return WentBack(digest, text)
+    if not force and (why := objection(committed, store.load(history_name(slot), History))):
+        raise NoWayBackError(f"{slot}: {why}")
     name = _proven(slot, back_to, store, limits, wall)
     try:
         if record is not None and record.state in BEFORE_EXCHANGE:

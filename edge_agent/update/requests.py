@@ -33,7 +33,7 @@ REQUESTS_MAX = 256
 AGE_S_MAX = 60.0
 HOLD_S_MAX = 90 * 86_400.0
 POLL_S = 0.1
-ANSWER = "answer-"
+ANSWER, ASIDE = "answer-", "aside-"
 
 Kind = Literal["rollback", "hold", "release"]
 
@@ -53,6 +53,7 @@ class Request(StateFile):
         id: a random number that the answer repeats.
         asked_at: Unix time (s).
         for_s: how long a hold is to last.
+        force: go back also to what was left by hand, or did not stand its last attempt.
         by: who asked, for the log and the alert.
     """
 
@@ -62,6 +63,7 @@ class Request(StateFile):
     slot: Identifier
     asked_at: float = Field(allow_inf_nan=False)
     for_s: float = Field(default=0.0, ge=0, le=HOLD_S_MAX, allow_inf_nan=False)
+    force: bool = False
     by: Word = "somebody at the device"
 
 
@@ -97,7 +99,7 @@ def take(store: Store, slots: Collection[str], wall: float) -> list[Request]:
         try:
             path.unlink()
         except OSError as error:
-            log.debug("request_not_taken", path=str(path), error=str(error))
+            _set_aside(path, error)
             continue
         request = _parse(raw, path)
         if request is None:
@@ -138,12 +140,26 @@ def _read(path: Path) -> bytes | None:
         descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
     except OSError:
         return None
-    with open(descriptor, "rb") as file:  # noqa: PTH123 - a descriptor has no path
+    try:
         if not stat.S_ISREG(os.fstat(descriptor).st_mode):
             return None
-        with suppress(OSError):
-            return file.read(REQUEST_BYTES_MAX + 1)
-    return None
+        return os.read(descriptor, REQUEST_BYTES_MAX + 1)
+    except OSError:
+        return None
+    finally:
+        os.close(descriptor)
+
+
+def _set_aside(path: Path, error: OSError) -> None:
+    """Give what cannot be taken off the disk, a folder for one, a name that is not read again."""
+    try:
+        if not stat.S_ISDIR(path.lstat().st_mode):
+            raise error
+        path.rename(path.with_name(f"{ASIDE}{path.name}.{time.time_ns()}"))
+    except OSError:
+        log.debug("request_not_taken", path=str(path), error=str(error))
+    else:
+        log.warning("request_set_aside", path=str(path), reason="a folder is no request")
 
 
 def _parse(raw: bytes | None, path: Path) -> Request | None:

@@ -209,7 +209,7 @@ class Slots:
         record = self._open(name)
         if record is None or record.state in BEFORE_EXCHANGE:
             # Asked first: an attempt is not cancelled for a return that cannot be.
-            reason = unit.back.refusal()
+            reason = unit.back.refusal(force=self._returns[name].force)
             if reason:
                 self._answer(self._returns.pop(name), False, reason)
                 return
@@ -222,7 +222,7 @@ class Slots:
         if leave is Leave.GOES_BACK:
             self._answer(self._returns.pop(name), True, "the candidate in probation goes back")
             return
-        reason = unit.back.begin()
+        reason = unit.back.begin(force=self._returns[name].force)
         if reason:
             self._answer(self._returns.pop(name), False, reason)
 

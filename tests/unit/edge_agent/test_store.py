@@ -87,3 +87,12 @@ def test_room_is_required_before_it_is_used(store: Store) -> None:
         store.require_free(10**18, 5)
     assert refused.value.needed_bytes == 10**18 + 5
     assert str(refused.value.free_bytes) in str(refused.value)
+
+
+def test_a_folder_a_pipe_or_a_dead_link_in_a_states_place_is_no_state(store: Store) -> None:
+    (store.state / "folder.json").mkdir()
+    os.mkfifo(store.state / "pipe.json")
+    (store.state / "link.json").symlink_to("nowhere")
+    (store.state / "loop.json").symlink_to("loop.json")
+    for name in ("folder", "pipe", "link", "loop"):
+        assert store.load(name, Note) is None

@@ -156,6 +156,18 @@ def test_going_back_ends_an_attempt_that_has_exchanged_nothing(config: Path) -> 
     assert state(config, committed_name("tiny"), Committed).digest == old
 
 
+def test_going_back_twice_needs_force(config: Path) -> None:
+    with opened_store(config) as store:
+        new, old = served_two(store)
+    told("rollback", "-c", config, "--slot", "tiny")
+    refused = told("rollback", "-c", config, "--slot", "tiny", exit_code=1)["slots"]["tiny"]
+    assert f"somebody left {new[:12]} by hand" in refused["text"]
+    assert "--force" in refused["text"]
+    assert state(config, committed_name("tiny"), Committed).digest == old
+    told("rollback", "-c", config, "--slot", "tiny", "--force")
+    assert state(config, committed_name("tiny"), Committed).digest == new
+
+
 def test_what_is_on_probation_goes_back_by_itself(config: Path) -> None:
     with opened_store(config) as store:
         new, _ = served_two(store)
@@ -234,13 +246,19 @@ def test_a_hold_is_bounded(config: Path) -> None:
     ("text", "seconds"), [("30m", 1800), ("1h30m", 5400), ("90s", 90), (" 2H ", 7200)]
 )
 def test_spans(text: str, seconds: float) -> None:
-    assert span_s(text) == seconds
+    assert span_s(text, 3600.0) == seconds
 
 
-@pytest.mark.parametrize("text", ["", "0m", "30", "-5m", "1d", "9999h99m", "30 m", "1m1h"])
+@pytest.mark.parametrize("text", ["", "0m", "30", "-5m", "1d", "30 m", "1m1h"])
 def test_what_is_no_span(text: str) -> None:
     with pytest.raises(SpanError, match="write"):
-        span_s(text)
+        span_s(text, 3600.0)
+
+
+@pytest.mark.parametrize("text", ["9999h99m", "99999h", "999999999s"])
+def test_a_span_beyond_any_hold_names_the_bound(config: Path, text: str) -> None:
+    shown = " ".join(invoke("hold", "-c", config, "--for", text, exit_code=2).split())
+    assert "limits.veto_s_max of this device is 14400 s" in shown
 
 
 def test_one_of_for_and_release(config: Path) -> None:
@@ -276,7 +294,7 @@ def agent(config: Path, *, ok: bool) -> Iterator[list[Request]]:
 
 def test_a_running_agent_is_asked(config: Path) -> None:
     with agent(config, ok=True) as taken:
-        found = told("rollback", "-c", config)
+        found = told("rollback", "-c", config, "--force")
         assert (found["ok"], found["agent_running"]) == (True, True)
         assert found["slots"]["tiny"]["text"] == "tiny [heard]"
         assert "tiny [heard]" in invoke("hold", "-c", config, "--for", "90s", "--slot", "tiny")
@@ -289,6 +307,7 @@ def test_a_running_agent_is_asked(config: Path) -> None:
         ("rollback", "tiny", 0),
     ]
     assert "at the device" in taken[0].by
+    assert [r.force for r in taken] == [r.kind == "rollback" for r in taken]
 
 
 def test_what_the_agent_refuses_ends_with_1(config: Path) -> None:
@@ -338,7 +357,7 @@ def test_status_says_what_became_of_updates_and_why(config: Path) -> None:
     for words in (
         f"before it served {old[:12]}, tiny v1",
         "nothing below v2 may serve",
-        f"2 starts with {new[:12]} that were not stable yet",
+        f"2 starts in a row with {new[:12]}; it is being watched",
         "tiny v3 is WAITING_WINDOW since 2001-09-09 01:46:40 UTC",
         "it waits: for it",
         "its window opens 20",
@@ -347,6 +366,30 @@ def test_status_says_what_became_of_updates_and_why(config: Path) -> None:
         "bundles: 2 in",
         "outbox events: 0 wait",
         "no route [/x]",
+        f"tiny: 1 of {'c' * 12}, tiny v3",
     ):
         assert words in shown, words
     assert "history" not in told("status", "-c", config)
+
+
+def test_on_probation_status_shows_what_a_rollback_goes_to(config: Path) -> None:
+    with opened_store(config) as store:
+        new, old = served_two(store)
+        committed = Committed(digest=new, previous_digest=old, by_hand=True)
+        store.save(committed_name("tiny"), committed)
+        store.save(boot_name("tiny"), BootCount(digest=new, starts=1))
+        tried = attempt(*to_prepared(), E.SWAP_STARTED, E.EXCHANGED, previous=new)
+        store.save(record_name("tiny"), tried)
+    assert told("status", "-c", config)["slots"]["tiny"]["served_before"] == new
+    shown = " ".join(invoke("status", "-c", config).split())
+    assert f"before it served {new[:12]}, tiny v2" in shown
+    assert "by hand" not in shown, "a newer attempt is open"
+    assert "in a row" not in shown, "each start is one of those"
+
+
+def test_status_shows_nothing_before_where_that_serves_for_a_damaged_one(config: Path) -> None:
+    with opened_store(config) as store:
+        new, _ = served_two(store)
+        path = BundleStore(store.bundles).path(new)
+        path.rename(path.with_name("elsewhere"))
+    assert told("status", "-c", config)["slots"]["tiny"]["served_before"] is None

@@ -15,10 +15,11 @@ from edge_agent.update.history import (
     History,
     added,
     history_name,
+    objection,
     past,
     remember,
 )
-from edge_agent.update.states import Passage, UpdateRecord, opened
+from edge_agent.update.states import Committed, Passage, UpdateRecord, opened
 from protocol.messages import SlotDesired
 from protocol.states import ExecutionState
 
@@ -80,3 +81,25 @@ def test_it_can_always_be_read_again(
     assert size < HISTORY_BYTES_MAX + 1000 < STATE_BYTES_MAX
     assert 1 <= len(history.attempts) <= attempts_max
     assert history.attempts[-1].passages[0].number == 1 + (count - 1) * passages
+
+
+@pytest.mark.parametrize(
+    ("last", "objects"),
+    [
+        (ExecutionState.ROLLED_BACK, True),
+        (ExecutionState.REJECTED, True),
+        (ExecutionState.SUCCEEDED, False),
+    ],
+)
+def test_what_did_not_stand_its_last_attempt_is_objected_to(
+    last: ExecutionState, objects: bool
+) -> None:
+    ended = record(passages=1).passages[0].model_copy(update={"state": last})
+    earlier = past(record())
+    attempt = past(record(number=5)).model_copy(update={"passages": (ended,)})
+    history = History(attempts=(earlier, attempt))
+    before = Committed(digest="a" * 64, previous_digest="c" * 64)
+    assert (last.value in objection(before, history)) is objects
+    assert objection(Committed(digest="a" * 64, previous_digest="b" * 64), history) == ""
+    assert objection(before, None) == ""
+    assert "by hand" in objection(before.model_copy(update={"by_hand": True}), None)

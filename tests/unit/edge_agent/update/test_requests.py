@@ -157,3 +157,23 @@ def test_pipes_links_and_other_names_are_not_read(store: Store, tmp_path: Path) 
     assert target.exists()
     assert other.exists()
     assert sorted(p.name for p in folder.iterdir()) == ["notes.txt"]
+
+
+def test_a_folder_of_a_requests_name_is_set_aside_once(store: Store) -> None:
+    folder = store.data_dir / FOLDER
+    (folder / "hold-tiny.json" / "within").mkdir(parents=True)
+    asked = request("release")
+    leave(store.data_dir, asked)
+    assert take(store, ["tiny"], WALL) == [asked]
+    (aside,) = folder.iterdir()
+    assert aside.name.startswith("aside-hold-tiny.json.")
+    assert take(store, ["tiny"], WALL) == []
+    leave(store.data_dir, request())
+    assert take(store, ["tiny"], WALL) == [request()]
+
+
+def test_an_answer_that_is_a_folder_is_none(store: Store) -> None:
+    leave(store.data_dir, request())
+    (store.data_dir / FOLDER / "answer-hold-tiny.json").mkdir()
+    with pytest.raises(RequestError):
+        await_answer(store.data_dir, request(), 0.2, sleep=lambda _s: None)

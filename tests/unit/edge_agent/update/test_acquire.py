@@ -189,3 +189,10 @@ def test_without_room_nothing_is_fetched(device: Device, tmp_path: Path) -> None
     with pytest.raises(DiskFullError):
         full.get()
     assert set(full.asked) <= {full.digest}
+
+
+def test_a_folder_among_what_was_fetched_is_taken_away(device: Device) -> None:
+    partial = device.store.partial / "tiny"
+    (partial / "notes" / "within").mkdir(parents=True)
+    assert device.get() == Outcome()
+    assert not (partial / "notes").exists()

@@ -1,0 +1,33 @@
+"""Going back by hand in the running agent: what a person has to insist on."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+from edge_agent.store import Store
+from edge_agent.update.by_hand import Return, ReturnContext
+from edge_agent.update.states import Committed, committed_name
+
+
+def test_what_was_left_by_hand_is_gone_back_to_with_force_only(tmp_path: Path) -> None:
+    store = Store(tmp_path / "data")
+    store.open()
+    committed = Committed(digest="a" * 64, previous_digest="b" * 64, by_hand=True)
+    store.save(committed_name("tiny"), committed)
+    alerts: list[str] = []
+    jobs: list[object] = []
+    judging: Any = SimpleNamespace(held=lambda _digest: None)
+    context = ReturnContext(
+        store, judging, jobs.append, lambda _ended: None, lambda _name, text: alerts.append(text)
+    )
+    none: Any = None
+    back = Return("tiny", none, none, context)
+    assert "--force" in back.refusal()
+    assert "somebody left bbbbbbbbbbbb by hand" in back.begin()
+    assert (jobs, back.under_way) == ([], False)
+    assert len(alerts) == 2, "the hub hears of a refusal"
+    assert back.refusal(force=True) == ""
+    assert back.begin(force=True) == ""
+    assert (len(jobs), back.under_way) == (1, True)

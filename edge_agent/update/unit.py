@@ -21,6 +21,7 @@ from edge_agent.update.fetch import Transport
 from edge_agent.update.history import remember
 from edge_agent.update.judging import Judging
 from edge_agent.update.load import Loader
+from edge_agent.update.memory import give_back
 from edge_agent.update.probation import SlotHealth
 from edge_agent.update.shadowing import Shadowing
 from edge_agent.update.slot import Slot
@@ -165,12 +166,17 @@ def _acquire_context(shared: Shared) -> AcquireContext:
     )
 
 
+def _give_back() -> None:
+    give_back()
+
+
 def _updater_ports(slot: str, shared: Shared, rests: Callable[[], bool]) -> UpdaterPorts:
     ports = shared.ports
 
     def ended(record: UpdateRecord) -> None:
         remember(shared.store, slot, record, shared.limits)
         shared.prune()
+        ports.submit(_give_back)
 
     return UpdaterPorts(
         tell=lambda number, report: ports.tell(slot, number, report),

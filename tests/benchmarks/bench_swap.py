@@ -128,6 +128,7 @@ def _bundles(folder: Path) -> list[tuple[Path, str]]:
 
 def _swap(slot: Any, bundle: tuple[Path, str], took_ms: list[float]) -> None:
     from edge_agent.detect.bundle import load_bundle
+    from edge_agent.update.memory import give_back
     from edge_agent.update.quiet import quiet
 
     started = time.monotonic()
@@ -137,6 +138,7 @@ def _swap(slot: Any, bundle: tuple[Path, str], took_ms: list[float]) -> None:
     previous = slot.exchange(loaded)
     if previous is not None:
         slot.release(previous)
+    give_back()
 
 
 def _options() -> Any:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import platform
 from pathlib import Path
 
 import pytest
@@ -9,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from edge_agent.update import memory
-from edge_agent.update.memory import available_bytes, room_for
+from edge_agent.update.memory import available_bytes, give_back, room_for
 
 MIB = 1024**2
 
@@ -74,3 +75,7 @@ def test_a_container_sees_its_group_as_the_root_and_the_old_version_counts(machi
     assert available_bytes() == 0
     write(root / "memory.limit_in_bytes", 2**63 - 4096)
     assert available_bytes() is None
+
+
+def test_freed_memory_goes_back_where_the_c_library_can() -> None:
+    assert give_back() is (platform.libc_ver()[0] == "glibc")

@@ -18,6 +18,7 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
+import hashlib
 import json
 import os
 import shutil
@@ -31,8 +32,10 @@ from pydantic import BaseModel, ValidationError
 from edge_agent import faults
 from edge_agent.errors import EdgeError
 from edge_agent.reserve import RESERVE_NAME, Reserve, is_full
+from protocol.chunks import Sha256
 
 STATE_BYTES_MAX = 1024 * 1024
+READ_BYTES = 1024 * 1024
 TEMPORARY = ".tmp"
 ASSEMBLING, REMOVING = ".assembling-", ".removing-"
 """How a bundle's folder is called while it is put together, and while it is taken away."""
@@ -95,6 +98,18 @@ def write_synced(path: Path, data: bytes) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
+
+
+def file_sha256(path: Path) -> Sha256 | None:
+    """The file's sha256, None where it cannot be read."""
+    found = hashlib.sha256()
+    try:
+        with path.open("rb") as file:
+            while piece := file.read(READ_BYTES):
+                found.update(piece)
+    except OSError:
+        return None
+    return found.hexdigest()
 
 
 def fsync_directory(folder: Path) -> None:

@@ -11,7 +11,6 @@ are linked from there, so that only the bad ones are fetched again.
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import os
 import shutil
 from collections.abc import Collection, Iterator, Mapping
@@ -21,14 +20,13 @@ import structlog
 
 from edge_agent import faults
 from edge_agent.errors import BundleError
-from edge_agent.store import ASSEMBLING, REMOVING, fsync_directory, write_synced
+from edge_agent.store import ASSEMBLING, REMOVING, file_sha256, fsync_directory, write_synced
 from edge_agent.update.retention import Held, to_prune
 from protocol.bundles import MANIFEST_BYTES_MAX, MANIFEST_PATH, Manifest, read_manifest
 from protocol.errors import ProtocolError
 
 DAMAGED = ".damaged-"
 ENGINES = "engines"
-READ_BYTES = 1024 * 1024
 
 log = structlog.get_logger(__name__)
 
@@ -110,11 +108,11 @@ class BundleStore:
         """Those of the wanted files (sha256) that some bundle holds undamaged."""
         held: dict[str, Path] = {}
         for sha256, path in self._candidates(wanted):
-            if sha256 not in held and _file_sha256(path) == sha256:
+            if sha256 not in held and file_sha256(path) == sha256:
                 held[sha256] = path
         for path in self._set_aside_files():
             if len(held) < len(wanted):
-                sha256 = _file_sha256(path) or ""
+                sha256 = file_sha256(path) or ""
                 if sha256 in wanted:
                     held.setdefault(sha256, path)
         return held
@@ -229,7 +227,7 @@ class BundleStore:
         source = sources.get(sha256)
         if source is None:
             raise BundleError(f"{path} ({sha256[:12]}) is neither fetched nor held")
-        if _file_sha256(source) != sha256:
+        if file_sha256(source) != sha256:
             raise BundleError(f"{path} is not {sha256[:12]}; it is fetched again")
         target = folder / path
         target.parent.mkdir(parents=True, exist_ok=True)
@@ -256,17 +254,5 @@ def _read_manifest(path: Path, digest: str) -> tuple[Manifest, bytes]:
 def _damaged(folder: Path, manifest: Manifest) -> Iterator[str]:
     """Paths of files that are absent or are not what the manifest says."""
     for entry in manifest.files:
-        if _file_sha256(folder / entry.path) != entry.blob.sha256:
+        if file_sha256(folder / entry.path) != entry.blob.sha256:
             yield entry.path
-
-
-def _file_sha256(path: Path) -> str | None:
-    """The file's sha256, None where it cannot be read."""
-    found = hashlib.sha256()
-    try:
-        with path.open("rb") as file:
-            while piece := file.read(READ_BYTES):
-                found.update(piece)
-    except OSError:
-        return None
-    return found.hexdigest()

@@ -25,7 +25,6 @@ from edge_agent.detect.tensorrt.cache_key import Machine, timing_cache_key
 from edge_agent.detect.tensorrt.derived import (
     RUNTIME,
     SUFFIX,
-    file_sha256,
     find_engine,
     is_derived,
     key_of,
@@ -33,7 +32,7 @@ from edge_agent.detect.tensorrt.derived import (
 from edge_agent.detect.tensorrt.errors import EngineBuildError
 from edge_agent.detect.tensorrt.probe import machine, probe
 from edge_agent.errors import EdgeError
-from edge_agent.store import TEMPORARY, fsync_directory
+from edge_agent.store import TEMPORARY, file_sha256, fsync_directory
 from protocol.builds import Capabilities, Precision
 from protocol.bundles import MODEL_PATH, Manifest
 from protocol.chunks import Sha256

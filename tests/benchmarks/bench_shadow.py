@@ -18,9 +18,7 @@ from pathlib import Path
 from random import Random
 from typing import Any
 
-import numpy as np
-
-from edge_agent.cameras.source import Grab
+from tests.benchmarks.bench_swap import Endless
 from tests.benchmarks.builds import class_names, weights
 from tests.benchmarks.harness import Bench, Row, Unavailable, in_turns, median_ratio, row, spread
 
@@ -40,23 +38,6 @@ class Measured:
     with_fps: list[float]
     without_fps: list[float]
     looked: int
-
-
-class _Endless:
-    """A source that always has a next frame, a few different ones in turn."""
-
-    fps: float | None = None
-
-    def __init__(self) -> None:
-        rng = np.random.default_rng(1)
-        self._frames = [rng.integers(0, 256, FRAME_SHAPE, dtype=np.uint8) for _ in range(8)]
-        self._index = -1
-
-    def read(self, decode: bool = True) -> Grab:  # noqa: ARG002 - there is nothing to decode
-        self._index += 1
-        return Grab(self._frames[self._index % len(self._frames)], self._index)
-
-    def close(self) -> None: ...
 
 
 @contextmanager
@@ -81,7 +62,7 @@ def _watching(incumbent: Any) -> Iterator[tuple[Any, Any]]:
         ledger=ledger,
         clock=Clock(),
         rng=Random(1),
-        open_source=lambda *_: _Endless(),
+        open_source=lambda *_: Endless(),
     )
     slot.exchange(incumbent)
     pipeline.start()

@@ -50,7 +50,7 @@ class Measured:
     rss_mib: list[float]
 
 
-class _Endless:
+class Endless:
     """A source that always has a next frame, a few different ones in turn."""
 
     fps: float | None = None
@@ -101,7 +101,7 @@ def _watching(folder: Path) -> Iterator[tuple[Any, Any, _Recorder]]:
         ledger=ledger,
         clock=Clock(),
         rng=Random(1),
-        open_source=lambda *_: _Endless(),
+        open_source=lambda *_: Endless(),
     )
     pipeline.start()
     try:

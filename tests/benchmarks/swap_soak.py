@@ -29,7 +29,7 @@ from tests.benchmarks.soak_cameras import endless_cameras
 from tests.benchmarks.whole_agent import WholeAgent
 from tests.fixtures.models import write_bundle
 from tests.integration.brokers import RunningBroker, mosquitto
-from tests.integration.edge_agent.fake_hub import FakeHub, wait_for
+from tests.integration.edge_agent.fake_hub import WHOLE_PATH, FakeHub, wait_for
 
 SWAP_EVERY_S, RESTART_EVERY_S, SAMPLE_EVERY_S = 30.0, 60.0, 5.0
 PROBATION_S, ATTEMPT_DEADLINE_S = 5.0, 120.0
@@ -41,18 +41,6 @@ reconnect_cap_s = 2.0
 reported_delay_s = 0.1
 probation_idle_s = 5.0
 """
-PATH = [
-    "QUEUED",
-    "DOWNLOADING",
-    "DOWNLOADED",
-    "VERIFIED",
-    "PROVING",
-    "PREPARED",
-    "SWAPPING",
-    "PROBATION",
-    "COMMITTING",
-    "SUCCEEDED",
-]
 
 ENDS = {state.value for state in TERMINAL_EXECUTION_STATES}
 
@@ -119,7 +107,7 @@ def swap_soak(minutes: float, log: Log = lambda _text: None) -> SwapSoaked:
         found.exit_status = agent.stop()
         _judge_answers(found, agent.lines, hub)
         for attempt in range(1, attempts_made + 1):
-            if (states := hub.states(attempt)) != PATH:
+            if (states := hub.states(attempt)) != WHOLE_PATH:
                 found.attempts_told_wrong[attempt] = states
                 found.reasons[attempt] = _reason(hub, attempt)
     return found

@@ -10,20 +10,19 @@ loaded where it was not built; it is built anew.
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import os
 from pathlib import Path
 
 from edge_agent.detect.tensorrt.cache_key import Machine, engine_key
 from edge_agent.detect.tensorrt.errors import EngineMissingError
 from edge_agent.detect.tensorrt.profile import BatchProfile
+from edge_agent.store import file_sha256
 from protocol.builds import Format
 from protocol.bundles import MODEL_PATH, Manifest
 from protocol.chunks import Sha256
 
 RUNTIME = "tensorrt"
 SUFFIX = ".engine"
-READ_BYTES = 1024 * 1024
 
 
 def is_derived(manifest: Manifest) -> bool:
@@ -61,15 +60,3 @@ def require_engine(engines: Path | None, manifest: Manifest, machine: Machine) -
             "it is built with the next attempt"
         )
     return found
-
-
-def file_sha256(path: Path) -> Sha256 | None:
-    """None where the file cannot be read."""
-    found = hashlib.sha256()
-    try:
-        with path.open("rb") as file:
-            while piece := file.read(READ_BYTES):
-                found.update(piece)
-    except OSError:
-        return None
-    return found.hexdigest()

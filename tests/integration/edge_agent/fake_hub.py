@@ -33,6 +33,20 @@ from protocol.messages import (
 from protocol.topics import PATTERNS, Direction, Kind, Topic, TopicSpace
 from tests.integration.brokers import RunningBroker
 
+WHOLE_PATH = [
+    "QUEUED",
+    "DOWNLOADING",
+    "DOWNLOADED",
+    "VERIFIED",
+    "PROVING",
+    "PREPARED",
+    "SWAPPING",
+    "PROBATION",
+    "COMMITTING",
+    "SUCCEEDED",
+]
+"""The states of an attempt that nothing holds up, in order."""
+
 DEADLINE_S = 30.0
 STREAM_KINDS = {Kind.TELEMETRY: "telemetry", Kind.EVENTS: "events", Kind.SAMPLES: "samples"}
 

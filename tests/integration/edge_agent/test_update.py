@@ -11,22 +11,9 @@ import pytest
 from tests.fixtures.models import confidence, write_bundle
 from tests.integration.brokers import embedded, mosquitto
 from tests.integration.edge_agent.device import DEVICE_ID, SLOT, Device
-from tests.integration.edge_agent.fake_hub import FakeHub, wait_for
+from tests.integration.edge_agent.fake_hub import WHOLE_PATH, FakeHub, wait_for
 
 pytestmark = pytest.mark.integration
-
-WHOLE_PATH = [
-    "QUEUED",
-    "DOWNLOADING",
-    "DOWNLOADED",
-    "VERIFIED",
-    "PROVING",
-    "PREPARED",
-    "SWAPPING",
-    "PROBATION",
-    "COMMITTING",
-    "SUCCEEDED",
-]
 
 
 def install(hub: FakeHub, folder: Path, variant: int, attempt: int, **desire: Any) -> str:

@@ -10,8 +10,9 @@ import pytest
 
 from edge_agent.config import Limits
 from edge_agent.detect.tensorrt import probe
-from edge_agent.detect.tensorrt.derived import file_sha256, key_of
+from edge_agent.detect.tensorrt.derived import key_of
 from edge_agent.detect.tensorrt.errors import EngineBuildError
+from edge_agent.store import file_sha256
 from edge_agent.update import deriving, engine
 from edge_agent.update.bundle_store import BundleStore
 from edge_agent.update.deriving import Deriving

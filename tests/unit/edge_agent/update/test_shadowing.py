@@ -77,6 +77,20 @@ def candidate(**detector: object) -> LoadedBundle:
     return fake_bundle(CANDIDATE, 2, **detector)
 
 
+def held_in_a_frame(line: Line) -> tuple[threading.Event, LoadedBundle]:
+    """A candidate that looks at a frame and does not come back before the event is set."""
+    hold, loaded = threading.Event(), candidate()
+    loaded.detector.hold = hold  # type: ignore[attr-defined]
+    line.sink.begin(SLOT, loaded, POLICY)
+
+    def looks() -> bool:
+        line.see(detections((0.5, 0)))
+        return bool(loaded.detector.running)  # type: ignore[attr-defined]
+
+    eventually(looks, "the candidate looks at a frame")
+    return hold, loaded
+
+
 def test_a_candidate_that_sees_the_same_passes(line: Line) -> None:
     line.sink.begin(SLOT, candidate(mark=0.5), POLICY)
     line.compare(10, detections((0.5, 0)))
@@ -132,15 +146,7 @@ def test_an_image_that_is_lost_is_no_fault_of_the_candidate() -> None:
 
 
 def test_the_delivery_never_waits_and_the_end_waits_for_the_candidate(line: Line) -> None:
-    hold, loaded = threading.Event(), candidate()
-    loaded.detector.hold = hold  # type: ignore[attr-defined]
-    line.sink.begin(SLOT, loaded, POLICY)
-
-    def looks() -> bool:
-        line.see(detections((0.5, 0)))
-        return bool(loaded.detector.running)  # type: ignore[attr-defined]
-
-    eventually(looks, "the candidate looks at a frame")
+    hold, loaded = held_in_a_frame(line)
     for _ in range(100):
         line.see(detections((0.5, 0)))
     assert line.counts.frames == 0, "frames that came meanwhile are not kept"
@@ -155,15 +161,7 @@ def test_the_delivery_never_waits_and_the_end_waits_for_the_candidate(line: Line
 
 
 def test_a_candidate_that_hangs_keeps_nobody_waiting(line: Line) -> None:
-    hold, loaded = threading.Event(), candidate()
-    loaded.detector.hold = hold  # type: ignore[attr-defined]
-    line.sink.begin(SLOT, loaded, POLICY)
-
-    def looks() -> bool:
-        line.see(detections((0.5, 0)))
-        return bool(loaded.detector.running)  # type: ignore[attr-defined]
-
-    eventually(looks, "the candidate looks at a frame")
+    hold, _ = held_in_a_frame(line)
     assert not line.sink.end(SLOT, timeout_s=0.05)
     assert line.sink.end(SLOT), "there is no shadow any more"
     hold.set()

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from tests.conftest import lacking
+from tests.starting import start_process
 
 PAYLOAD_BYTES_MAX = 2 * 1024 * 1024
 START_DEADLINE_S = 15.0
@@ -74,7 +75,7 @@ class RunningBroker:
             self._embedded.start()
         elif self._log is not None:
             with self._log.open("ab") as log:
-                self._process = subprocess.Popen(self._command, stdout=log, stderr=log)
+                self._process = start_process(self._command, log=log)
         wait_for_port(self.port)
 
     def stop(self) -> None:

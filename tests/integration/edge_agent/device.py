@@ -14,6 +14,7 @@ from typing import Any
 from tests.conftest import ROOT
 from tests.fixtures.models import flat_png
 from tests.integration.brokers import RunningBroker, free_port
+from tests.starting import start_process
 
 DEVICE_ID = "line-1"
 SLOT = "tiny"
@@ -96,12 +97,11 @@ class Device:
     def start(self, faults: str = "", module: str = "edge_agent") -> None:
         """Start the agent; `faults` is the plan by which it fails."""
         with (self.folder / "agent.log").open("ab") as log:
-            self.process = subprocess.Popen(
+            self.process = start_process(
                 [sys.executable, "-m", module, "run", "--config", str(self.config)],
-                cwd=self.folder,
+                cwd=str(self.folder),
                 env={**os.environ, "PYTHONPATH": str(ROOT), "ARGOSY_FAULTS": faults},
-                stdout=log,
-                stderr=log,
+                log=log,
             )
 
     def kill(self) -> None:

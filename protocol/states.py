@@ -10,6 +10,14 @@ from __future__ import annotations
 from enum import Enum
 
 
+class Verdict(str, Enum):
+    """What a comparison of two builds says. INCONCLUSIVE never passes and is no failure."""
+
+    PASS = "PASS"  # noqa: S105 - a verdict, no password
+    FAIL = "FAIL"
+    INCONCLUSIVE = "INCONCLUSIVE"
+
+
 class ExecutionState(str, Enum):
     """Where one device stands in one attempt of a rollout."""
 

@@ -39,15 +39,13 @@ RolloutId = Annotated[str, typer.Argument(help="As `argosy rollout list` shows i
 
 
 def parse_wave(text: str) -> dict[str, Any]:
-    """A wave as it is typed: `10%`, `5` (devices) or `line=a,hall=2` (labels)."""
+    """A wave as it is typed: `10%`, `5` (devices) or `line=a,hall in (1,2)` (a selector)."""
+    if not text.endswith("%"):
+        return {"count": int(text)} if text.isdecimal() else {"selector": text}
     try:
-        if text.endswith("%"):
-            return {"percent": float(text[:-1])}
-        if "=" in text:
-            return {"labels": dict(_label(part) for part in text.split(","))}
-        return {"count": int(text)}
+        return {"percent": float(text[:-1])}
     except ValueError as error:
-        raise CommandError(f"{text!r} is no wave", "write 10%, 5 or line=a,hall=2") from error
+        raise CommandError(f"{text!r} is no wave", "write 10%, 5 or line=a") from error
 
 
 def parse_shadow(text: str) -> dict[str, float]:
@@ -77,13 +75,6 @@ def parse_window(text: str) -> dict[str, Any]:
     return _given(cron=match["cron"], duration_s=seconds, time_zone=match["zone"])
 
 
-def _label(text: str) -> tuple[str, str]:
-    key, found, value = text.partition("=")
-    if not (key and found):
-        raise CommandError(f"{text!r} is no label", "write key=value")
-    return key, value
-
-
 @rollouts.command("start")
 @connected
 def start(
@@ -94,8 +85,7 @@ def start(
     build: Annotated[str | None, typer.Option(help="One build by digest, not a version.")] = None,
     wave: Annotated[list[str] | None, typer.Option(help="10%, 5 or line=a; repeat.")] = None,
     device: Annotated[list[str] | None, typer.Option(help="Only these; repeat.")] = None,
-    site: Annotated[list[str] | None, typer.Option(help="Only there; repeat.")] = None,
-    label: Annotated[list[str] | None, typer.Option(help="Only with key=value; repeat.")] = None,
+    select: Annotated[str | None, typer.Option(help="Only these: site=a,line in (1,2).")] = None,
     soak_s: Annotated[float | None, typer.Option(help="After a wave's last success.")] = None,
     success_percent: Annotated[float | None, typer.Option(help="For the next wave.")] = None,
     failed_max: Annotated[int | None, typer.Option(help="More failures pause.")] = None,
@@ -119,7 +109,7 @@ def start(
 ) -> None:
     """Bring a version to the model's devices, in waves; without waves to all at once."""
     asked = {
-        **_meant(model, version, build, wave=wave, device=device, site=site, label=label),
+        **_meant(model, version, build, wave=wave, device=device, select=select),
         "name": name,
         "soak_s": soak_s,
         "success_percent": success_percent,
@@ -152,12 +142,11 @@ def preview(
     build: Annotated[str | None, typer.Option(help="One build by digest, not a version.")] = None,
     wave: Annotated[list[str] | None, typer.Option(help="10%, 5 or line=a; repeat.")] = None,
     device: Annotated[list[str] | None, typer.Option(help="Only these; repeat.")] = None,
-    site: Annotated[list[str] | None, typer.Option(help="Only there; repeat.")] = None,
-    label: Annotated[list[str] | None, typer.Option(help="Only with key=value; repeat.")] = None,
+    select: Annotated[str | None, typer.Option(help="Only these: site=a,line in (1,2).")] = None,
     as_json: JsonOption = False,
 ) -> None:
     """Show which build each device would get, or why none. Exit status 3: not every device."""
-    meant = _meant(model, version, build, wave=wave, device=device, site=site, label=label)
+    meant = _meant(model, version, build, wave=wave, device=device, select=select)
     plan = client.post("rollouts/preview", _given(**meant))
     if as_json:
         print_fields(plan, as_json=True)
@@ -197,8 +186,7 @@ def _meant(
     *,
     wave: list[str] | None,
     device: list[str] | None,
-    site: list[str] | None,
-    label: list[str] | None,
+    select: str | None,
 ) -> dict[str, Any]:
     """What is to go where, as the hub wants it said."""
     return {
@@ -206,9 +194,8 @@ def _meant(
         "version": version,
         "bundle_digest": build,
         "waves": [parse_wave(text) for text in wave or ()],
-        "selector": _given(
-            devices=device, sites=site, labels=dict(_label(text) for text in label or ())
-        ),
+        "devices": device,
+        "selector": select,
     }
 
 

@@ -7,7 +7,7 @@ from collections.abc import Collection, Sequence
 from sqlalchemy import func
 from sqlmodel import Session, col, select
 
-from cloud.fleet.models import Device, DeviceCommand, Site
+from cloud.fleet.models import Device, DeviceCommand, DeviceGroup, Site
 
 
 def sites(session: Session, after: str | None, limit: int) -> Sequence[Site]:
@@ -15,6 +15,11 @@ def sites(session: Session, after: str | None, limit: int) -> Sequence[Site]:
     if after is not None:
         query = query.where(col(Site.name) > after)
     return session.exec(query).all()
+
+
+def groups(session: Session) -> Sequence[DeviceGroup]:
+    """By name."""
+    return session.exec(select(DeviceGroup).order_by(col(DeviceGroup.name))).all()
 
 
 def devices(

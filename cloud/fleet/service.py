@@ -14,8 +14,9 @@ from cloud.access import service as access
 from cloud.access.principal import Principal, PrincipalKind, Role, require
 from cloud.database import publish_after_commit
 from cloud.errors import ConflictError, InvalidError, NotFoundError
-from cloud.fleet import queries
+from cloud.fleet import queries, selectors
 from cloud.fleet.models import Device, DeviceCommand, Site
+from cloud.fleet.selectors import Selector
 from protocol.messages import (
     Command,
     Desired,
@@ -127,6 +128,19 @@ def running(session: Session, principal: Principal) -> dict[str, dict[str, str]]
     """device id -> slot -> digest, of every device, as last reported."""
     require(principal, Role.VIEWER)
     return dict(queries.running(session))
+
+
+def attributes(device: Device) -> dict[str, str]:
+    """What selectors look at: labels, and over them the hub's own `site` and `device`."""
+    own = {selectors.DEVICE: device.id}
+    if device.site is not None:
+        own[selectors.SITE] = device.site
+    return {**device.labels, **own}
+
+
+def group_selectors(session: Session) -> dict[str, Selector]:
+    """What every group stands for."""
+    return {g.name: selectors.parse(g.selector, g.name) for g in queries.groups(session)}
 
 
 def known_ids(session: Session, device_ids: set[str]) -> set[str]:

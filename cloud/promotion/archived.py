@@ -10,10 +10,10 @@ from sqlmodel import Session
 
 from cloud.errors import InvalidError
 from cloud.promotion import queries
-from cloud.promotion.gate import Verdict
 from cloud.promotion.models import Evidence
 from cloud.registry.models import Build
 from protocol.chunks import Sha256
+from protocol.states import Verdict
 
 ROWS_MAX = 100_000
 

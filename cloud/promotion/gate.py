@@ -21,15 +21,10 @@ from cloud.promotion import bootstrap
 from cloud.promotion.bootstrap import Estimate, PairedPrecision
 from cloud.promotion.pair import PairedEvidence, PairedSet, Side
 from cloud.promotion.policy import GatePolicy
+from protocol.states import Verdict
 
 POWER = 0.8
 IMAGES_TOLD_MAX = 100_000
-
-
-class Verdict(str, Enum):
-    PASS = "PASS"  # noqa: S105 - a verdict, no password
-    FAIL = "FAIL"
-    INCONCLUSIVE = "INCONCLUSIVE"
 
 
 class Finding(str, Enum):

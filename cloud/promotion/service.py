@@ -15,7 +15,6 @@ from cloud.errors import ConflictError, InvalidError, NotFoundError
 from cloud.jobs import service as jobs
 from cloud.jobs.models import Job
 from cloud.promotion import queries
-from cloud.promotion.gate import Verdict
 from cloud.promotion.models import Evidence
 from cloud.promotion.policy import GatePolicy, of_model
 from cloud.reasons import check_reason
@@ -23,6 +22,7 @@ from cloud.registry import service as registry
 from cloud.registry.models import Build, Promotion
 from protocol.builds import BuildIdentity
 from protocol.chunks import BlobRef
+from protocol.states import Verdict
 
 GATE = "gate"
 PRODUCTION = "production"

@@ -17,7 +17,15 @@ from cloud.registry import service as registry
 from cloud.rollouts import queries, telling
 from cloud.rollouts.looking import look
 from cloud.rollouts.models import Execution, Lease, Rollout
-from cloud.rollouts.planner import (
+from cloud.rollouts.planner import plan
+from cloud.rollouts.states import (
+    HUB_EXECUTION_TABLE,
+    ROLLOUT_TABLE,
+    RolloutEvent,
+    RolloutState,
+)
+from cloud.rollouts.telling import ENGINE
+from cloud.rollouts.views import (
     Action,
     DeviceView,
     EndExecution,
@@ -28,15 +36,7 @@ from cloud.rollouts.planner import (
     Release,
     StartExecution,
     Stop,
-    plan,
 )
-from cloud.rollouts.states import (
-    HUB_EXECUTION_TABLE,
-    ROLLOUT_TABLE,
-    RolloutEvent,
-    RolloutState,
-)
-from cloud.rollouts.telling import ENGINE
 from protocol.machine import advance
 from protocol.states import TERMINAL_EXECUTION_STATES, ExecutionEvent, ExecutionState
 

@@ -11,9 +11,18 @@ from cloud.registry import service as registry
 from cloud.registry.resolution import BuildOffer
 from cloud.rollouts import queries, telling
 from cloud.rollouts.models import Execution, Rollout
-from cloud.rollouts.planner import DeviceView, Policy, RolloutView
-from cloud.rollouts.states import RolloutState
+from cloud.rollouts.spec import RolloutSpec, spec_of
+from cloud.rollouts.states import Asks, RolloutState
 from cloud.rollouts.telling import ENGINE
+from cloud.rollouts.views import (
+    DeviceView,
+    ErrorPolicy,
+    GateTimes,
+    PacePolicy,
+    Policy,
+    RolloutView,
+    WavePolicy,
+)
 from cloud.telemetry import service as telemetry
 from protocol.messages import EventReport, Reported
 from protocol.states import TERMINAL_EXECUTION_STATES, ExecutionState
@@ -34,22 +43,54 @@ def look(session: Session, rollout: Rollout) -> tuple[RolloutView, list[DeviceVi
     view = RolloutView(
         state=RolloutState(rollout.state),
         wave=rollout.wave,
-        waves=len(rollout.waves),
+        waves=len(rollout.spec["waves"]),
         builds=offers_of(session, rollout),
-        policy=Policy(
-            soak_s=rollout.soak_s,
-            success_percent=rollout.success_percent,
-            failed_max=rollout.failed_max,
-            step_timeout_s=rollout.step_timeout_s,
-            total_timeout_s=rollout.total_timeout_s,
-            attempts_max=rollout.attempts_max,
-            site_atomic=rollout.site_atomic,
-        ),
+        policy=policy_of(spec_of(rollout)),
+        asks=None if rollout.asks is None else Asks(rollout.asks),
+        approved_waves=frozenset(rollout.approved_waves),
+        reverting=rollout.reverting,
     )
     return view, [
         _device_view(session, rollout, row, fleet_devices[row.device_id], row.device_id in newer)
         for row in latest.values()
     ]
+
+
+def policy_of(spec: RolloutSpec) -> Policy:
+    """A specification as the planner reads it; each wave says all that holds for it."""
+    pace, gates = spec.pace, spec.gates
+    return Policy(
+        waves=tuple(
+            WavePolicy(
+                soak_s=spec.soak_s if wave.soak_s is None else wave.soak_s,
+                success_percent=(
+                    spec.success_percent if wave.success_percent is None else wave.success_percent
+                ),
+                needs_approval=wave.needs_approval,
+                gated=wave.gated,
+            )
+            for wave in spec.waves
+        ),
+        pace=None
+        if pace is None
+        else PacePolicy(
+            pace.base_per_minute, pace.factor, pace.after_succeeded, pace.per_minute_max
+        ),
+        in_flight_max=spec.in_flight_max,
+        failed_max=spec.failed_max,
+        errors=tuple(
+            ErrorPolicy(frozenset(e.kinds), e.percent, e.executed_min, e.then) for e in spec.errors
+        ),
+        retries=spec.retries.count,
+        retry_after_s=spec.retries.after_s,
+        retry_kinds=frozenset(ExecutionState(kind) for kind in spec.retries.kinds),
+        step_timeout_s=spec.step_timeout_s,
+        total_timeout_s=spec.total_timeout_s,
+        attempts_max=spec.attempts_max,
+        site_atomic=spec.site_atomic,
+        continuous=spec.continuous,
+        gate=None if gates is None else GateTimes(gates.every_s, gates.deadline_s, gates.on_fail),
+    )
 
 
 def offers_of(session: Session, rollout: Rollout) -> tuple[BuildOffer, ...]:

@@ -12,22 +12,20 @@ def _json() -> Any:
     return Column(JSON, nullable=False)
 
 
-def _json_or_null() -> Any:
-    return Column(JSON(none_as_null=True), nullable=True)
-
-
 class Rollout(SQLModel, table=True):
     """A staged change of what a set of devices runs in one slot.
 
     Attributes:
         builds: `{digest, manifest_bytes, identity}`, the preferred first.
-        waves: as they were asked for, the rest of the devices last.
+        spec: a `spec.RolloutSpec` as JSON: how it goes. Its waves are complete: where the ones
+            that were asked for left devices over, a last one is `{"count": n}` of them.
+        priority: of the spec, to select by.
         wave: index of the wave that is open; earlier ones are too.
-        shadow, window: how a candidate is compared first, and when it may be exchanged; a
-            window without `time_zone` goes by the clock of each device's site.
-        site_atomic: devices of a site wait in PREPARED for each other.
-        timeout_s: what a device gives the whole attempt; None leaves it to the device.
+        asks: what a person has been asked and has not answered (`states.Asks`), or None.
+        approved_waves: indices of the waves that a person has let begin.
+        reverting: it stops, and brings back what its devices had before.
         watched: the engine looks at it: it is open, or its devices may yet diverge.
+        revision: goes up whenever something of it changed that the engine did not do itself.
     """
 
     __tablename__ = "rollout"
@@ -37,24 +35,17 @@ class Rollout(SQLModel, table=True):
     model: str = Field(index=True)
     version: int
     builds: list[dict[str, Any]] = Field(sa_column=_json())
-    selector: dict[str, Any] = Field(sa_column=_json())
-    waves: list[dict[str, Any]] = Field(sa_column=_json())
-    soak_s: float
-    success_percent: float
-    failed_max: int
-    probation_s: float
-    step_timeout_s: float
-    total_timeout_s: float
-    attempts_max: int
-    shadow: dict[str, Any] | None = Field(default=None, sa_column=_json_or_null())
-    window: dict[str, Any] | None = Field(default=None, sa_column=_json_or_null())
-    site_atomic: bool = False
-    timeout_s: float | None = None
+    spec: dict[str, Any] = Field(sa_column=_json())
+    priority: int = 0
     state: str
     outcome: str | None = None
     reason: str = ""
     wave: int = 0
+    asks: str | None = None
+    approved_waves: list[int] = Field(default_factory=list, sa_column=_json())
+    reverting: bool = False
     watched: bool = Field(default=True, index=True)
+    revision: int = 0
     created_at: float = Field(index=True)
     created_by: str
     ended_at: float | None = None
@@ -65,12 +56,15 @@ class Execution(SQLModel, table=True):
 
     Attributes:
         started_at: None until its wave opens. Times are the hub's,
-        device_ended_at: but for this one, the device's own.
+        exchanged_at, device_ended_at: but for these two, the device's own.
         before: the slot's desired state that this rollout replaced, as JSON text.
         held: the device was told to wait in PREPARED for its site,
         released_at: and was given the word to go on.
         shadow: a shadow's verdict that a person is asked about, or has accepted.
         by_hand: somebody at the device went back from what had succeeded, or gave it up.
+        reverts: this attempt brings back what was there before the rollout.
+        figures: what the device has measured on the way, of all its reports.
+        boots: how often the device had been seen to start when this attempt began.
     """
 
     __tablename__ = "execution"
@@ -85,6 +79,7 @@ class Execution(SQLModel, table=True):
     started_at: float | None = None
     step_at: float
     ended_at: float | None = None
+    exchanged_at: float | None = None
     device_ended_at: float | None = None
     acknowledged: bool = False
     diverged: bool = False
@@ -93,6 +88,74 @@ class Execution(SQLModel, table=True):
     released_at: float | None = None
     shadow: str = ""
     by_hand: bool = False
+    reverts: bool = False
+    figures: dict[str, float] = Field(default_factory=dict, sa_column=_json())
+    boots: int = 0
+
+
+class RolloutGate(SQLModel, table=True):
+    """One look at the gate of a wave, with the figures that its verdict rests on.
+
+    Attributes:
+        settled: the wave had ended and soaked, so that a PASS lets the rollout go on.
+        figures: a `gates.GateResult` as JSON.
+        answered_by: who let the wave pass all the same; at `answered_at`, saying `remark`.
+    """
+
+    __tablename__ = "rollout_gate"
+
+    rollout_id: str = Field(primary_key=True, foreign_key="rollout.id")
+    wave: int = Field(primary_key=True)
+    look: int = Field(primary_key=True)
+    at: float
+    settled: bool
+    verdict: str
+    reason: str
+    figures: dict[str, Any] = Field(sa_column=_json())
+    answered_by: str | None = None
+    answered_at: float | None = None
+    remark: str = ""
+
+
+class RolloutEntry(SQLModel, table=True):
+    """The rollout's journal, append-only: what the engine and people did, and why.
+
+    Attributes:
+        kind: `created`, `approved`, `wave`, `gate`, `asked`, `paused`, `resumed`, `accepted`,
+            `forced`, `aborted`, `cancelled`, `diverged`, `joined`, `finished`, `stopped`.
+        detail: what belongs to that kind, in JSON.
+    """
+
+    __tablename__ = "rollout_entry"
+
+    id: int | None = Field(default=None, primary_key=True)
+    rollout_id: str = Field(foreign_key="rollout.id", index=True)
+    at: float
+    by: str
+    kind: str
+    wave: int | None = None
+    device_id: str | None = None
+    text: str = ""
+    detail: dict[str, Any] = Field(default_factory=dict, sa_column=_json())
+
+
+class DevicePin(SQLModel, table=True):
+    """A slot that a person holds at one build: no rollout touches it.
+
+    Attributes:
+        before: the slot's desired state that the pin replaced, as JSON text.
+    """
+
+    __tablename__ = "device_pin"
+
+    device_id: str = Field(primary_key=True, foreign_key="device.id")
+    model: str = Field(primary_key=True)
+    digest: str
+    version: int
+    before: str | None = None
+    by: str
+    at: float
+    remark: str = ""
 
 
 class Lease(SQLModel, table=True):

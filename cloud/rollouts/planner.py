@@ -9,165 +9,25 @@ names the device and the attempt that it is for.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 
-from cloud.registry.resolution import BuildOffer, resolve, resolve_unheard
-from cloud.rollouts.states import FAILURES, UNCOUNTED, Outcome, RolloutState
-from protocol.builds import Capabilities
-from protocol.states import (
-    BEFORE_EXCHANGE,
-    TERMINAL_EXECUTION_STATES,
-    ExecutionEvent,
-    ExecutionState,
+from cloud.registry.resolution import resolve, resolve_unheard
+from cloud.rollouts.states import Outcome, RolloutState
+from cloud.rollouts.views import (
+    Action,
+    DeviceView,
+    EndExecution,
+    Finish,
+    MarkDiverged,
+    NextWave,
+    Pause,
+    Policy,
+    Release,
+    RolloutView,
+    StartExecution,
+    Stop,
 )
+from protocol.states import BEFORE_EXCHANGE, ExecutionEvent, ExecutionState
 
-
-@dataclass(frozen=True)
-class Policy:
-    """A rollout's gates and timers.
-
-    success_percent: of a wave's counted devices, for the next wave to start.
-    failed_max: failures that are tolerated; one more pauses.
-    attempts_max: attempts for a device that diverges again and again.
-    site_atomic: a site's devices of a wave are exchanged at one word, when all are prepared.
-    """
-
-    soak_s: float = 0.0
-    success_percent: float = 100.0
-    failed_max: int = 0
-    step_timeout_s: float = 900.0
-    total_timeout_s: float = 3600.0
-    attempts_max: int = 3
-    site_atomic: bool = False
-
-
-@dataclass(frozen=True)
-class RolloutView:
-    """The rollout as the planner sees it; `wave` counts from 0, `builds` are the ones that it
-    may give out, in any order."""
-
-    state: RolloutState
-    wave: int
-    waves: int
-    builds: tuple[BuildOffer, ...]
-    policy: Policy
-
-
-@dataclass(frozen=True)
-class DeviceView:
-    """A device's latest execution in this rollout, and what the fleet knows of it.
-
-    Times are the hub's, in Unix seconds. `started_at` is None until its wave starts.
-    digest: the build that this execution brings; None until it starts.
-    owned: the device's desired slot names this rollout.
-    newer: a newer rollout for the same slot targets the device.
-    running_digest: what a report made after the execution's end says that it runs.
-    held: it was told to wait in PREPARED for its site; `released`: and then to go on.
-    online: it is connected; `heard_at` is its last word of any kind.
-    inconclusive: its shadow ended without a verdict, and nobody has accepted that yet.
-    by_hand: somebody at the device went back from what had succeeded; `by_hand_marked`: and
-        the execution says so.
-    """
-
-    device_id: str
-    wave: int
-    attempt: int
-    state: ExecutionState
-    started_at: float | None = None
-    step_at: float = 0.0
-    ended_at: float | None = None
-    digest: str | None = None
-    owned: bool = False
-    newer: bool = False
-    acknowledged: bool = False
-    diverged: bool = False
-    running_digest: str | None = None
-    capabilities: Capabilities | None = None
-    site: str | None = None
-    held: bool = False
-    released: bool = False
-    online: bool = False
-    heard_at: float | None = None
-    inconclusive: bool = False
-    by_hand: bool = False
-    by_hand_marked: bool = False
-
-    @property
-    def open(self) -> bool:
-        return self.state not in TERMINAL_EXECUTION_STATES
-
-    @property
-    def failed(self) -> bool:
-        """Whether it failed and nobody has acknowledged that. A shadow without a verdict
-        is no failure, also where time ran out over it."""
-        unanswered = self.inconclusive and self.state is ExecutionState.TIMED_OUT
-        return self.state in FAILURES and not self.acknowledged and not unanswered
-
-    @property
-    def counted(self) -> bool:
-        """Whether a wave's gate counts it."""
-        return self.state not in UNCOUNTED and (self.failed or self.state not in FAILURES)
-
-
-@dataclass(frozen=True)
-class StartExecution:
-    """Set the device's desired slot to this build; with `hold` to wait for its site."""
-
-    device_id: str
-    attempt: int
-    digest: str
-    hold: bool = False
-
-
-@dataclass(frozen=True)
-class EndExecution:
-    """End the device's attempt by the hub's own event, and withdraw what it desired."""
-
-    device_id: str
-    attempt: int
-    event: ExecutionEvent
-    reason: str
-
-
-@dataclass(frozen=True)
-class Release:
-    """Give all these devices of a site the word to exchange, in one transaction."""
-
-    site: str
-    device_ids: tuple[str, ...]
-
-
-@dataclass(frozen=True)
-class MarkDiverged:
-    """The device runs another build than this attempt's success says."""
-
-    device_id: str
-    attempt: int
-    reason: str
-    by_hand: bool = False
-
-
-@dataclass(frozen=True)
-class NextWave:
-    wave: int
-
-
-@dataclass(frozen=True)
-class Pause:
-    reason: str
-
-
-@dataclass(frozen=True)
-class Finish:
-    outcome: Outcome
-
-
-@dataclass(frozen=True)
-class Stop:
-    """Everything that was open when the rollout was cancelled has ended."""
-
-
-Action = StartExecution | EndExecution | Release | MarkDiverged | NextWave | Pause | Finish | Stop
 Devices = Sequence[DeviceView]
 
 
@@ -291,7 +151,7 @@ def _stop(_rollout: RolloutView, devices: Devices, _now: float) -> list[Action]:
 
 def _brake(rollout: RolloutView, devices: Devices, _now: float) -> list[Action]:
     failed = sum(device.failed for device in devices)
-    if failed <= rollout.policy.failed_max:
+    if rollout.policy.failed_max is None or failed <= rollout.policy.failed_max:
         return []
     return [Pause(f"{failed} devices failed; {rollout.policy.failed_max} are tolerated")]
 
@@ -348,7 +208,7 @@ def _gate(rollout: RolloutView, devices: Devices, now: float) -> list[Action]:
     wave = [device for device in devices if device.wave == rollout.wave]
     counted = [device for device in wave if device.counted]
     succeeded = [device for device in counted if device.state is ExecutionState.SUCCEEDED]
-    asked = rollout.policy.success_percent
+    asked = rollout.policy.waves[rollout.wave].success_percent
     if len(succeeded) * 100 < asked * len(counted):
         if any(device.open for device in wave):
             return []
@@ -358,7 +218,7 @@ def _gate(rollout: RolloutView, devices: Devices, now: float) -> list[Action]:
     if rollout.wave + 1 >= rollout.waves:
         return []
     soaked_at = max((device.ended_at or 0.0 for device in succeeded), default=0.0)
-    soaked_at += rollout.policy.soak_s
+    soaked_at += rollout.policy.waves[rollout.wave].soak_s
     return [NextWave(rollout.wave + 1)] if now >= soaked_at else []
 
 

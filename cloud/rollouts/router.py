@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
+from typing import Any
 
 from fastapi import APIRouter
 from sqlmodel import Session
@@ -14,13 +15,13 @@ from cloud.rollouts.looking import waiting
 from cloud.rollouts.models import Execution, Rollout
 from cloud.rollouts.schemas import (
     ExecutionView,
-    RolloutCreate,
     RolloutCreated,
     RolloutPlan,
     RolloutSummary,
     RolloutView,
     WaveView,
 )
+from cloud.rollouts.spec import RolloutCreate
 
 router = APIRouter(tags=["rollouts"])
 
@@ -90,18 +91,18 @@ def accept(
 def _view(session: Session, rollout: Rollout) -> RolloutView:
     rows = service.executions(session, rollout)
     latest = list({row.device_id: row for row in rows}.values())
-    values = rollout.model_dump(exclude={"waves"})
+    waves = rollout.spec["waves"]
     return RolloutView(
-        waves=[_wave_view(rollout, latest, number) for number in range(len(rollout.waves))],
+        waves=[_wave_view(wave, latest, number) for number, wave in enumerate(waves)],
         counts=dict(Counter(row.state for row in latest)),
         executions=[_execution_view(session, rollout, row) for row in rows[:PAGE_ITEMS_MAX]],
-        **values,
+        **rollout.model_dump(),
     )
 
 
-def _wave_view(rollout: Rollout, latest: Sequence[Execution], number: int) -> WaveView:
+def _wave_view(wave: dict[str, Any], latest: Sequence[Execution], number: int) -> WaveView:
     states = [row.state for row in latest if row.wave == number]
-    return WaveView(devices=len(states), counts=dict(Counter(states)), **rollout.waves[number])
+    return WaveView(devices=len(states), counts=dict(Counter(states)), **wave)
 
 
 def _execution_view(session: Session, rollout: Rollout, row: Execution) -> ExecutionView:

@@ -11,72 +11,60 @@ from sqlmodel import Session
 
 from cloud.access import service as access
 from cloud.access.principal import Principal, Role, require
-from cloud.errors import ConflictError, InvalidError, NotFoundError
+from cloud.errors import ConflictError, NotFoundError
 from cloud.fleet import service as fleet
-from cloud.fleet.models import Device
-from cloud.registry import service as registry
 from cloud.registry.models import Build
-from cloud.registry.offering import offer
-from cloud.registry.resolution import BuildOffer, resolve, resolve_unheard
-from cloud.registry.schemas import ResolutionView
-from cloud.rollouts import queries, telling
+from cloud.rollouts import queries, targeting, telling
 from cloud.rollouts.acting import move
 from cloud.rollouts.looking import ACCEPTED, INCONCLUSIVE, SHADOW_FIGURE, offers_of, shadow_of
 from cloud.rollouts.models import Execution, Rollout
-from cloud.rollouts.schemas import DevicePlan, RolloutCreate, Selector
-from cloud.rollouts.states import FAILURES, RolloutEvent, RolloutState, receive
-from cloud.rollouts.waves import Target, Wave, assign
+from cloud.rollouts.schemas import DevicePlan
+from cloud.rollouts.spec import RolloutCreate, RolloutSpec
+from cloud.rollouts.states import FAILURES, Asks, RolloutEvent, RolloutState, receive
 from protocol.errors import IllegalEvent
 from protocol.messages import ExecutionReport
 from protocol.states import TERMINAL_EXECUTION_STATES, ExecutionState
-
-NAMED_MAX = 5
 
 
 def create(session: Session, principal: Principal, asked: RolloutCreate) -> Rollout:
     """A new rollout; it runs at once unless it needs an approval.
 
     Raises:
-        NotFoundError: the version, the build or a named device does not exist.
+        NotFoundError: the version, the build, a named device or a named group does not exist.
         InvalidError: no device is meant, a wave would be empty, every build is barred.
         ConflictError: the version is archived or revoked.
     """
     require(principal, Role.OPERATOR)
-    builds = _builds(session, principal, asked)
-    devices = _selected(session, principal, asked.model, asked.selector)
     rollout_id, now = uuid.uuid4().hex, time.time()
-    assigned = _assigned(asked, devices, rollout_id)
-    given = [wave.model_dump(exclude_none=True) for wave in asked.waves]
-    policy = asked.model_dump(
-        include={
-            *("soak_s", "success_percent", "failed_max", "probation_s"),
-            *("step_timeout_s", "total_timeout_s", "attempts_max", "site_atomic", "timeout_s"),
-        }
+    meant = targeting.meant(session, principal, asked, rollout_id)
+    spec = RolloutSpec.model_validate(
+        asked.model_dump(exclude={"model", "version", "bundle_digest"})
     )
-    policy |= asked.model_dump(include={"shadow", "window"}, exclude_none=True)
+    spec.waves = meant.waves
+    builds = meant.builds
     rollout = Rollout(
         id=rollout_id,
         name=asked.name or f"{asked.model} v{builds[0].number}",
         model=asked.model,
         version=builds[0].number,
         builds=[_build_entry(build) for build in builds],
-        selector=asked.selector.model_dump(exclude_none=True),
-        waves=given + [{}] * (len(assigned) - len(given)),
+        spec=spec.model_dump(mode="json"),
+        priority=asked.priority,
         state=RolloutState.CREATING.value,
         created_at=now,
         created_by=principal.name,
-        **policy,
     )
     session.add(rollout)
     session.flush()
-    _add_executions(session, rollout, assigned, now)
+    _add_executions(session, rollout, meant.assigned, now)
     access.audit(
         session, principal, "rollout.create", f"rollout/{rollout_id}",
-        model=asked.model, version=rollout.version, devices=len(devices),
+        model=asked.model, version=rollout.version, devices=len(meant.devices),
     )  # fmt: skip
     if asked.needs_approval:
         waits = "waits for an approver"
         move(session, principal, rollout, RolloutEvent.APPROVAL_ASKED, now, reason=waits)
+        rollout.asks = Asks.APPROVAL.value
     else:
         move(session, principal, rollout, RolloutEvent.PREPARED, now)
         move(session, principal, rollout, RolloutEvent.STARTED, now)
@@ -92,10 +80,8 @@ def preview(
     drawn for each rollout, so the waves here show their sizes.
     """
     require(principal, Role.VIEWER)
-    builds = _builds(session, principal, asked)
-    devices = _selected(session, principal, asked.model, asked.selector)
-    assigned = _assigned(asked, devices, uuid.uuid4().hex)
-    return builds[0].number, _plans(session, builds, devices, assigned)
+    meant = targeting.meant(session, principal, asked, uuid.uuid4().hex)
+    return meant.builds[0].number, targeting.plans(session, meant)
 
 
 def plans(session: Session, principal: Principal, rollout: Rollout) -> list[DevicePlan]:
@@ -104,42 +90,7 @@ def plans(session: Session, principal: Principal, rollout: Rollout) -> list[Devi
     latest = {row.device_id: row for row in queries.executions(session, rollout.id)}
     devices = [d for d in fleet.list_devices(session, principal) if d.id in latest]
     offers = offers_of(session, rollout)
-    return [_plan(offers, device, latest[device.id].wave) for device in devices]
-
-
-def _plans(
-    session: Session,
-    builds: Sequence[Build],
-    devices: Sequence[Device],
-    assigned: Sequence[Sequence[str]],
-) -> list[DevicePlan]:
-    lowest = registry.floor(session, builds[0].model)
-    offers = [offer(build, lowest) for build in builds]
-    waves = {device_id: number for number, wave in enumerate(assigned) for device_id in wave}
-    return [_plan(offers, device, waves[device.id]) for device in devices]
-
-
-def _plan(offers: Sequence[BuildOffer], device: Device, wave: int) -> DevicePlan:
-    reported = fleet.reported(device)
-    heard = reported is not None
-    found = resolve(offers, reported.capabilities) if reported else resolve_unheard(offers)
-    return DevicePlan(
-        wave=wave, **ResolutionView.of(device.id, found, offers, heard=heard).model_dump()
-    )
-
-
-def _assigned(
-    asked: RolloutCreate, devices: Sequence[Device], rollout_id: str
-) -> Sequence[Sequence[str]]:
-    """Device ids of each wave. Raises InvalidError where one would be empty."""
-    waves = [Wave(wave.percent, wave.count, wave.labels) for wave in asked.waves]
-    targets = [
-        Target(device.id, device.labels, device.site if asked.site_atomic else None)
-        for device in devices
-    ]
-    assigned = assign(waves, targets, rollout_id)
-    _check_labels(waves, assigned)
-    return assigned
+    return [targeting.plan(offers, device, latest[device.id].wave) for device in devices]
 
 
 def list_rollouts(
@@ -168,6 +119,7 @@ def approve(session: Session, principal: Principal, rollout_id: str) -> Rollout:
     """Let a rollout that waits for approval run."""
     require(principal, Role.APPROVER)
     rollout = _moved(session, principal, rollout_id, RolloutEvent.APPROVED)
+    rollout.asks = None
     move(session, principal, rollout, RolloutEvent.STARTED, time.time())
     return rollout
 
@@ -279,84 +231,8 @@ def _moved(session: Session, principal: Principal, rollout_id: str, event: Rollo
     return rollout
 
 
-def _builds(session: Session, principal: Principal, asked: RolloutCreate) -> list[Build]:
-    """The builds to give out, of one version."""
-    if asked.bundle_digest is not None:
-        found = [registry.get_build(session, principal, asked.bundle_digest)]
-        if found[0].model != asked.model:
-            raise InvalidError(
-                f"bundle_digest: that build is of model {found[0].model}, not {asked.model}",
-                f"set model to {found[0].model} or name another build",
-            )
-    else:
-        number = asked.version or 0
-        version = registry.get_version(session, principal, asked.model, number)
-        found = registry.builds_of(session, version)
-    if found:
-        registry.check_standing(session, asked.model, found[0].number)
-    standing = [build for build in found if registry.admitted(build)]
-    if not standing:
-        raise InvalidError(
-            f"{asked.model} has no build there that is not rejected",
-            "name another version, or reinstate the build",
-        )
-    return standing
-
-
 def _build_entry(build: Build) -> dict[str, Any]:
     return build.model_dump(include={"digest", "manifest_bytes", "identity"})
-
-
-def _selected(
-    session: Session, principal: Principal, model: str, selector: Selector
-) -> list[Device]:
-    everything = fleet.list_devices(session, principal)
-    _check_named(model, selector, {device.id: device for device in everything})
-    chosen = [
-        device
-        for device in everything
-        if model in device.models
-        and (selector.devices is None or device.id in set(selector.devices))
-        and (selector.sites is None or device.site in selector.sites)
-        and selector.labels.items() <= device.labels.items()
-    ]
-    if not chosen and selector == Selector():
-        raise InvalidError(
-            f"no device uses {model}",
-            f"enrol one: `argosy device enrol NAME --model {model}`",
-        )
-    if not chosen:
-        raise InvalidError(
-            f"selector: no device that runs {model} fits it",
-            "widen the selector, or enrol devices with this model",
-        )
-    return chosen
-
-
-def _check_named(model: str, selector: Selector, known: dict[str, Device]) -> None:
-    named = selector.devices or []
-    missing = sorted(set(named) - set(known))
-    if missing:
-        raise NotFoundError(
-            f"selector.devices: not enrolled: {', '.join(missing[:NAMED_MAX])}",
-            "`argosy device list` shows the enrolled ones",
-        )
-    others = sorted(name for name in named if model not in known[name].models)
-    if others:
-        raise InvalidError(
-            f"selector.devices: {', '.join(others[:NAMED_MAX])} does not run {model}",
-            "leave it out, or enrol it with this model",
-        )
-
-
-def _check_labels(waves: Sequence[Wave], assigned: Sequence[Sequence[str]]) -> None:
-    for number, wave in enumerate(waves):
-        if wave.labels is not None and not assigned[number]:
-            words = ", ".join(f"{key}={value}" for key, value in wave.labels.items())
-            raise InvalidError(
-                f"waves.{number}.labels: no remaining device carries {words}",
-                "correct the labels, or put this wave before the ones that take its devices",
-            )
 
 
 def _add_executions(

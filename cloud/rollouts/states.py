@@ -42,11 +42,20 @@ class RolloutEvent(str, Enum):
 
 
 class Outcome(str, Enum):
-    """What a finished rollout achieved: on all its devices, on some, on none."""
+    """What a rollout achieved: on all its devices, on some, on none; or it was taken back."""
 
     SUCCEEDED = "SUCCEEDED"
     PARTIAL = "PARTIAL"
     FAILED = "FAILED"
+    REVERTED = "REVERTED"
+
+
+class Asks(str, Enum):
+    """What a person is asked by a rollout that holds."""
+
+    APPROVAL = "APPROVAL"
+    WAVE = "WAVE"
+    GATE = "GATE"
 
 
 ROLLOUT_TABLE: dict[tuple[RolloutState, RolloutEvent], RolloutState] = {

@@ -13,6 +13,7 @@ from cloud.fleet import service as fleet
 from cloud.fleet.models import Device
 from cloud.registry import service as registry
 from cloud.rollouts.models import Execution, Rollout
+from cloud.rollouts.spec import RolloutSpec, spec_of
 from protocol.messages import MaintenanceWindow, ShadowPolicy, SlotDesired
 
 ENGINE = service_principal("rollouts")
@@ -43,6 +44,7 @@ def bring(session: Session, rollout: Rollout, row: Execution, digest: str) -> No
     """Desire the build `digest` on the execution's device, with the rollout's policies."""
     device = fleet.get_device(session, ENGINE, row.device_id)
     build = next(b for b in rollout.builds if b["digest"] == digest)
+    spec = spec_of(rollout)
     wanted = SlotDesired(
         bundle_digest=digest,
         manifest_bytes=build["manifest_bytes"],
@@ -50,11 +52,11 @@ def bring(session: Session, rollout: Rollout, row: Execution, digest: str) -> No
         version=rollout.version,
         rollout_id=rollout.id,
         attempt=row.attempt,
-        probation_s=rollout.probation_s,
+        probation_s=spec.probation_s,
         hold=row.held,
-        shadow=ShadowPolicy.model_validate(rollout.shadow) if rollout.shadow else None,
-        window=_window(session, rollout, device),
-        timeout_s=rollout.timeout_s,
+        shadow=ShadowPolicy.model_validate(spec.shadow.model_dump()) if spec.shadow else None,
+        window=_window(session, spec, device),
+        timeout_s=spec.timeout_s,
     )
     _tell(session, ENGINE, rollout, device, wanted)
 
@@ -115,10 +117,9 @@ def _slot(rollout: Rollout, device: Device) -> SlotDesired | None:
     return desired.slots.get(rollout.model) if desired else None
 
 
-def _window(session: Session, rollout: Rollout, device: Device) -> MaintenanceWindow | None:
+def _window(session: Session, spec: RolloutSpec, device: Device) -> MaintenanceWindow | None:
     """The rollout's window, on the clock of the device's site where it names none."""
-    if rollout.window is None:
+    if spec.window is None:
         return None
-    return MaintenanceWindow.model_validate(
-        {"time_zone": fleet.time_zone(session, device), **rollout.window}
-    )
+    own = {"time_zone": fleet.time_zone(session, device)}
+    return MaintenanceWindow.model_validate(own | spec.window.model_dump(exclude_none=True))

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
+from cloud.fleet.selectors import Selector, fits
 from protocol.chunks import sha256_hex
 
 
@@ -15,27 +16,32 @@ class Wave:
 
     percent: up to this share of all targeted devices, with the waves before.
     count: this many further devices.
-    labels: all further devices that carry these labels.
+    selector: all further devices that it names.
     """
 
     percent: float | None = None
     count: int | None = None
-    labels: dict[str, str] | None = None
+    selector: Selector | None = None
 
 
 @dataclass(frozen=True)
 class Target:
-    """A device that the rollout's selector names, with its labels.
+    """A device that the rollout is meant for, with what selectors look at.
 
     site: where it has to go together with others; None where it goes alone.
     """
 
     device_id: str
-    labels: dict[str, str] = field(default_factory=dict)
+    attributes: dict[str, str] = field(default_factory=dict)
     site: str | None = None
 
 
-def assign(waves: Sequence[Wave], targets: Iterable[Target], seed: str) -> list[tuple[str, ...]]:
+def assign(
+    waves: Sequence[Wave],
+    targets: Iterable[Target],
+    seed: str,
+    groups: Mapping[str, Selector] | None = None,
+) -> list[tuple[str, ...]]:
     """Device ids for each wave; every target is in exactly one.
 
     The order is a hash of `seed` (the rollout's id) and the device id: the same each
@@ -53,7 +59,7 @@ def assign(waves: Sequence[Wave], targets: Iterable[Target], seed: str) -> list[
     total = len(waiting)
     assigned: list[tuple[str, ...]] = []
     for wave in waves:
-        chosen = _choose(wave, waiting, total)
+        chosen = _choose(wave, waiting, total, groups or {})
         ids = {target.device_id for target in chosen}
         waiting = [target for target in waiting if target.device_id not in ids]
         assigned.append(tuple(target.device_id for target in chosen))
@@ -62,10 +68,11 @@ def assign(waves: Sequence[Wave], targets: Iterable[Target], seed: str) -> list[
     return assigned
 
 
-def _choose(wave: Wave, waiting: list[Target], total: int) -> list[Target]:
-    if wave.labels is not None:
-        wanted = wave.labels.items()
-        return [target for target in waiting if wanted <= target.labels.items()]
+def _choose(
+    wave: Wave, waiting: list[Target], total: int, groups: Mapping[str, Selector]
+) -> list[Target]:
+    if wave.selector is not None:
+        return [t for t in waiting if fits(wave.selector, t.attributes, groups)]
     if wave.count is not None:
         asked = wave.count
     else:

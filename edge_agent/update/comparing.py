@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from edge_agent.detect.bundle import LoadedBundle
-from edge_agent.update.shadow import Judgement, Verdict, judge
+from edge_agent.update.shadow import Judgement, judge
 from edge_agent.update.shadowing import END_TIMEOUT_S, Shadowing
 from edge_agent.update.states import Outcome, UpdateRecord
 from protocol.messages import ShadowPolicy
-from protocol.states import ExecutionEvent
+from protocol.states import ExecutionEvent, Verdict
 
 INCONCLUSIVE = "shadow_inconclusive"
 """The figure that is 1 where the time is up, the verdict open, and a person is asked."""

@@ -8,7 +8,6 @@ that adding them loses nothing.
 from __future__ import annotations
 
 from dataclasses import dataclass, fields
-from enum import Enum
 from typing import Any
 
 import numpy as np
@@ -17,6 +16,7 @@ import numpy.typing as npt
 from edge_agent.detect.detector import Floats
 from protocol.histograms import milliseconds_histogram
 from protocol.messages import ShadowPolicy
+from protocol.states import Verdict
 
 IOU_MIN = 0.5
 ERROR_SHARE_MAX = 0.01
@@ -25,12 +25,6 @@ MS_EMPTY = milliseconds_histogram()
 GRAIN = 2.0**-20
 
 Ious = npt.NDArray[np.float64]
-
-
-class Verdict(str, Enum):
-    PASS = "PASS"  # noqa: S105 - a verdict, no password
-    FAIL = "FAIL"
-    INCONCLUSIVE = "INCONCLUSIVE"
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,7 @@ from cloud.fleet import service as fleet
 from cloud.hub import Hub
 from cloud.rollouts import service as rollouts
 from cloud.rollouts.looking import shadow_of
-from cloud.rollouts.schemas import RolloutCreate
+from cloud.rollouts.spec import RolloutCreate
 from cloud.settings import load
 from cloud.telemetry import service as telemetry
 from protocol.messages import ExecutionReport, decode
@@ -113,7 +113,7 @@ def test_no_device_of_a_site_exchanges_before_all_are_prepared(bench: Bench) -> 
 def test_a_person_lets_a_device_go_on_whose_shadow_does_not_tell(bench: Bench) -> None:
     bench.publish(1)
     bench.publish(2)
-    only = {"selector": {"devices": ["bonn-1"]}}
+    only = {"devices": ["bonn-1"]}
     with sites_of_devices(bench, Dials(step_s=0.05, unsure=1.0)):
         first = begin(bench, 1, **only)
         bench.wait(lambda: outcome(bench, first) == "SUCCEEDED")
@@ -142,7 +142,7 @@ def test_an_agent_waits_for_the_slowest_of_its_site(bench: Bench, tmp_path: Path
                 device = fleet.get_device(session, ADMIN, DEVICE_ID)
                 device.site = "ulm"
                 session.add(device)
-            rollout_id = begin(bench, 1, site_atomic=True, selector={"sites": ["ulm"]})
+            rollout_id = begin(bench, 1, site_atomic=True, selector="site=ulm")
             bench.wait(lambda: outcome(bench, rollout_id) == "SUCCEEDED")
         told = steps(bench, rollout_id)
         slowest = told.index(next(t for t in told if is_at(t, "ulm-slow", S.PREPARED)))

@@ -11,8 +11,16 @@ from random import Random
 from typing import Any
 
 from cloud.registry.resolution import BuildOffer
-from cloud.rollouts.planner import (
-    DIVERGED_GRACE_S,
+from cloud.rollouts.planner import DIVERGED_GRACE_S, plan
+from cloud.rollouts.states import (
+    HUB_EXECUTION_TABLE,
+    ROLLOUT_TABLE,
+    Outcome,
+    RolloutEvent,
+    RolloutState,
+    receive,
+)
+from cloud.rollouts.views import (
     Action,
     DeviceView,
     EndExecution,
@@ -25,15 +33,7 @@ from cloud.rollouts.planner import (
     RolloutView,
     StartExecution,
     Stop,
-    plan,
-)
-from cloud.rollouts.states import (
-    HUB_EXECUTION_TABLE,
-    ROLLOUT_TABLE,
-    Outcome,
-    RolloutEvent,
-    RolloutState,
-    receive,
+    WavePolicy,
 )
 from protocol.builds import BuildIdentity, Capabilities, Format, Precision, RuntimeCapability
 from protocol.machine import advance
@@ -216,7 +216,7 @@ class World:
         assert {d.device_id for d in waiting} == set(action.device_ids)
         assert all(d.state is ExecutionState.PREPARED and d.online for d in waiting)
         assert not self.released & set(action.device_ids), "the word was given twice"
-        assert sum(d.failed for d in self.devices.values()) <= self.rollout.policy.failed_max
+        assert sum(d.failed for d in self.devices.values()) <= (self.rollout.policy.failed_max or 0)
         self.released |= set(action.device_ids)
         for device_id in action.device_ids:
             self._change(device_id, held=False, released=True)
@@ -228,9 +228,9 @@ class World:
         assert wave == self.rollout.wave + 1
         counted = [d for d in self.devices.values() if d.wave == wave - 1 and d.counted]
         succeeded = [d for d in counted if d.state is ExecutionState.SUCCEEDED]
-        assert len(succeeded) * 100 >= policy.success_percent * len(counted)
-        assert all(self.now - (d.ended_at or 0) >= policy.soak_s for d in succeeded)
-        assert sum(d.failed for d in self.devices.values()) <= policy.failed_max
+        assert len(succeeded) * 100 >= policy.waves[wave - 1].success_percent * len(counted)
+        assert all(self.now - (d.ended_at or 0) >= policy.waves[wave - 1].soak_s for d in succeeded)
+        assert sum(d.failed for d in self.devices.values()) <= (policy.failed_max or 0)
 
     def _move(self, event: RolloutEvent) -> None:
         self.rollout = replace(
@@ -329,8 +329,7 @@ def build_world(
     rng = Random(seed)
     waves = rng.randint(1, 4)
     policy = Policy(
-        soak_s=rng.choice([0.0, 30.0]),
-        success_percent=rng.choice([50.0, 80.0, 100.0]),
+        waves=(WavePolicy(rng.choice([0.0, 30.0]), rng.choice([50.0, 80.0, 100.0])),) * waves,
         failed_max=rng.choice([0, 1, 5]),
         step_timeout_s=rng.choice([60.0, 300.0]),
         total_timeout_s=600.0,

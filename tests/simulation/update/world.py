@@ -20,10 +20,10 @@ from edge_agent.errors import DetectorError
 from edge_agent.store import Store
 from edge_agent.update.prove import Proof
 from edge_agent.update.requests import FOLDER, Kind, Request
-from edge_agent.update.shadow import Judgement, Verdict
+from edge_agent.update.shadow import Judgement
 from edge_agent.update.states import Committed, Outcome, UpdateRecord, committed_name, record_name
 from protocol.messages import Desired, MaintenanceWindow, ShadowPolicy, SlotDesired
-from protocol.states import ExecutionEvent
+from protocol.states import ExecutionEvent, Verdict
 from tests.simulation.update.bundles import Quality, SimulatedBundle
 from tests.simulation.update.disk import Died, Disk
 from tests.simulation.update.life import SLOT, Life

@@ -12,10 +12,11 @@ from hypothesis import strategies as st
 from cloud.evaluation.matching import ClassMatches, Matches
 from cloud.promotion import simulation
 from cloud.promotion.bootstrap import Estimate
-from cloud.promotion.gate import Component, Finding, GateResult, Verdict, holm, images_needed, judge
+from cloud.promotion.gate import Component, Finding, GateResult, holm, images_needed, judge
 from cloud.promotion.pair import CriticalObject, Latency, PairedEvidence, PairedSet, Side
 from cloud.promotion.policy import GatePolicy
 from cloud.promotion.simulation import World
+from protocol.states import Verdict
 
 POLICY = GatePolicy(bootstrap_rounds=200)
 WORLD = World(separation=3.0, false_per_image=8.0)

@@ -19,7 +19,7 @@ from cloud.registry.models import Build, DetectorModel, ModelVersion
 from cloud.rollouts import service
 from cloud.rollouts.engine import Engine
 from cloud.rollouts.models import Execution, Rollout
-from cloud.rollouts.schemas import RolloutCreate
+from cloud.rollouts.spec import RolloutCreate
 from protocol.messages import Desired, ExecutionReport, Reported, SlotReported, decode, encode
 from protocol.states import ExecutionState
 from protocol.topics import Kind, Topic

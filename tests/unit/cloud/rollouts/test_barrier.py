@@ -7,7 +7,9 @@ from typing import Any
 
 import pytest
 
-from cloud.rollouts.planner import (
+from cloud.rollouts.planner import plan
+from cloud.rollouts.states import RolloutState
+from cloud.rollouts.views import (
     DeviceView,
     EndExecution,
     MarkDiverged,
@@ -16,9 +18,7 @@ from cloud.rollouts.planner import (
     Policy,
     Release,
     StartExecution,
-    plan,
 )
-from cloud.rollouts.states import RolloutState
 from protocol.states import ExecutionEvent, ExecutionState
 from tests.simulation.rollouts.world import DIGEST, OTHER
 from tests.unit.cloud.rollouts.test_planner import NOW, ROLLOUT, WAITING, device, done, flying

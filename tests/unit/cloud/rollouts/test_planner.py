@@ -8,7 +8,9 @@ from typing import Any
 import pytest
 
 from cloud.registry.resolution import BuildOffer
-from cloud.rollouts.planner import (
+from cloud.rollouts.planner import plan
+from cloud.rollouts.states import Outcome, RolloutState
+from cloud.rollouts.views import (
     DeviceView,
     EndExecution,
     Finish,
@@ -19,9 +21,8 @@ from cloud.rollouts.planner import (
     RolloutView,
     StartExecution,
     Stop,
-    plan,
+    WavePolicy,
 )
-from cloud.rollouts.states import Outcome, RolloutState
 from protocol.states import ExecutionEvent, ExecutionState
 from tests.simulation.rollouts.world import ABLE, DIGEST, IDENTITY, OTHER, UNABLE
 
@@ -129,12 +130,13 @@ def test_acknowledged_failures_neither_pause_nor_hold_the_gate() -> None:
 
 @pytest.mark.parametrize(("asked", "expected"), [(50, [NextWave(1)]), (51, [])])
 def test_the_gate_opens_at_its_percentage(asked: float, expected: list[object]) -> None:
-    rollout = replace(ROLLOUT, policy=Policy(success_percent=asked))
+    rollout = replace(ROLLOUT, policy=Policy(waves=(WavePolicy(success_percent=asked),)))
     assert plan(rollout, [done("a"), flying(), WAITING], NOW) == expected
 
 
 def test_a_wave_below_its_percentage_pauses_when_all_have_ended() -> None:
-    rollout = replace(ROLLOUT, policy=Policy(failed_max=9, success_percent=60))
+    policy = Policy(failed_max=9, waves=(WavePolicy(success_percent=60),))
+    rollout = replace(ROLLOUT, policy=policy)
 
     (pause,) = plan(rollout, [done("a"), done("b", S.TIMED_OUT), WAITING], NOW)
 
@@ -143,7 +145,7 @@ def test_a_wave_below_its_percentage_pauses_when_all_have_ended() -> None:
 
 
 def test_a_wave_soaks_after_its_last_success() -> None:
-    rollout = replace(ROLLOUT, policy=Policy(soak_s=30))
+    rollout = replace(ROLLOUT, policy=Policy(waves=(WavePolicy(soak_s=30),)))
     views = [done("a"), done("b", S.NO_ARTIFACT), WAITING]
 
     assert plan(rollout, views, NOW + 24.9) == []

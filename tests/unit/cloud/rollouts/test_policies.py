@@ -16,7 +16,7 @@ from cloud.fleet.models import Device
 from cloud.inbound import Received
 from cloud.rollouts import acting, service, telling
 from cloud.rollouts.models import Execution, Rollout
-from cloud.rollouts.planner import Release
+from cloud.rollouts.views import Release
 from cloud.telemetry import service as telemetry
 from protocol.messages import (
     Alert,
@@ -34,7 +34,7 @@ from tests.unit.cloud.rollouts.conftest import ADMIN, DIGESTS, MODEL, Hub
 
 S = ExecutionState
 OPERATOR = Principal(PrincipalKind.USER, "olga", Role.OPERATOR)
-ONE = {"selector": {"devices": ["dev-0"]}}
+ONE = {"devices": ["dev-0"]}
 ULM = ("dev-0", "dev-1", "dev-2")
 
 
@@ -76,7 +76,7 @@ def test_a_device_is_told_what_the_rollout_says(hub: Hub) -> None:
         shadow={"share": 0.1},
         window=window,
         timeout_s=500,
-        selector={"devices": ["dev-0", "dev-1"]},
+        devices=["dev-0", "dev-1"],
     )
     hub.settle()
     wanted = slot(hub, "dev-0")
@@ -87,8 +87,8 @@ def test_a_device_is_told_what_the_rollout_says(hub: Hub) -> None:
     assert elsewhere is not None and elsewhere.time_zone == "UTC"
     assert not wanted.hold
     rollout = hub.rollout(rollout_id)
-    assert rollout.total_timeout_s == 3600 + 3600 + 8 * 86_400
-    assert rollout.window == window
+    assert rollout.spec["total_timeout_s"] == 3600 + 3600 + 8 * 86_400
+    assert rollout.spec["window"] == {"time_zone": None, **window}
 
 
 def test_a_rollout_that_says_nothing_asks_for_nothing(hub: Hub) -> None:
@@ -100,7 +100,7 @@ def test_a_rollout_that_says_nothing_asks_for_nothing(hub: Hub) -> None:
         None,
     )
     rollout = hub.rollout(rollout_id)
-    assert (rollout.shadow, rollout.window, rollout.total_timeout_s) == (None, None, 3600)
+    assert [rollout.spec[k] for k in ("shadow", "window", "total_timeout_s")] == [None, None, 3600]
 
 
 @pytest.mark.parametrize(
@@ -124,7 +124,7 @@ def test_policies_that_cannot_be_meant_are_refused(
 
 def test_a_site_goes_at_one_word_in_one_transaction(hub: Hub) -> None:
     settle_in(hub, "ulm", *ULM)
-    rollout_id = hub.create(site_atomic=True, selector={"sites": ["ulm"]})
+    rollout_id = hub.create(site_atomic=True, selector="site=ulm")
     hub.settle()
     assert all(slot(hub, device_id).hold for device_id in ULM)
     for device_id in ULM[:2]:
@@ -151,7 +151,7 @@ def test_a_hub_that_dies_over_the_word_gives_it_to_nobody(
     hub: Hub, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     settle_in(hub, "ulm", *ULM)
-    hub.create(site_atomic=True, selector={"sites": ["ulm"]})
+    hub.create(site_atomic=True, selector="site=ulm")
     hub.settle()
     for device_id in ULM:
         walk(hub, device_id, S.PREPARED)
@@ -174,7 +174,7 @@ def test_a_hub_that_dies_over_the_word_gives_it_to_nobody(
 def test_a_device_lost_after_the_word_is_counted_and_not_called_back(hub: Hub) -> None:
     settle_in(hub, "ulm", *ULM)
     rollout_id = hub.create(
-        site_atomic=True, selector={"sites": ["ulm"]}, step_timeout_s=60, total_timeout_s=600
+        site_atomic=True, selector="site=ulm", step_timeout_s=60, total_timeout_s=600
     )
     hub.settle()
     for device_id in ULM:

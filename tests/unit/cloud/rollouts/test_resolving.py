@@ -123,7 +123,7 @@ def test_a_rollout_leaves_its_events_in_the_history(hub: Hub) -> None:
     ]
     with hub.database.reading() as session:
         assert registry.open_rollouts(session, MODEL) == {}
-    one = hub.create(selector={"devices": ["dev-0"]})
+    one = hub.create(devices=["dev-0"])
     hub.settle()
     hub.succeed("dev-0")
     hub.settle()

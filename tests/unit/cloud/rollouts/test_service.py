@@ -18,7 +18,7 @@ from tests.unit.cloud.rollouts.conftest import ADMIN, DIGESTS, MODEL, Hub
 
 S = ExecutionState
 DEVICES = [f"dev-{n}" for n in range(6)]
-ONE = {"selector": {"devices": ["dev-0"]}}
+ONE = {"devices": ["dev-0"]}
 
 
 def states(hub: Hub, rollout_id: str) -> dict[tuple[str, int], str]:
@@ -26,7 +26,7 @@ def states(hub: Hub, rollout_id: str) -> dict[tuple[str, int], str]:
 
 
 def test_waves_go_out_one_after_the_other(hub: Hub) -> None:
-    rollout_id = hub.create(waves=[{"labels": {"line": "a"}}, {"percent": 100}], soak_s=30)
+    rollout_id = hub.create(waves=[{"selector": "line=a"}, {"percent": 100}], soak_s=30)
     hub.settle()
     assert {t.device_id for t, _ in hub.published.messages} == {"dev-0", "dev-1"}
 
@@ -211,11 +211,11 @@ def test_an_approval_is_waited_for(hub: Hub) -> None:
         ({"version": 9}, "there is no version 9 of caps"),
         ({"model": "nothing"}, "there is no model nothing"),
         ({"version": None, "bundle_digest": "9" * 64}, "there is no build 999999999999"),
-        ({"selector": {"devices": ["dev-0", "ghost"]}}, "selector.devices: not enrolled: ghost"),
-        ({"selector": {"devices": ["shelf"]}}, "shelf does not run caps"),
-        ({"selector": {"sites": ["moon"]}}, "selector: no device that runs caps fits it"),
-        ({"selector": {"devices": []}}, "selector: no device that runs caps fits it"),
-        ({"waves": [{"labels": {"line": "z"}}]}, "waves.0.labels: no remaining device carries"),
+        ({"devices": ["dev-0", "ghost"]}, "devices: not enrolled: ghost"),
+        ({"devices": ["shelf"]}, "shelf does not run caps"),
+        ({"selector": "site=moon"}, "selector: no device that runs caps fits site=moon"),
+        ({"devices": []}, "selector: no device that runs caps fits it"),
+        ({"waves": [{"selector": "line=z"}]}, "waves.0.selector: no remaining device fits line=z"),
     ],
 )
 def test_what_cannot_be_meant_is_refused_by_name(

@@ -6,13 +6,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from cloud.fleet.selectors import parse
 from cloud.rollouts.waves import Target, Wave, assign
 
 TARGETS = [Target(f"dev-{n:02}", {"line": "a" if n % 3 else "b"}) for n in range(10)]
 WAVES = st.one_of(
     st.builds(Wave, percent=st.floats(0.1, 100)),
     st.builds(Wave, count=st.integers(1, 30)),
-    st.builds(Wave, labels=st.sampled_from([{"line": "a"}, {"line": "z"}])),
+    st.builds(Wave, selector=st.sampled_from([parse("line=a"), parse("line=z")])),
 )
 
 
@@ -28,7 +29,7 @@ def sizes(*waves: Wave) -> list[int]:
         ((Wave(percent=1), Wave(percent=2)), [1, 0, 9]),
         ((Wave(count=2),), [2, 8]),
         ((Wave(count=2), Wave(count=20)), [2, 8]),
-        ((Wave(labels={"line": "b"}), Wave(percent=100)), [4, 6]),
+        ((Wave(selector=parse("line=b")), Wave(percent=100)), [4, 6]),
     ],
 )
 def test_sizes(waves: tuple[Wave, ...], expected: list[int]) -> None:
@@ -46,7 +47,7 @@ def test_every_device_is_in_one_wave_whatever_the_order_given(waves: list[Wave],
 
 @given(
     sites=st.lists(st.sampled_from(["ulm", "bonn", "kiel", None]), min_size=1, max_size=20),
-    waves=st.lists(WAVES.filter(lambda wave: wave.labels is None), max_size=4),
+    waves=st.lists(WAVES.filter(lambda wave: wave.selector is None), max_size=4),
 )
 def test_a_site_is_not_divided_and_nobody_is_left_out(
     sites: list[str | None], waves: list[Wave]

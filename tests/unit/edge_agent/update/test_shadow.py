@@ -14,13 +14,13 @@ from edge_agent.update.shadow import (
     MS_EMPTY,
     Seen,
     ShadowCounts,
-    Verdict,
     compare,
     judge,
     match,
     median_ms,
 )
 from protocol.messages import ShadowPolicy
+from protocol.states import Verdict
 
 Found = tuple[float, float, float, str, float]
 

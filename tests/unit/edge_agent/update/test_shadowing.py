@@ -13,9 +13,10 @@ from edge_agent.detect.bundle import LoadedBundle
 from edge_agent.detect.detector import Detections
 from edge_agent.results import FrameResult
 from edge_agent.update.pace import STRETCH_GAPS_MIN, STRETCH_S
-from edge_agent.update.shadow import ShadowCounts, Verdict, judge
+from edge_agent.update.shadow import ShadowCounts, judge
 from edge_agent.update.shadowing import Shadowing
 from protocol.messages import ShadowPolicy
+from protocol.states import Verdict
 from tests.fixtures.seeing import detections, eventually, fake_bundle, result
 
 SLOT = "tiny"

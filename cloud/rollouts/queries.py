@@ -7,7 +7,13 @@ from collections.abc import Sequence
 from sqlalchemy import func
 from sqlmodel import Session, col, select
 
-from cloud.rollouts.models import Execution, Rollout
+from cloud.rollouts.models import (
+    DevicePin,
+    Execution,
+    Rollout,
+    RolloutEntry,
+    RolloutGate,
+)
 from cloud.rollouts.states import RolloutState
 from protocol.states import ExecutionState
 
@@ -75,3 +81,160 @@ def devices_of_newer(session: Session, rollout: Rollout) -> set[str]:
             .distinct()
         ).all()
     )
+
+
+def latest_counts(session: Session, rollout_id: str) -> Sequence[tuple[int, str, int]]:
+    """(wave, state, devices), of every device's latest attempt."""
+    last = (
+        select(Execution.device_id, func.max(Execution.attempt).label("attempt"))
+        .where(Execution.rollout_id == rollout_id)
+        .group_by(col(Execution.device_id))
+        .subquery()
+    )
+    query = (
+        select(Execution.wave, Execution.state, func.count())
+        .join(
+            last,
+            (col(Execution.device_id) == last.c.device_id)
+            & (col(Execution.attempt) == last.c.attempt),
+        )
+        .where(Execution.rollout_id == rollout_id)
+        .group_by(col(Execution.wave), col(Execution.state))
+    )
+    return [(wave, state, count) for wave, state, count in session.exec(query).all()]
+
+
+def executions_page(
+    session: Session,
+    rollout_id: str,
+    *,
+    after: tuple[str, int] | None = None,
+    limit: int,
+    wave: int | None = None,
+    state: str | None = None,
+) -> Sequence[Execution]:
+    """Attempts by device and attempt, from the one after `after` (device id, attempt)."""
+    query = select(Execution).where(Execution.rollout_id == rollout_id)
+    if after is not None:
+        device_id, attempt = after
+        query = query.where(
+            (col(Execution.device_id) > device_id)
+            | ((col(Execution.device_id) == device_id) & (col(Execution.attempt) > attempt))
+        )
+    if wave is not None:
+        query = query.where(Execution.wave == wave)
+    if state is not None:
+        query = query.where(Execution.state == state)
+    order = (col(Execution.device_id), col(Execution.attempt))
+    return session.exec(query.order_by(*order).limit(limit)).all()
+
+
+def attempts_of(session: Session, rollout_id: str, device_id: str) -> Sequence[Execution]:
+    """One device's attempts, the first one first."""
+    return session.exec(
+        select(Execution)
+        .where(Execution.rollout_id == rollout_id, Execution.device_id == device_id)
+        .order_by(col(Execution.attempt))
+    ).all()
+
+
+def targeted_ids(session: Session, rollout_id: str) -> Sequence[str]:
+    """Devices that the rollout is meant for."""
+    query = select(Execution.device_id).where(Execution.rollout_id == rollout_id)
+    return session.exec(query.distinct()).all()
+
+
+def unacknowledged_ids(session: Session, rollout_id: str, states: Sequence[str]) -> Sequence[str]:
+    """Devices with an attempt in one of `states` that nobody has acknowledged."""
+    query = select(Execution.device_id).where(
+        Execution.rollout_id == rollout_id,
+        col(Execution.state).in_(states),
+        col(Execution.acknowledged).is_(False),
+    )
+    return session.exec(query.distinct()).all()
+
+
+def is_watched_beside(session: Session, rollout: Rollout) -> bool:
+    """Whether the engine looks at another rollout of the same model."""
+    query = select(Rollout.id).where(
+        Rollout.model == rollout.model, Rollout.id != rollout.id, col(Rollout.watched)
+    )
+    return session.exec(query.limit(1)).first() is not None
+
+
+def on_device(
+    session: Session, device_id: str, model: str, states: Sequence[str]
+) -> Sequence[tuple[Execution, Rollout]]:
+    """A device's attempts of rollouts of `model` in one of `states`."""
+    query = (
+        select(Execution, Rollout)
+        .join(Rollout, col(Rollout.id) == col(Execution.rollout_id))
+        .where(
+            Execution.device_id == device_id,
+            Rollout.model == model,
+            col(Execution.state).in_(states),
+        )
+    )
+    return [(row, rollout) for row, rollout in session.exec(query).all()]
+
+
+def gates(
+    session: Session,
+    rollout_id: str,
+    *,
+    wave: int | None = None,
+    after: tuple[int, int] | None = None,
+    limit: int,
+) -> Sequence[RolloutGate]:
+    """Looks at gates by wave and look, from the one after `after` (wave, look)."""
+    query = select(RolloutGate).where(RolloutGate.rollout_id == rollout_id)
+    if wave is not None:
+        query = query.where(RolloutGate.wave == wave)
+    if after is not None:
+        query = query.where(
+            (col(RolloutGate.wave) > after[0])
+            | ((col(RolloutGate.wave) == after[0]) & (col(RolloutGate.look) > after[1]))
+        )
+    order = (col(RolloutGate.wave), col(RolloutGate.look))
+    return session.exec(query.order_by(*order).limit(limit)).all()
+
+
+def last_gate(session: Session, rollout_id: str, wave: int) -> RolloutGate | None:
+    """The newest look at a wave's gate."""
+    query = select(RolloutGate).where(
+        RolloutGate.rollout_id == rollout_id, RolloutGate.wave == wave
+    )
+    return session.exec(query.order_by(col(RolloutGate.look).desc()).limit(1)).first()
+
+
+def entries(session: Session, rollout_id: str, after: int, limit: int) -> Sequence[RolloutEntry]:
+    """The journal, oldest first, from the entry after the id `after`."""
+    return session.exec(
+        select(RolloutEntry)
+        .where(RolloutEntry.rollout_id == rollout_id, col(RolloutEntry.id) > after)
+        .order_by(col(RolloutEntry.id))
+        .limit(limit)
+    ).all()
+
+
+def pins(
+    session: Session,
+    *,
+    model: str | None = None,
+    device_id: str | None = None,
+    after: tuple[str, str] | None = None,
+    limit: int | None = None,
+) -> Sequence[DevicePin]:
+    """By device and model, from the one after `after`."""
+    query = select(DevicePin)
+    if model is not None:
+        query = query.where(DevicePin.model == model)
+    if device_id is not None:
+        query = query.where(DevicePin.device_id == device_id)
+    if after is not None:
+        query = query.where(
+            (col(DevicePin.device_id) > after[0])
+            | ((col(DevicePin.device_id) == after[0]) & (col(DevicePin.model) > after[1]))
+        )
+    order = (col(DevicePin.device_id), col(DevicePin.model))
+    return session.exec(query.order_by(*order).limit(limit)).all()

@@ -20,14 +20,24 @@ from typing import Any
 
 from tests.benchmarks.bench_swap import Endless
 from tests.benchmarks.builds import class_names, weights
-from tests.benchmarks.harness import Bench, Row, Unavailable, in_turns, median_ratio, row, spread
+from tests.benchmarks.harness import (
+    Bench,
+    Row,
+    Unavailable,
+    bootstrap_interval,
+    in_turns,
+    median_ratio,
+    row,
+    spread,
+)
 
-WINDOW_S = 12.0
-SETTLE_S = 12.0
-TURNS = 4
+WINDOW_S = 8.0
+SETTLE_S = 8.0
+TURNS = 10
 SLOT = "bench"
 RATE_SHARE_MIN = 0.98
-NOISE_MAX = 0.05
+INTERVAL_MAX = 0.04
+"""How wide the 95 % interval of a median ratio may be for the figure to say anything."""
 FRAME_SHAPE = (480, 640, 3)
 
 
@@ -130,15 +140,16 @@ def incumbent_rate_share() -> Row:
 def judged(real: Measured, tiny: Measured) -> Row:
     """The row of both. Raises Unavailable where the figures say nothing.
 
-    A shadow that saw no frame costs nothing, and a rate that changes by itself hides a cost
-    of 2 %.
+    A shadow that saw no frame costs nothing. A rate that changes by itself hides a cost of 2 %
+    unless there are many turns, of which the interval tells.
     """
+    low, high = _interval(real)
     for name, found in (("real", real), ("tiny", tiny)):
-        noise = _noise(found.without_fps)
-        if noise > NOISE_MAX:
+        width = _interval(found)[1] - _interval(found)[0]
+        if width > INTERVAL_MAX:
             raise Unavailable(
-                f"without a shadow the rate of the {name} model varies by {noise:.0%} of itself; "
-                "let nothing else run beside it"
+                f"the ratio of the {name} model is known to {width:.1%} only; let nothing else "
+                "run beside it"
             )
         if found.looked < len(found.with_fps):
             raise Unavailable(f"the candidate of the {name} model saw {found.looked} frames only")
@@ -153,6 +164,8 @@ def judged(real: Measured, tiny: Measured) -> Row:
         tiny_with_fps=statistics.median(tiny.with_fps),
         tiny_without_fps=statistics.median(tiny.without_fps),
         tiny_frames_looked_at=tiny.looked,
+        interval=[low, high],
+        tiny_interval=list(_interval(tiny)),
         note=(
             "answers per second of the incumbent under full load with a candidate in its shadow "
             f"÷ without, in turns; the candidate looked at {real.looked} frames"
@@ -160,9 +173,10 @@ def judged(real: Measured, tiny: Measured) -> Row:
     )
 
 
-def _noise(rates: list[float]) -> float:
-    """How far the rates lie apart, of their median."""
-    return (max(rates) - min(rates)) / statistics.median(rates)
+def _interval(found: Measured) -> tuple[float, float]:
+    """95 % interval of the median of neighbouring windows' ratios."""
+    pairs = zip(found.with_fps, found.without_fps, strict=True)
+    return bootstrap_interval([shadowed / alone for shadowed, alone in pairs])
 
 
 BENCHES: dict[str, Bench] = {"shadow.incumbent_rate_share": incumbent_rate_share}

@@ -8,16 +8,19 @@ until it is acknowledged. `simulators.fleet` gives many of them their connection
 
 from __future__ import annotations
 
+import math
 import random
 from collections.abc import Iterable
 from dataclasses import dataclass, fields
 
+import numpy as np
 from pydantic import BaseModel
 
 from protocol import chunks
 from protocol.builds import Capabilities, Format, Precision, RuntimeCapability
 from protocol.bundles import read_manifest
 from protocol.errors import ProtocolError
+from protocol.histograms import confidence_histogram
 from protocol.machine import advance
 from protocol.messages import (
     Acks,
@@ -48,6 +51,8 @@ from simulators.passages import Download, Passage, asks_a_person, next_event, wa
 AGENT_VERSION = "virtual-1"
 WANT_AGAIN_S = 3.0
 REPORT_EVERY_S = 30.0
+REPORT_SETTLE_S = 0.25
+"""Changes that come so close together share one report, as an agent's do."""
 _FRAMES_PER_S = 10
 
 
@@ -146,7 +151,7 @@ class VirtualDevice:
                 self._passages[slot].desired = wanted  # the same attempt with other policies
         for slot in set(self._passages) - set(desired.slots):
             self._withdraw(slot, now)
-        self._report_due = now
+        self._report_soon(now)
 
     def chunk(self, sha256: str, index: int, data: bytes) -> None:
         """Take in a chunk; one that does not match its digest is dropped."""
@@ -181,6 +186,20 @@ class VirtualDevice:
             self._report_due = now + REPORT_EVERY_S
             outgoing.append(self._out(Kind.REPORTED, self._reported(now)))
         return outgoing + [self._out(Kind(name), m) for name, m in self.outbox.due(now)]
+
+    def due_at(self) -> float:
+        """When `tick` has something to do, unless something arrives before (Unix seconds)."""
+        due = [self._report_due, self.outbox.due_at()]
+        due += [self._moves_at(passage) for passage in self._passages.values()]
+        if self._window_start is not None and any(self.running.values()):
+            due.append(self._window_start + self._window_s)
+        return min(due)
+
+    def _moves_at(self, passage: Passage) -> float:
+        if waits_for_word(passage):
+            return passage.due if asks_a_person(passage) and not passage.asked else math.inf
+        downloading = passage.state is ExecutionState.DOWNLOADING
+        return passage.wants_due if downloading and passage.lacks else passage.due
 
     def _begin(
         self, slot: str, wanted: SlotDesired, attempt: tuple[str, str | None, int], now: float
@@ -217,7 +236,7 @@ class VirtualDevice:
 
     def _move(self, passage: Passage, now: float) -> list[Outgoing]:
         if passage.state is ExecutionState.DOWNLOADING:
-            if passage.manifest is None or any(d.missing for d in passage.downloads.values()):
+            if passage.lacks:
                 return self._wants(passage, now)
             self._advance(passage, ExecutionEvent.DOWNLOAD_FINISHED, now)
         elif now >= passage.due:
@@ -228,7 +247,7 @@ class VirtualDevice:
         if waits_for_word(passage):
             if asks_a_person(passage) and not passage.asked:
                 passage.asked = True
-                self._report_due = now
+                self._report_soon(now)
         elif passage.state is ExecutionState.PROVING and passage.fails:
             self._advance(passage, ExecutionEvent.ERROR, now, "dialled to fail")
         else:
@@ -265,6 +284,7 @@ class VirtualDevice:
     ) -> None:
         passage.state = advance(EXECUTION_TABLE, passage.state, event)
         if passage.state is ExecutionState.PROBATION:
+            self._close_windows(now)  # a window is of one build
             self.running[passage.slot] = passage.desired
             passage.due = now + passage.desired.probation_s
         else:
@@ -279,19 +299,24 @@ class VirtualDevice:
         self.outbox.append(
             "events", lambda numbered: EventReport(**numbered, at=now, execution=execution)
         )
-        self._report_due = now
+        self._report_soon(now)
+
+    def _report_soon(self, now: float) -> None:
+        self._report_due = min(self._report_due, now + REPORT_SETTLE_S)
 
     def _watch(self, now: float) -> None:
         """Close a telemetry window when it is over."""
         if self._window_start is None or not any(self.running.values()):
             self._window_start = now
-            return
-        if now - self._window_start < self._window_s:
-            return
+        elif now - self._window_start >= self._window_s:
+            self._close_windows(now)
+
+    def _close_windows(self, now: float) -> None:
+        """Report what was seen since the windows began; new ones begin."""
+        start, self._window_start = self._window_start, now
         for slot, build in self.running.items():
-            if build is not None:
-                self._close_window(slot, build.bundle_digest, self._window_start, now)
-        self._window_start = now
+            if build is not None and start is not None and start < now:
+                self._close_window(slot, build.bundle_digest, start, now)
 
     def _close_window(self, slot: str, digest: str, start: float, end: float) -> None:
         stats = self._made_up(end - start)
@@ -311,14 +336,16 @@ class VirtualDevice:
     def _made_up(self, seconds: float) -> WindowStats:
         """Statistics as a quiet camera would have them, drawn by the seed."""
         inferred = max(1, round(seconds * _FRAMES_PER_S))
-        confidences = [self._rng.betavariate(8, 2) for _ in range(inferred)]
-        counted = ClassStats(served=inferred)
-        histogram = counted.confidence.add(confidences)
+        dice = np.random.Generator(np.random.PCG64(self._rng.getrandbits(64)))
+        confidences = dice.beta(8, 2, inferred)
+        empty = confidence_histogram()
+        counts, _ = np.histogram(confidences, len(empty.counts), (empty.low, empty.high))
+        histogram = empty.model_copy(update={"counts": tuple(map(int, counts))})
         return WindowStats(
             frames_captured=inferred,
             frames_inferred=inferred,
-            served_confidence_sum=sum(confidences),
-            classes={0: counted.model_copy(update={"confidence": histogram})},
+            served_confidence_sum=float(confidences.sum()),
+            classes={0: ClassStats(served=inferred, confidence=histogram)},
         )
 
     def _execution(self, passage: Passage, reason: str) -> ExecutionReport:

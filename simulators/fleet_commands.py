@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import gc
 import random
+import resource
 import threading
 import time
 from pathlib import Path
@@ -16,6 +18,9 @@ from simulators.device import Dials
 from simulators.hub import TOKEN_FILE, Hub, HubAddress, HubError
 
 POLL_S = 1.0
+DEVICES_MAX = 10_000
+FILES_BESIDE = 200
+"""Open files that are no device's connection."""
 
 HubFolder = Annotated[Path, typer.Option("--hub", help="Data folder of a running hub.")]
 Share = Annotated[float, typer.Option(min=0.0, max=1.0)]
@@ -53,7 +58,7 @@ def device(
     *,
     hub: HubFolder = Path("argosy-data"),
     model: Annotated[list[str], typer.Option(help="What the devices run; may be repeated.")],
-    count: Annotated[int, typer.Option(min=1, max=2000)] = 10,
+    count: Annotated[int, typer.Option(min=1, max=DEVICES_MAX)] = 10,
     prefix: Annotated[str, typer.Option(help="Their ids are <prefix>-0001 and so on.")] = "virtual",
     offline: Annotated[float, typer.Option(min=0.0, max=0.95, help="Share of the time.")] = 0.0,
     slow: Annotated[float, typer.Option(min=0.0, help="Factor on each step's time.")] = 1.0,
@@ -63,12 +68,15 @@ def device(
     """Run virtual devices against a hub until Ctrl-C; those that are not enrolled are."""
     from simulators.fleet import Broker, Fleet, make_devices
 
+    allow_files(count + FILES_BESIDE)
     address, client = connect(hub)
     names = [f"{prefix}-{number:04d}" for number in range(1, count + 1)]
     enrol(client, names, model)
     dials = Dials(offline=offline, slow=slow, failing=failing)
     broker = Broker(address.mqtt_host, address.mqtt_port, address.root)
     fleet = Fleet(make_devices(names, model, dials, seed), broker, random.Random(seed))
+    gc.collect()
+    gc.freeze()  # so many devices are not to be searched for garbage again and again
     stopping = threading.Event()
     running = threading.Thread(target=fleet.run, args=(stopping,), name="fleet")
     running.start()
@@ -82,6 +90,21 @@ def device(
     finally:
         stopping.set()
         running.join()
+
+
+def allow_files(files: int) -> None:
+    """Let the process hold `files` open. Ends with the remedy where the system forbids it."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft != resource.RLIM_INFINITY and soft < files:
+        try:
+            resource.setrlimit(resource.RLIMIT_NOFILE, (files, max(files, hard)))
+        except (ValueError, OSError) as error:
+            typer.echo(
+                f"{files} open files are needed and {hard} are allowed: run fewer devices, or "
+                f"raise the limit: ulimit -n {files}",
+                err=True,
+            )
+            raise typer.Exit(1) from error
 
 
 def connect(data_dir: Path) -> tuple[HubAddress, Hub]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
@@ -19,6 +20,13 @@ class _Stream:
     waiting: list[Sequenced] = field(default_factory=list)
     sent_up_to: int = 0
     resend_at: float = 0.0
+
+
+def _due_at(stream: _Stream) -> float:
+    if not stream.waiting:
+        return math.inf
+    may_fly = stream.waiting[:INFLIGHT_MAX]
+    return stream.resend_at if may_fly[-1].sequence <= stream.sent_up_to else 0.0
 
 
 class MemoryOutbox:
@@ -64,6 +72,10 @@ class MemoryOutbox:
                     stream.resend_at = now + RESEND_AFTER_S
                     found.append((name, message))
         return found
+
+    def due_at(self) -> float:
+        """When `due` has something to give, unless more is appended or acknowledged before."""
+        return min(map(_due_at, self._streams.values()))
 
     @property
     def waiting(self) -> int:

@@ -52,6 +52,11 @@ class Passage:
     wants_due: float = 0.0
     asked: bool = False
 
+    @property
+    def lacks(self) -> bool:
+        """Whether chunks are still to come, or the manifest that says which."""
+        return self.manifest is None or any(d.missing for d in self.downloads.values())
+
 
 def asks_a_person(passage: Passage) -> bool:
     """Whether its shadow ended without a verdict, and nobody has accepted that."""

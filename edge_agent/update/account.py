@@ -16,7 +16,8 @@ from edge_agent.update.bundle_store import BundleStore
 from edge_agent.update.floors import FLOORS, Floors
 from edge_agent.update.history import History, history_name
 from edge_agent.update.maintenance import opening_words
-from edge_agent.update.retention import SlotState, references
+from edge_agent.update.retention import references
+from edge_agent.update.slot_state import slot_state
 from edge_agent.update.states import (
     Committed,
     UpdateRecord,
@@ -65,14 +66,7 @@ def bundles_account(store: Store, slots: Collection[str]) -> dict[str, Any] | No
     """How many bundles are on the disk, how much they take (files that several share once),
     which of them must stay, and who needs them. None where the folder cannot be read."""
     bundles = BundleStore(store.bundles)
-    states = [
-        SlotState(
-            slot,
-            store.load(committed_name(slot), Committed),
-            store.load(record_name(slot), UpdateRecord),
-        )
-        for slot in slots
-    ]
+    states = [slot_state(slot, store) for slot in slots]
     try:
         held, damaged = bundles.held(), bundles.damaged()
     except OSError:

@@ -19,12 +19,9 @@ from edge_agent.update.boot_guard import BootGuard
 from edge_agent.update.judging import Judging
 from edge_agent.update.load import Loader
 from edge_agent.update.retention import SlotState, references
+from edge_agent.update.slot_state import slot_state
 from edge_agent.update.states import (
-    Committed,
-    UpdateRecord,
     boot_digest,
-    committed_name,
-    record_name,
 )
 from edge_agent.update.trust import Refusal, Refused
 from protocol.errors import ProtocolError
@@ -38,15 +35,6 @@ class Trouble:
 
     name: str
     text: str
-
-
-def slot_state(slot: str, store: Store) -> SlotState:
-    """What the disk says of a slot."""
-    return SlotState(
-        slot,
-        store.load(committed_name(slot), Committed),
-        store.load(record_name(slot), UpdateRecord),
-    )
 
 
 def pinned_digests(slots: Iterable[str], store: Store) -> set[str]:

@@ -63,14 +63,12 @@ class Return:
         self._context = context
         self.under_way = False
 
-    def begin(self, *, force: bool = False) -> str:
-        """Load what served before, which `ended` exchanges; else why that cannot be, in words."""
-        previous, reason = self._previous(), self.refusal(force=force)
-        if previous is None or reason:
-            return reason
-        self.under_way = True
-        self._context.rescue(lambda: self._load(previous))
-        return ""
+    def begin(self) -> None:
+        """Load what served before, which `ended` exchanges; `refusal` has found nothing."""
+        previous = self._previous()
+        if previous is not None:
+            self.under_way = True
+            self._context.rescue(lambda: self._load(previous))
 
     def refusal(self, *, force: bool = False) -> str:
         """Why there is nothing to go back to, in words, which the hub hears too; else empty.

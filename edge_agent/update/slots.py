@@ -222,9 +222,7 @@ class Slots:
         if leave is Leave.GOES_BACK:
             self._answer(self._returns.pop(name), True, "the candidate in probation goes back")
             return
-        reason = unit.back.begin(force=self._returns[name].force)
-        if reason:
-            self._answer(self._returns.pop(name), False, reason)
+        unit.back.begin()
 
     def _answer(self, request: Request | None, ok: bool, text: str) -> None:
         if request is not None:

@@ -7,7 +7,7 @@ from collections.abc import Collection, Sequence
 from sqlalchemy import func
 from sqlmodel import Session, col, select
 
-from cloud.fleet.models import Device, DeviceCommand, DeviceGroup, Site
+from cloud.fleet.models import Device, DeviceChange, DeviceCommand, DeviceGroup, Site
 
 
 def sites(session: Session, after: str | None, limit: int) -> Sequence[Site]:
@@ -60,3 +60,13 @@ def pending_commands(session: Session, now: float) -> Sequence[DeviceCommand]:
 def count_by_presence(session: Session) -> dict[str, int]:
     query = select(Device.presence, func.count()).group_by(Device.presence)
     return dict(session.exec(query).all())
+
+
+def changes(session: Session, limit: int) -> Sequence[tuple[str, int]]:
+    query = select(DeviceChange.device_id, DeviceChange.number).limit(limit)
+    return session.exec(query).all()
+
+
+def changes_of(session: Session, device_ids: Collection[str]) -> Sequence[tuple[str, int]]:
+    query = select(DeviceChange.device_id, DeviceChange.number)
+    return session.exec(query.where(col(DeviceChange.device_id).in_(device_ids))).all()

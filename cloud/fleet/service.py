@@ -14,7 +14,7 @@ from cloud.access import service as access
 from cloud.access.principal import Principal, PrincipalKind, Role, require
 from cloud.database import publish_after_commit
 from cloud.errors import ConflictError, InvalidError, NotFoundError
-from cloud.fleet import queries, selectors
+from cloud.fleet import changes, queries, selectors
 from cloud.fleet.models import Device, DeviceCommand, Site
 from cloud.fleet.selectors import Selector
 from protocol.messages import (
@@ -26,6 +26,13 @@ from protocol.messages import (
     encode,
 )
 from protocol.topics import Kind, Topic, valid_device_id
+
+touch, changed, changed_of, forget = (
+    changes.touch,
+    changes.changed,
+    changes.changed_of,
+    changes.forget,
+)
 
 
 def create_site(session: Session, principal: Principal, name: str, time_zone: str) -> Site:
@@ -84,6 +91,8 @@ def enrol(
         created_at=time.time(),
     )
     session.add(device)
+    session.flush()
+    touch(session, [device_id])
     _, token = access.issue(session, PrincipalKind.DEVICE, device_id, Role.DEVICE)
     access.audit(
         session, principal, "device.enrol", f"device/{device_id}", site=site, models=list(models)
@@ -180,12 +189,14 @@ def change_desired(
     harvest: HarvestPolicy | None = None,
     telemetry_window_s: float | None = None,
     keep_floors: bool = False,
+    known: bool = False,
 ) -> int:
     """Merge a change into a device's desired state.
 
     A change that changes nothing keeps the generation. A new generation is stored and
     published, retained, after the commit. With `keep_floors` a slot's floor is not lowered:
-    what a model's floor revokes is not for whoever sets a slot to bring back.
+    what a model's floor revokes is not for whoever sets a slot to bring back. With `known` the
+    device does not count as changed: whoever looks at changes makes this one itself.
     """
     require(principal, Role.OPERATOR)
     device = _device(session, device_id)
@@ -204,6 +215,8 @@ def change_desired(
         return device.desired_generation
     generation = device.desired_generation + 1
     _store_desired(session, device, after, generation)
+    if not known:
+        touch(session, [device_id])
     access.audit(
         session,
         principal,

@@ -1,10 +1,16 @@
-"""What devices say of themselves: presence, reports, answers. Handlers of the ingress."""
+"""What devices say of themselves: presence, reports, answers. Handlers of the ingress.
+
+A device counts as changed only where its word changes something that a rollout looks at: most
+reports say what the last one said.
+"""
 
 from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
+from typing import Any
 
+from pydantic_core import from_json
 from sqlmodel import Session
 
 from cloud.fleet import service
@@ -18,26 +24,35 @@ OFFLINE = "offline"
 def store_presences(session: Session, batch: Sequence[Received]) -> Tally:
     """Take devices' word on their presence, but for sessions that a newer one replaced."""
     tally: Tally = Counter()
+    changed = set()
     for received in batch:
         device = _device(session, received)
         fresh = device is not None and _speaks_for(device, received.message)
         if device is not None and fresh:
+            if device.presence != received.message.status:
+                changed.add(device.id)
             device.presence = received.message.status
             _heard(session, device, received)
         tally["stored" if fresh else "refused.older_session"] += 1
+    service.touch(session, changed)
     return tally
 
 
 def store_reports(session: Session, batch: Sequence[Received]) -> Tally:
     """Keep each device's last report, but for sessions that a newer one replaced."""
     tally: Tally = Counter()
+    changed = set()
     for received in batch:
         message: Reported = received.message
         device = _device(session, received)
         if device is None or message.session_epoch < device.session_epoch:
             tally["refused.older_session"] += 1
             continue
-        device.reported = received.payload.decode()
+        payload = received.payload.decode()
+        # When one that is away was last heard of is the beginning of its silence.
+        if device.presence == OFFLINE or _says_other(device.reported, payload):
+            changed.add(device.id)
+        device.reported = payload
         device.running = {
             name: slot.running_digest
             for name, slot in message.slots.items()
@@ -46,6 +61,7 @@ def store_reports(session: Session, batch: Sequence[Received]) -> Tally:
         service.overtake(session, device, message.desired_generation)
         _heard(session, device, received)
         tally["stored"] += 1
+    service.touch(session, changed)
     return tally
 
 
@@ -77,12 +93,30 @@ def _speaks_for(device: Device, message: Presence) -> bool:
     return device.presence != OFFLINE or message.status == OFFLINE
 
 
+def _says_other(before: str | None, now: str) -> bool:
+    """Whether two reports differ in what the device can run, runs, or has measured."""
+    return before is None or _substance(before) != _substance(now)
+
+
+def _substance(payload: str) -> tuple[Any, dict[str, Any]]:
+    report = from_json(payload)
+    return report["capabilities"], {
+        name: (
+            slot.get("running_digest"),
+            slot.get("by_hand", False),
+            (slot.get("execution") or {}).get("figures"),
+        )
+        for name, slot in report.get("slots", {}).items()
+    }
+
+
 def _device(session: Session, received: Received) -> Device | None:
     return session.get(Device, received.topic.device_id)
 
 
 def _heard(session: Session, device: Device, received: Received) -> None:
-    device.boot_id = received.message.boot_id
+    if device.boot_id != received.message.boot_id:
+        device.boot_id, device.boots = received.message.boot_id, device.boots + 1
     device.session_epoch = received.message.session_epoch
     device.last_seen = received.at
     session.add(device)

@@ -14,6 +14,7 @@ from sqlmodel import Session, SQLModel
 
 from cloud.access.principal import Principal, Role, require
 from cloud.errors import InvalidError
+from cloud.fleet import service as fleet
 from cloud.inbound import Received, Tally
 from cloud.telemetry import queries
 from cloud.telemetry.admission import Admission
@@ -72,10 +73,13 @@ def store_events(
     ranges_max: int,
     on_execution: Sequence[OnExecution] = (),
 ) -> Tally:
-    """Store events and tell `on_execution` of the executions' steps among them."""
+    """Store events and tell `on_execution` of the executions' steps among them.
+
+    A device with a new alert has changed: it may say why another build runs than should.
+    """
     admission = Admission(session, "events", batch, ranges_max)
     tally: Tally = Counter()
-    rows = []
+    rows, alerted = [], set()
     for received in batch:
         message = received.message
         verdict = admission.admit(message)
@@ -91,10 +95,13 @@ def store_events(
                     "payload": received.payload.decode(),
                 }
             )
+            if message.alert is not None:
+                alerted.add(message.device_id)
             if message.execution is not None:
                 for tell in on_execution:
                     tell(session, message.device_id, message.execution, message.at)
     insert_once(session, DeviceEvent, rows)
+    fleet.touch(session, alerted)
     admission.close()
     return tally
 

@@ -129,3 +129,71 @@ def test_the_first_answer_counts(enrolled: Database) -> None:
     with enrolled.reading() as session:
         shown = service.get_command(session, OPERATOR, "line-1", row.id)
     assert (shown.text, service.command_state(shown)) == ("done", "answered")
+
+
+def test_starts_are_counted_by_boot_ids(enrolled: Database) -> None:
+    for epoch, boot_id in ((1, "a"), (1, "a"), (2, "b"), (1, "a"), (3, "c")):
+        tell_presence(enrolled, ONLINE, epoch, boot_id)
+    assert device(enrolled).boots == 3
+
+
+def changes(database: Database) -> int:
+    """How often the device has changed since this was last asked."""
+    with database.transaction() as session:
+        seen = service.changed(session, 9)
+        service.forget(session, seen)
+    return seen.get("line-1", 0)
+
+
+def test_a_presence_that_is_known_changes_nothing(enrolled: Database) -> None:
+    changes(enrolled)
+    counted = []
+    for word in (ONLINE, ONLINE, OFFLINE, OFFLINE, ONLINE):
+        tell_presence(enrolled, word, 1 if word == OFFLINE else len(counted) + 1)
+        counted.append(changes(enrolled))
+    assert counted == [1, 0, 0, 0, 0]
+    tell_presence(enrolled, OFFLINE, 5)
+    assert changes(enrolled) == 1
+
+
+def tell_report(database: Database, at: float, **said: Any) -> None:
+    message = Reported.model_validate(
+        {
+            "device_id": "line-1", "boot_id": "b", "session_epoch": 9, "agent_version": "1",
+            "desired_generation": 1, "capabilities": CAPABILITIES, "reported_at": at, **said,
+        }
+    )  # fmt: skip
+    with database.transaction() as session:
+        assert inbound.store_reports(session, [received(Kind.REPORTED, message)])["stored"] == 1
+
+
+def test_a_report_that_says_the_same_changes_nothing(enrolled: Database) -> None:
+    running = {"slots": {"factory": {"running_digest": DIGEST}}}
+    execution = {"attempt": 1, "slot": "factory", "bundle_digest": DIGEST, "state": "SHADOWING"}
+    asking = {"execution": {**execution, "figures": {"shadow_inconclusive": 1.0}}}
+    told = [
+        ({}, 1),
+        ({"agent_version": "2", "counters": {"frames": 5}}, 0),
+        (running, 1),
+        (running, 0),
+        ({"slots": {"factory": {"running_digest": DIGEST, "by_hand": True}}}, 1),
+        (running, 1),
+        ({"slots": {"factory": {"running_digest": DIGEST, **asking}}}, 1),
+        ({"slots": {"factory": {"running_digest": DIGEST, **asking}}}, 0),
+        ({"capabilities": CAPABILITIES.model_copy(update={"memory_bytes": 7})}, 1),
+    ]
+    tell_presence(enrolled, ONLINE, 9)
+    changes(enrolled)
+    counted = []
+    for number, (said, _) in enumerate(told):
+        tell_report(enrolled, float(number), **said)
+        counted.append(changes(enrolled))
+    assert counted == [count for _, count in told]
+
+
+def test_any_word_of_one_that_was_away_is_a_change(enrolled: Database) -> None:
+    tell_report(enrolled, 1.0)
+    tell_presence(enrolled, OFFLINE, 9)
+    changes(enrolled)
+    tell_report(enrolled, 2.0)
+    assert changes(enrolled) == 1

@@ -130,8 +130,9 @@ class DeviceView:
 
     Times are the hub's, in Unix seconds. `started_at` is None until its wave starts.
     digest: the build that this execution brings; None until it starts.
-    owned: the device's desired slot names this rollout.
+    owned: the device's desired slot names this rollout; also said of attempts that have ended.
     newer: another rollout for the same slot outranks this one at the device.
+    acknowledged: a person has gone on although it failed, or diverged.
     pinned: a person has pinned the slot to a build.
     running_digest: what a report made after the execution's end says that it runs.
     held: it was told to wait in PREPARED for its site; `released`: and then to go on.
@@ -276,7 +277,8 @@ class Finish:
 class Stop:
     """Everything that was open when the rollout was stopped has ended.
 
-    reverted, left: devices that are back at what they had, and that are not.
+    reverted, left: devices that are back at what they had, and that are not. Where nothing was
+        to be brought back, `left` is those that keep the build.
     """
 
     reverted: int = 0

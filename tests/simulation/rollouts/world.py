@@ -226,11 +226,17 @@ class World:
         """No next wave before the gate: enough of the counted succeeded, and soaked."""
         policy = self.rollout.policy
         assert wave == self.rollout.wave + 1
-        counted = [d for d in self.devices.values() if d.wave == wave - 1 and d.counted]
-        succeeded = [d for d in counted if d.state is ExecutionState.SUCCEEDED]
+        there = [d for d in self.devices.values() if d.wave == wave - 1 and d.counted]
+        counted = [d for d in there if not (self._is_odd(d) and d.acknowledged)]
+        succeeded = [
+            d for d in counted if d.state is ExecutionState.SUCCEEDED and not self._is_odd(d)
+        ]
         assert len(succeeded) * 100 >= policy.waves[wave - 1].success_percent * len(counted)
         assert all(self.now - (d.ended_at or 0) >= policy.waves[wave - 1].soak_s for d in succeeded)
         assert sum(d.failed for d in self.devices.values()) <= (policy.failed_max or 0)
+
+    def _is_odd(self, view: DeviceView) -> bool:
+        return view.owned and not view.newer and view.running_digest == OTHER
 
     def _move(self, event: RolloutEvent) -> None:
         self.rollout = replace(
@@ -304,7 +310,7 @@ class World:
     def resume(self) -> None:
         """A person acknowledges the failures and goes on."""
         for device_id, view in self.devices.items():
-            if view.failed:
+            if view.failed or self._is_odd(view):
                 self._change(device_id, acknowledged=True)
         self._move(RolloutEvent.RESUMED)
 

@@ -1,0 +1,69 @@
+"""Which attempts the hub ends by itself: those that are no longer wanted, and those that have
+taken too long. Pure."""
+
+from __future__ import annotations
+
+from cloud.rollouts.states import RolloutState
+from cloud.rollouts.tally import Tally
+from cloud.rollouts.views import Action, DeviceView, EndExecution, Policy, RolloutView
+from protocol.states import BEFORE_EXCHANGE, ExecutionEvent, ExecutionState
+
+_WAITING = (ExecutionState.SHADOWING, ExecutionState.WAITING_WINDOW, ExecutionState.PREPARED)
+"""Where a device waits for something that is not its own work, however long that takes."""
+
+
+def endings(rollout: RolloutView, tally: Tally, now: float) -> list[Action]:
+    """An end for every attempt that is not to go on."""
+    return [end for device in tally.opened if (end := _ending(rollout, device, now))]
+
+
+def _ending(rollout: RolloutView, device: DeviceView, now: float) -> EndExecution | None:
+    cause = _retraction(rollout, device) or _expiry(rollout.policy, device, now)
+    return EndExecution(device.device_id, device.attempt, *cause) if cause else None
+
+
+def _retraction(rollout: RolloutView, device: DeviceView) -> tuple[ExecutionEvent, str] | None:
+    """Why the attempt is no longer wanted. After the exchange it is let go to its end, and
+    so it is after the word to a whole site, of which others have exchanged already."""
+    if device.state not in BEFORE_EXCHANGE:
+        return None
+    stopping = rollout.state is RolloutState.STOPPING
+    if stopping and not device.released and not device.reverts:
+        return ExecutionEvent.CANCEL_REQUESTED, rollout.stopped_by
+    if device.pinned:
+        return ExecutionEvent.NEWER_DESIRED, "a person has pinned the slot to a build"
+    if device.newer:
+        return ExecutionEvent.NEWER_DESIRED, "another rollout takes the slot"
+    if device.started_at is not None and not device.owned:
+        return ExecutionEvent.NEWER_DESIRED, "the slot's desired build was changed"
+    return None
+
+
+def _expiry(policy: Policy, device: DeviceView, now: float) -> tuple[ExecutionEvent, str] | None:
+    if device.started_at is None:
+        return None
+    quiet_since = _quiet_since(device)
+    if quiet_since is not None and now - quiet_since > policy.step_timeout_s:
+        word = "word" if device.state in _WAITING else "step"
+        silence = f"no {word} after {device.state.value} for {policy.step_timeout_s:g} s"
+        return ExecutionEvent.TIMER_EXPIRED, silence
+    if now - device.started_at > policy.total_timeout_s:
+        late = f"not done after {policy.total_timeout_s:g} s"
+        if device.inconclusive and device.state is ExecutionState.SHADOWING:
+            return ExecutionEvent.CANCEL_REQUESTED, f"{late}: nobody accepted its shadow"
+        return ExecutionEvent.TIMER_EXPIRED, late
+    return None
+
+
+def _quiet_since(device: DeviceView) -> float | None:
+    """From when on the step timer counts; None where only the total timer does.
+
+    A device that waits makes no step and is not to blame for it: it is lost when it is away.
+    One that was given the word belongs to a site that has exchanged, and keeps what time
+    there is to come back and follow.
+    """
+    if device.released:
+        return None
+    if device.state not in _WAITING:
+        return device.step_at
+    return None if device.online else max(device.step_at, device.heard_at or 0.0)

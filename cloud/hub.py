@@ -114,7 +114,9 @@ class Hub:
             self.address = self.broker.address
         else:
             self.address = parse_url(settings.mqtt.url)
-        self.requests = ChunkRequests(chunks_max=limits.wants_chunks_max)
+        self.requests = ChunkRequests(
+            chunks_max=limits.wants_chunks_max, repeat_ms=limits.wants_repeat_ms
+        )
         self.writer = IngestWriter(
             self.database,
             TopicSpace(settings.mqtt.root),

@@ -67,6 +67,9 @@ class LimitSettings(BaseModel):
     image_pixels_max: int = 50_000_000
     log_payload_bytes_max: int = 200
     wants_collect_ms: int = 150
+    wants_repeat_ms: int = Field(
+        default=1000, ge=0, description="between two sendings of a chunk, so that many share one"
+    )
     wants_chunks_max: int = Field(default=65_536, description="chunks waiting to be published")
     publish_inflight_bytes_max: int = 4 * 1024 * 1024
     command_expires_s: float = 60.0

@@ -153,7 +153,7 @@ class VirtualDevice:
             self._withdraw(slot, now)
         self._report_soon(now)
 
-    def chunk(self, sha256: str, index: int, data: bytes) -> None:
+    def chunk(self, sha256: str, index: int, data: bytes, now: float) -> None:
         """Take in a chunk; one that does not match its digest is dropped."""
         for passage in self._passages.values():
             download = passage.downloads.get(sha256)
@@ -165,6 +165,7 @@ class VirtualDevice:
                 else:
                     download.parts[index] = data
                 download.missing.discard(index)
+                passage.wants_due = now + WANT_AGAIN_S
                 if not download.missing and download.ref is None:
                     self._read_manifest(passage, download)
             except ProtocolError:

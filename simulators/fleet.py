@@ -180,7 +180,7 @@ class Fleet:
         elif topic.kind is Kind.ACKS:
             member.device.acks(decode(Kind.ACKS, payload))
         elif topic.kind is Kind.BLOB_CHUNK:
-            member.device.chunk(topic.sha256, topic.index, payload)
+            member.device.chunk(topic.sha256, topic.index, payload, time.time())
         self._stirred[member] = None
 
     def _tick(self, member: _Member, now: float) -> None:

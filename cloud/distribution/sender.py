@@ -42,8 +42,8 @@ class Link(Protocol):
 class ChunkRequests:
     """What devices asked for and was not sent yet. Safe to use from many threads."""
 
-    def __init__(self, *, chunks_max: int) -> None:
-        self._book = WantBook(chunks_max)
+    def __init__(self, *, chunks_max: int, repeat_ms: int = 0) -> None:
+        self._book = WantBook(chunks_max, repeat_ms / 1000)
         self._changed = threading.Condition()
 
     def take_wants(self, session: Session, batch: Sequence[Received]) -> Tally:
@@ -56,14 +56,17 @@ class ChunkRequests:
         return tally
 
     def wait(self, timeout_s: float) -> bool:
-        """Whether anything is asked for, after at most `timeout_s`."""
+        """Whether there is a chunk to send, after at most `timeout_s`."""
+        deadline = time.monotonic() + timeout_s
         with self._changed:
-            return self._changed.wait_for(lambda: len(self._book) > 0, timeout_s)
+            while (now := time.monotonic()) < deadline and self._book.next_at() > now:
+                self._changed.wait(min(deadline, self._book.next_at()) - now)
+            return self._book.next_at() <= time.monotonic()
 
     def next_chunk(self) -> tuple[str, int] | None:
         """Digest of the blob and index of the chunk to send next."""
         with self._changed:
-            return self._book.take()
+            return self._book.take(time.monotonic())
 
     def _note(self, session: Session, sha256: str, ranges: Sequence[tuple[int, int]]) -> Tally:
         try:
@@ -75,7 +78,7 @@ class ChunkRequests:
             return Counter({"refused.bad_range": 1})
         count = -(-size_bytes // CHUNK_BYTES)
         with self._changed:
-            left_out = self._book.add(sha256, (i for i in indexes if i < count))
+            left_out = self._book.add(sha256, (i for i in indexes if i < count), time.monotonic())
             self._changed.notify_all()
         return Counter({"wants": 1, "wants_left_out": left_out})
 

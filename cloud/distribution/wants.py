@@ -2,44 +2,76 @@
 
 A device subscribes before it asks, so a chunk that is still to be sent serves every
 device that asks for it meanwhile: it is sent once. One that was sent before somebody asked
-is sent again.
+is sent again, but not at once: those who come a little later still share it.
 """
 
 from __future__ import annotations
 
-from collections import deque
+import heapq
+import math
+from collections import OrderedDict, deque
 from collections.abc import Iterable
+
+Key = tuple[str, int]
+"""Digest of a blob and index of a chunk."""
 
 
 class WantBook:
-    """The chunks to send, in the order in which they were first asked for."""
+    """The chunks to send, in the order in which they were first asked for.
 
-    def __init__(self, chunks_max: int) -> None:
+    Args:
+        chunks_max: that wait at one time.
+        repeat_s: between two sendings of one chunk, at least. Times are seconds of one clock.
+    """
+
+    def __init__(self, chunks_max: int, repeat_s: float = 0.0) -> None:
         self._chunks_max = chunks_max
-        self._order: deque[tuple[str, int]] = deque()
-        self._wanted: set[tuple[str, int]] = set()
+        self._repeat_s = repeat_s
+        self._wanted: set[Key] = set()
+        self._order: deque[Key] = deque()
+        self._resting: list[tuple[float, Key]] = []
+        self._sent: OrderedDict[Key, float] = OrderedDict()
 
     def __len__(self) -> int:
-        return len(self._order)
+        return len(self._wanted)
 
-    def add(self, sha256: str, indexes: Iterable[int]) -> int:
+    def add(self, sha256: str, indexes: Iterable[int], now: float) -> int:
         """Note chunks of a blob; returns how many did not fit and were left out."""
+        self._forget_sent(now)
         left_out = 0
         for index in sorted(indexes):
             key = (sha256, index)
             if key in self._wanted:
                 continue
-            if len(self._order) >= self._chunks_max:
+            if len(self._wanted) >= self._chunks_max:
                 left_out += 1
                 continue
             self._wanted.add(key)
-            self._order.append(key)
+            if key in self._sent:
+                heapq.heappush(self._resting, (self._sent[key] + self._repeat_s, key))
+            else:
+                self._order.append(key)
         return left_out
 
-    def take(self) -> tuple[str, int] | None:
-        """The next chunk to send; None where nothing is wanted."""
+    def take(self, now: float) -> Key | None:
+        """The next chunk to send; None where nothing is wanted, or all was sent just now."""
+        while self._resting and self._resting[0][0] <= now:
+            self._order.append(heapq.heappop(self._resting)[1])
         if not self._order:
             return None
         key = self._order.popleft()
         self._wanted.discard(key)
+        self._sent[key] = now
+        self._sent.move_to_end(key)
         return key
+
+    def next_at(self) -> float:
+        """From when on `take` gives a chunk: 0 for at once, infinity where nothing is wanted."""
+        if self._order:
+            return 0.0
+        return self._resting[0][0] if self._resting else math.inf
+
+    def _forget_sent(self, now: float) -> None:
+        """Drop the sendings that hold nothing back any more."""
+        while self._sent and next(iter(self._sent.values())) + self._repeat_s <= now:
+            self._sent.popitem(last=False)

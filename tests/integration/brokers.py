@@ -7,7 +7,7 @@ import socket
 import subprocess
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -70,6 +70,13 @@ class RunningBroker:
     _command: list[str] = field(default_factory=list, repr=False)
     _log: Path | None = field(default=None, repr=False)
 
+    @property
+    def pid(self) -> int:
+        """The process's id; of Mosquitto, while it runs."""
+        if self._process is None:
+            raise RuntimeError("no process of its own runs")
+        return self._process.pid
+
     def start(self) -> None:
         if self._embedded is not None:
             self._embedded.start()
@@ -89,11 +96,15 @@ class RunningBroker:
 
 @contextmanager
 def mosquitto(
-    tmp_path: Path, acl: str | None = None, password_file: Path | None = None
+    tmp_path: Path,
+    acl: str | None = None,
+    password_file: Path | None = None,
+    more: Sequence[str] = (),
 ) -> Iterator[RunningBroker]:
     """A Mosquitto with its folder under `tmp_path`; `acl` is the text of its rules.
 
-    With neither rules nor passwords anybody may do anything, on loopback.
+    With neither rules nor passwords anybody may do anything, on loopback. `more` are lines
+    of its configuration.
     """
     binary = shutil.which("mosquitto") or shutil.which("mosquitto", path="/usr/sbin")
     if binary is None:
@@ -106,6 +117,7 @@ def mosquitto(
         "max_queued_messages 100000",
         "max_inflight_messages 1000",
         "user root",
+        *more,
     ]
     if password_file is not None:
         lines.append(f"password_file {password_file}")

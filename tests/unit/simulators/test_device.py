@@ -77,7 +77,9 @@ def device(**dials: float) -> VirtualDevice:
     return made
 
 
-def answer(made: VirtualDevice, outgoing: list[Outgoing], spoil: bool = False) -> None:
+def answer(
+    made: VirtualDevice, outgoing: list[Outgoing], now: float, *, spoil: bool = False
+) -> None:
     """Send what is wanted, as the hub does."""
     for message in outgoing:
         if message.topic.kind is Kind.WANTS:
@@ -86,14 +88,15 @@ def answer(made: VirtualDevice, outgoing: list[Outgoing], spoil: bool = False) -
                 for index in chunks.from_ranges(want.ranges):
                     at = index * chunks.CHUNK_BYTES
                     data = BLOBS[want.sha256][at : at + chunks.CHUNK_BYTES]
-                    made.chunk(want.sha256, index, b"x" + data[1:] if spoil else data)
+                    made.chunk(want.sha256, index, b"x" + data[1:] if spoil else data, now)
 
 
 def live(made: VirtualDevice, start: float, seconds: float) -> list[Outgoing]:
     everything: list[Outgoing] = []
     for tick in range(round(seconds * 20)):
-        outgoing = made.tick(start + tick * 0.05)
-        answer(made, outgoing)
+        now = start + tick * 0.05
+        outgoing = made.tick(now)
+        answer(made, outgoing, now)
         everything += outgoing
     return everything
 
@@ -124,7 +127,7 @@ def test_spoilt_chunks_are_asked_for_again() -> None:
     made.connected(0.0)
     made.desired(desired(), 0.0)
     for tick in range(40):
-        answer(made, made.tick(tick * 0.05), spoil=True)
+        answer(made, made.tick(tick * 0.05), tick * 0.05, spoil=True)
     assert made.running["factory"] is None and made.wanted_blobs()
     live(made, 2.0, 8.0)
     assert made.running["factory"] is not None

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 import io
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -10,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from cloud.errors import HubError
 from cloud.evaluation.coco import ScoredBox
+from cloud.pages import data_address, environment
 from cloud.promotion import plots
 from cloud.promotion.comparing import ChangedImage
 
@@ -44,18 +44,8 @@ def render(
     read: ReadImage,
 ) -> str:
     """The page of a record, with the images that changed most drawn in."""
-    from jinja2 import Environment, FileSystemLoader, StrictUndefined
-
-    environment = Environment(
-        loader=FileSystemLoader(Path(__file__).parent),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters["png"] = lambda data: _address("png", data)
-    environment.filters["figure"] = _figure_text
-    return environment.get_template(TEMPLATE_FILE).render(
+    template = environment(Path(__file__).parent).get_template(TEMPLATE_FILE)
+    return template.render(
         record=record,
         verdict_words=WORDS[record["verdict"]],
         finding_words=FINDING_WORDS,
@@ -88,8 +78,8 @@ def _thumbnails(changed: Sequence[ChangedImage], read: ReadImage) -> list[dict[s
             {
                 "digest": image.image,
                 "gain": image.gain,
-                "incumbent": _address("jpeg", sides[0]),
-                "candidate": _address("jpeg", sides[1]),
+                "incumbent": data_address("jpeg", sides[0]),
+                "candidate": data_address("jpeg", sides[1]),
             }
         )
     return drawn
@@ -130,13 +120,3 @@ def _draw(
         x1, y1, x2, y2 = (edge * scale for edge in box.box)
         left, top = min(x1, x2) - grow, min(y1, y2) - grow
         pen.rectangle((left, top, max(x1, x2) + grow, max(y1, y2) + grow), outline=colour, width=2)
-
-
-def _address(kind: str, data: bytes) -> str:
-    return f"data:image/{kind};base64," + base64.b64encode(data).decode()
-
-
-def _figure_text(value: float | None, digits: int = 3, *, signed: bool = False) -> str:
-    if value is None:
-        return "-"
-    return f"{value:+.{digits}f}" if signed else f"{value:.{digits}f}"

@@ -2,20 +2,29 @@
 
 from __future__ import annotations
 
-import io
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
+from cloud.plotting import (
+    BAD,
+    BLUE,
+    FINDINGS,
+    GOOD,
+    GRID,
+    MUTED,
+    ORANGE,
+    TEXT,
+    figure,
+    png,
+    short,
+)
+
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
-    from matplotlib.figure import Figure
 
 Record = Mapping[str, Any]
 
-CANDIDATE, INCUMBENT, TRUTH = "#0b62c4", "#d97706", "#15803d"
-FINDINGS = {"HOLDS": "#15803d", "HARM": "#c62f3b", "UNSHOWN": "#a16207", "REPORTED": "#5c6976"}
-_GRID = "#e3e8ee"
-_DPI = 130
+CANDIDATE, INCUMBENT, TRUTH = BLUE, ORANGE, GOOD
 _SIDES = (("incumbent", INCUMBENT), ("candidate", CANDIDATE))
 _CLASSES_MAX = 40
 
@@ -28,45 +37,45 @@ def forest(record: Record) -> bytes | None:
     ][: _CLASSES_MAX + 8]  # fmt: skip
     if not rows:
         return None
-    figure, axes = _figure(9.2, 1.3 + 0.42 * len(rows))
+    drawn, axes = figure(9.2, 1.3 + 0.42 * len(rows))
     for place, row in enumerate(rows):
         colour = FINDINGS[row["finding"]]
-        axes.plot([-row["margin"]] * 2, [place - 0.36, place + 0.36], color="#c62f3b", lw=2)
+        axes.plot([-row["margin"]] * 2, [place - 0.36, place + 0.36], color=BAD, lw=2)
         axes.axhspan(place - 0.5, place + 0.5, color="#f3f5f8" if place % 2 else "#ffffff", lw=0)
         if row["low"] is not None:
             axes.plot([row["low"], row["high"]], [place] * 2, color=colour, lw=4, alpha=0.45)
         axes.plot([row["gain"]], [place], "o", color=colour, ms=7)
-    axes.axvline(0, color="#17202a", lw=1)
-    axes.set_yticks(range(len(rows)), [_short(r["name"]) for r in rows])
+    axes.axvline(0, color=TEXT, lw=1)
+    axes.set_yticks(range(len(rows)), [short(r["name"]) for r in rows])
     axes.set_ylim(len(rows) - 0.5, -0.5)
     level = round(100 * (1 - 2 * record["policy"]["alpha"]))
     axes.set_xlabel(f"worse ←  gain over the incumbent, {level} % interval  → better")
-    axes.grid(axis="x", color=_GRID)
-    return _png(figure)
+    axes.grid(axis="x", color=GRID)
+    return png(drawn)
 
 
 def curves(record: Record) -> bytes:
     """Precision over recall, the mean of the classes, both models."""
-    figure, axes = _figure(4.6, 3.6)
+    drawn, axes = figure(4.6, 3.6)
     for side, colour in _SIDES:
         if side in record["curves"]:
             curve = record["curves"][side]
             axes.plot(curve["recall"], curve["precision"], color=colour, lw=2, label=side)
     _square(axes, "recall", "precision")
-    return _png(figure)
+    return png(drawn)
 
 
 def reliability(record: Record) -> bytes:
     """How often boxes of a confidence are right, both models."""
-    figure, axes = _figure(4.6, 3.6)
-    axes.plot([0, 1], [0, 1], color="#5c6976", lw=1, ls="--")
+    drawn, axes = figure(4.6, 3.6)
+    axes.plot([0, 1], [0, 1], color=MUTED, lw=1, ls="--")
     for side, colour in _SIDES:
         bins = record["reliability"].get(side, [])
         if bins:
             x, y = [b["confidence"] for b in bins], [b["correct"] for b in bins]
             axes.plot(x, y, "o-", color=colour, lw=1.6, ms=4, label=side)
     _square(axes, "calibrated confidence", "share that is right")
-    return _png(figure)
+    return png(drawn)
 
 
 def robustness(record: Record) -> bytes | None:
@@ -78,7 +87,7 @@ def robustness(record: Record) -> bytes | None:
     groups: dict[str, list[str]] = {}
     for name in names:
         groups.setdefault(name.rsplit(" ", 1)[0], []).append(name)
-    figure, axes = _figure(9.2, 3.4)
+    drawn, axes = figure(9.2, 3.4)
     place = 0.0
     ticks: list[tuple[float, str]] = []
     for group, members in groups.items():
@@ -88,13 +97,13 @@ def robustness(record: Record) -> bytes | None:
             axes.plot(x, y, "o-", color=colour, lw=1.8, ms=4, label=None if ticks else side)
         ticks.append((sum(x) / len(x), group))
         place += len(members) + 1
-    axes.set_xticks([t for t, _ in ticks], [_short(g) for _, g in ticks])
+    axes.set_xticks([t for t, _ in ticks], [short(g) for _, g in ticks])
     axes.set_ylim(0, 1.08)
     axes.set_ylabel("mAP50 ÷ clean")
     axes.set_xlabel("each from weak to strong")
-    axes.grid(axis="y", color=_GRID)
+    axes.grid(axis="y", color=GRID)
     axes.legend(frameon=False, loc="lower left")
-    return _png(figure)
+    return png(drawn)
 
 
 def classes(record: Record) -> bytes | None:
@@ -102,7 +111,7 @@ def classes(record: Record) -> bytes | None:
     rows = [c for c in record["components"] if c["kind"] == "class"][:_CLASSES_MAX]
     if not rows:
         return None
-    figure, axes = _figure(9.2, 1.0 + 0.5 * len(rows))
+    drawn, axes = figure(9.2, 1.0 + 0.5 * len(rows))
     for offset, (side, colour) in zip((0.19, -0.19), reversed(_SIDES), strict=True):
         values = [r[side] or 0.0 for r in rows]
         places = [i - offset for i in range(len(rows))]
@@ -110,12 +119,12 @@ def classes(record: Record) -> bytes | None:
         for place, row in zip(places, rows, strict=True):
             said = "not known" if row[side] is None else f"{row[side]:.3f}"
             axes.text((row[side] or 0.0) + 0.01, place, said, va="center", fontsize=8)
-    axes.set_yticks(range(len(rows)), [f"{_short(r['name'])} ({r['boxes']})" for r in rows])
+    axes.set_yticks(range(len(rows)), [f"{short(r['name'])} ({r['boxes']})" for r in rows])
     axes.set_ylim(len(rows) - 0.4, -0.6)
     axes.set_xlim(0, 1.1)
     axes.set_xlabel("AP50 (labelled boxes in brackets)")
     axes.legend(frameon=False, ncols=2, loc="lower right", bbox_to_anchor=(1, 1))
-    return _png(figure)
+    return png(drawn)
 
 
 def latency(record: Record) -> bytes | None:
@@ -123,7 +132,7 @@ def latency(record: Record) -> bytes | None:
     found = {side: record["latency"][side] for side, _ in _SIDES if record["latency"][side]}
     if not found:
         return None
-    figure, axes = _figure(9.2, 0.9 + 0.5 * len(found))
+    drawn, axes = figure(9.2, 0.9 + 0.5 * len(found))
     colours = dict(_SIDES)
     for place, (side, value) in enumerate(found.items()):
         axes.barh([place], [value["median_ms"]], color=colours[side], height=0.55)
@@ -131,27 +140,10 @@ def latency(record: Record) -> bytes | None:
     axes.set_yticks(range(len(found)), list(found))
     if len(found) == 2:
         limit = found["incumbent"]["median_ms"] * record["policy"]["latency_ratio_max"]
-        axes.axvline(limit, color="#c62f3b", lw=2)
+        axes.axvline(limit, color=BAD, lw=2)
     axes.set_xlim(0, 1.25 * max(v["median_ms"] for v in found.values()))
     axes.set_xlabel("milliseconds for one frame; the red line is what is allowed")
-    return _png(figure)
-
-
-def _short(name: str) -> str:
-    """A name that came from outside: no formula, not too long."""
-    return (name if len(name) <= 32 else f"{name[:31]}…").replace("$", r"\$")
-
-
-def _figure(width: float, height: float) -> tuple[Figure, Axes]:
-    # Not pyplot: it keeps figures in one place for all threads.
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(width, height), dpi=_DPI, layout="constrained")
-    axes = figure.subplots()
-    for edge in ("top", "right"):
-        axes.spines[edge].set_visible(False)
-    axes.tick_params(labelsize=9)
-    return figure, axes
+    return png(drawn)
 
 
 def _square(axes: Axes, x: str, y: str) -> None:
@@ -159,11 +151,5 @@ def _square(axes: Axes, x: str, y: str) -> None:
     axes.set_ylim(0, 1.03)
     axes.set_xlabel(x)
     axes.set_ylabel(y)
-    axes.grid(color=_GRID)
+    axes.grid(color=GRID)
     axes.legend(frameon=False, loc="lower left" if y == "precision" else "upper left")
-
-
-def _png(figure: Figure) -> bytes:
-    buffer = io.BytesIO()
-    figure.savefig(buffer, format="png")
-    return buffer.getvalue()

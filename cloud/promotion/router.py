@@ -13,6 +13,7 @@ from cloud.database import after_commit
 from cloud.dependencies import LimitDep, Page, PrincipalDep, SessionDep, page
 from cloud.jobs.router import JobsDep
 from cloud.jobs.schemas import JobView
+from cloud.pages import PAGE_HEADERS
 from cloud.promotion import service
 from cloud.promotion.schemas import (
     EvidenceView,
@@ -26,16 +27,8 @@ from cloud.registry.schemas import Number
 
 router = APIRouter(tags=["promotion"])
 
-# The page shows names and images that came from outside: it may run nothing and load nothing.
-PAGE_HEADERS = {
-    "Content-Security-Policy": (
-        "default-src 'none'; img-src data:; style-src 'unsafe-inline'; base-uri 'none'; "
-        "form-action 'none'; frame-ancestors 'none'; sandbox"
-    ),
-    "X-Content-Type-Options": "nosniff",
-    "Referrer-Policy": "no-referrer",
-    "Cache-Control": "private, max-age=86400, immutable",
-}
+# A record never changes, nor does its page.
+PAGE_CACHE = {"Cache-Control": "private, max-age=86400, immutable"}
 
 
 @router.post("/models/{name}/versions/{number}/gate", status_code=202)
@@ -120,7 +113,7 @@ def get_page(
 ) -> HTMLResponse:
     """The record as a page for people."""
     row = service.get_evidence(session, principal, evidence_id)
-    return HTMLResponse(store.read(row.page_sha256), headers=PAGE_HEADERS)
+    return HTMLResponse(store.read(row.page_sha256), headers=PAGE_HEADERS | PAGE_CACHE)
 
 
 @router.post("/models/{name}/promote")

@@ -43,12 +43,12 @@ demo-real: setup ## the same with your own images: make demo-real DATA=folder in
 
 test: setup setup-device setup-mlflow ## all tests but the slow ones, the device's under Python 3.10 too
 	@scripts/system_parts.sh
-	$(PY) -m pytest -m "not slow" $(ARGS)
+	@scripts/run_tests.sh $(PY) $(ARGS)
 	@$(MAKE) --no-print-directory test-device
 
 test-device: setup-device ## the device's tests under Python 3.10
 	@[ ! -x $(VENV_DEVICE)/bin/python ] || \
-	$(VENV_DEVICE)/bin/python -m pytest -q -m "not slow and not integration" tests/unit/protocol tests/unit/edge_agent
+	$(VENV_DEVICE)/bin/python -m pytest -q -n auto --dist loadfile -m "not slow and not integration" tests/unit/protocol tests/unit/edge_agent
 
 test-slow: setup ## the tests that take minutes: the demo itself, long runs
 	@scripts/system_parts.sh

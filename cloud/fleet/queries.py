@@ -17,9 +17,14 @@ def sites(session: Session, after: str | None, limit: int) -> Sequence[Site]:
     return session.exec(query).all()
 
 
-def groups(session: Session) -> Sequence[DeviceGroup]:
-    """By name."""
-    return session.exec(select(DeviceGroup).order_by(col(DeviceGroup.name))).all()
+def groups(
+    session: Session, after: str | None = None, limit: int | None = None
+) -> Sequence[DeviceGroup]:
+    """By name, from the one after `after`."""
+    query = select(DeviceGroup).order_by(col(DeviceGroup.name)).limit(limit)
+    if after is not None:
+        query = query.where(col(DeviceGroup.name) > after)
+    return session.exec(query).all()
 
 
 def devices(

@@ -1,14 +1,17 @@
-"""HTTP of the fleet: /sites and /devices."""
+"""HTTP of the fleet: /sites, /groups and /devices. Who uses a group is known above, so there it is
+deleted."""
 
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 
 from fastapi import APIRouter
+from sqlmodel import Session
 
 from cloud.dependencies import LimitDep, Page, PrincipalDep, SessionDep, SettingsDep, page
 from cloud.fleet import service
-from cloud.fleet.models import Device, DeviceCommand
+from cloud.fleet.models import Device, DeviceCommand, DeviceGroup
 from cloud.fleet.schemas import (
     CommandCreate,
     CommandView,
@@ -18,6 +21,8 @@ from cloud.fleet.schemas import (
     DeviceToken,
     DeviceView,
     Generation,
+    GroupCreate,
+    GroupView,
     SiteCreate,
     SiteView,
 )
@@ -30,6 +35,11 @@ def _view(device: Device) -> DeviceView:
     for name in ("reported", "desired"):
         values[name] = json.loads(values[name]) if values[name] else None
     return DeviceView(**values)
+
+
+def _group_views(session: Session, rows: Sequence[DeviceGroup]) -> list[GroupView]:
+    sizes = service.group_sizes(session, rows)
+    return [GroupView(devices=sizes[row.name], **row.model_dump()) for row in rows]
 
 
 def _command_view(row: DeviceCommand) -> CommandView:
@@ -51,6 +61,25 @@ def list_sites(
     rows = service.list_sites(session, principal, cursor, limit)
     items = [SiteView(**row.model_dump()) for row in rows]
     return page(items, limit, items[-1].name if items else "")
+
+
+@router.post("/groups", status_code=201)
+def create_group(body: GroupCreate, session: SessionDep, principal: PrincipalDep) -> GroupView:
+    row = service.create_group(session, principal, body.name, body.selector)
+    return _group_views(session, [row])[0]
+
+
+@router.get("/groups")
+def list_groups(
+    session: SessionDep, principal: PrincipalDep, cursor: str | None = None, limit: LimitDep = 100
+) -> Page[GroupView]:
+    items = _group_views(session, service.list_groups(session, principal, cursor, limit))
+    return page(items, limit, items[-1].name if items else "")
+
+
+@router.get("/groups/{name}")
+def get_group(name: str, session: SessionDep, principal: PrincipalDep) -> GroupView:
+    return _group_views(session, [service.get_group(session, principal, name)])[0]
 
 
 @router.post("/devices", status_code=201)

@@ -24,6 +24,21 @@ class SiteView(BaseModel):
     created_at: float
 
 
+class GroupCreate(_Body):
+    name: DeviceId
+    selector: str = Field(min_length=1, max_length=4096)
+
+
+class GroupView(BaseModel):
+    """A name for whatever devices its selector names; `devices` counts them now."""
+
+    name: str
+    selector: str
+    created_at: float
+    created_by: str
+    devices: int
+
+
 class DeviceCreate(_Body):
     device_id: DeviceId
     site: str | None = None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import time
 import uuid
 import zoneinfo
@@ -14,9 +15,19 @@ from cloud.access import service as access
 from cloud.access.principal import Principal, PrincipalKind, Role, require
 from cloud.database import publish_after_commit
 from cloud.errors import ConflictError, InvalidError, NotFoundError
-from cloud.fleet import changes, queries, selectors
+from cloud.fleet import queries
+from cloud.fleet.changes import changed, changed_of, forget, touch
+from cloud.fleet.groups import (
+    create_group,
+    delete_group,
+    get_group,
+    group_selectors,
+    group_sizes,
+    list_groups,
+)
+from cloud.fleet.labels import attributes
 from cloud.fleet.models import Device, DeviceCommand, Site
-from cloud.fleet.selectors import Selector
+from protocol.builds import Capabilities
 from protocol.messages import (
     Command,
     Desired,
@@ -27,12 +38,40 @@ from protocol.messages import (
 )
 from protocol.topics import Kind, Topic, valid_device_id
 
-touch, changed, changed_of, forget = (
-    changes.touch,
-    changes.changed,
-    changes.changed_of,
-    changes.forget,
-)
+__all__ = [
+    "attributes",
+    "capabilities_of",
+    "capabilities_text",
+    "change_desired",
+    "changed",
+    "changed_of",
+    "command_state",
+    "count_by_presence",
+    "create_group",
+    "create_site",
+    "delete_group",
+    "desired",
+    "enrol",
+    "forget",
+    "get_command",
+    "get_device",
+    "get_group",
+    "group_selectors",
+    "group_sizes",
+    "known_ids",
+    "list_devices",
+    "list_groups",
+    "list_sites",
+    "overtake",
+    "reported",
+    "rotate_token",
+    "running",
+    "send_command",
+    "set_slot",
+    "standing_messages",
+    "time_zone",
+    "touch",
+]
 
 
 def create_site(session: Session, principal: Principal, name: str, time_zone: str) -> Site:
@@ -139,19 +178,6 @@ def running(session: Session, principal: Principal) -> dict[str, dict[str, str]]
     return dict(queries.running(session))
 
 
-def attributes(device: Device) -> dict[str, str]:
-    """What selectors look at: labels, and over them the hub's own `site` and `device`."""
-    own = {selectors.DEVICE: device.id}
-    if device.site is not None:
-        own[selectors.SITE] = device.site
-    return {**device.labels, **own}
-
-
-def group_selectors(session: Session) -> dict[str, Selector]:
-    """What every group stands for."""
-    return {g.name: selectors.parse(g.selector, g.name) for g in queries.groups(session)}
-
-
 def known_ids(session: Session, device_ids: set[str]) -> set[str]:
     """Those of `device_ids` that are enrolled."""
     return queries.known_ids(session, device_ids)
@@ -166,6 +192,19 @@ def time_zone(session: Session, device: Device) -> str:
 def reported(device: Device) -> Reported | None:
     """The device's last report, if it ever sent one."""
     return None if device.reported is None else Reported.model_validate_json(device.reported)
+
+
+def capabilities_text(device: Device) -> str | None:
+    """What the device can run, as it last said; None where it never did. Devices with the same
+    text can run the same: reading a whole fleet's reports message by message would be dear."""
+    if device.reported is None:
+        return None
+    return json.dumps(json.loads(device.reported)["capabilities"], sort_keys=True)
+
+
+def capabilities_of(text: str) -> Capabilities:
+    """What a text of `capabilities_text` says."""
+    return Capabilities.model_validate_json(text)
 
 
 def desired(device: Device) -> Desired | None:

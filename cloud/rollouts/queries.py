@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from sqlalchemy import func
+from sqlalchemy import func, update
 from sqlmodel import Session, col, select
 
 from cloud.rollouts.models import (
@@ -238,3 +238,16 @@ def pins(
         )
     order = (col(DevicePin.device_id), col(DevicePin.model))
     return session.exec(query.order_by(*order).limit(limit)).all()
+
+
+def acknowledge(session: Session, rollout_id: str, states: Sequence[str]) -> None:
+    """Let no attempt in one of `states` count any more."""
+    session.execute(
+        update(Execution)
+        .where(
+            col(Execution.rollout_id) == rollout_id,
+            col(Execution.state).in_(states),
+            col(Execution.acknowledged).is_(False),
+        )
+        .values(acknowledged=True)
+    )

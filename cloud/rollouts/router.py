@@ -1,45 +1,54 @@
-"""HTTP of rollouts: /rollouts."""
+"""HTTP of rollouts: /rollouts, and pins of devices."""
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
-from typing import Any
+from typing import Annotated
 
-from fastapi import APIRouter
+from fastapi import APIRouter, Query
 from sqlmodel import Session
 
 from cloud.dependencies import PAGE_ITEMS_MAX, LimitDep, Page, PrincipalDep, SessionDep, page
+from cloud.errors import InvalidError
 from cloud.rollouts import service
 from cloud.rollouts.looking import waiting
-from cloud.rollouts.models import Execution, Rollout
+from cloud.rollouts.models import DevicePin, Execution, Rollout
 from cloud.rollouts.schemas import (
+    AbortAsked,
     ExecutionView,
+    ForceAsked,
+    GateLook,
+    JournalEntry,
+    PinAsked,
+    PinView,
+    Remarked,
     RolloutCreated,
     RolloutPlan,
     RolloutSummary,
     RolloutView,
+    Unpinned,
     WaveView,
 )
 from cloud.rollouts.spec import RolloutCreate
+from protocol.states import ExecutionState
 
 router = APIRouter(tags=["rollouts"])
+
+UNREMARKED = Remarked()
+WaveDep = Annotated[int | None, Query(ge=0)]
 
 
 @router.post("/rollouts", status_code=201)
 def create(body: RolloutCreate, session: SessionDep, principal: PrincipalDep) -> RolloutCreated:
     """Begin a rollout. The answer names the devices for which there is no build."""
-    rollout = service.create(session, principal, body)
-    devices = service.plans(session, principal, rollout)
-    plan = RolloutPlan.of(rollout.model, rollout.version, devices)
+    rollout, plan = service.create_with_plan(session, principal, body)
     return RolloutCreated(plan=plan, **_view(session, rollout).model_dump())
 
 
 @router.post("/rollouts/preview")
 def preview(body: RolloutCreate, session: SessionDep, principal: PrincipalDep) -> RolloutPlan:
     """What the rollout would bring to whom; nothing is created."""
-    version, devices = service.preview(session, principal, body)
-    return RolloutPlan.of(body.model, version, devices)
+    return service.preview(session, principal, body)
 
 
 @router.get("/rollouts")
@@ -60,52 +69,215 @@ def show(rollout_id: str, session: SessionDep, principal: PrincipalDep) -> Rollo
     return _view(session, service.get(session, principal, rollout_id))
 
 
+@router.get("/rollouts/{rollout_id}/executions")
+def list_executions(
+    rollout_id: str,
+    session: SessionDep,
+    principal: PrincipalDep,
+    *,
+    wave: WaveDep = None,
+    state: ExecutionState | None = None,
+    cursor: str | None = None,
+    limit: LimitDep = 100,
+) -> Page[ExecutionView]:
+    """Every attempt of every device, by device and attempt."""
+    rollout = service.get(session, principal, rollout_id)
+    rows = service.executions_page(
+        session,
+        principal,
+        rollout_id,
+        after=None if cursor is None else _named_and_number(cursor),
+        limit=limit,
+        wave=wave,
+        state=None if state is None else state.value,
+    )
+    items = [_execution_view(session, rollout, row) for row in rows]
+    return page(items, limit, f"{items[-1].device}:{items[-1].attempt}" if items else "")
+
+
+@router.get("/rollouts/{rollout_id}/gates")
+def list_gates(
+    rollout_id: str,
+    session: SessionDep,
+    principal: PrincipalDep,
+    *,
+    wave: WaveDep = None,
+    cursor: str | None = None,
+    limit: LimitDep = 100,
+) -> Page[GateLook]:
+    """Every look at a gate with its figures, by wave and look."""
+    after = None
+    if cursor is not None:
+        first, look = _named_and_number(cursor)
+        after = (_number(first), look)
+    rows = service.gates(session, principal, rollout_id, wave=wave, after=after, limit=limit)
+    items = [GateLook(**row.model_dump()) for row in rows]
+    return page(items, limit, f"{items[-1].wave}:{items[-1].look}" if items else "")
+
+
+@router.get("/rollouts/{rollout_id}/journal")
+def read_journal(
+    rollout_id: str,
+    session: SessionDep,
+    principal: PrincipalDep,
+    cursor: int = 0,
+    limit: LimitDep = 100,
+) -> Page[JournalEntry]:
+    """What people and the engine did, and why; oldest first."""
+    rows = service.journal(session, principal, rollout_id, after=cursor, limit=limit)
+    items = [JournalEntry(**row.model_dump()) for row in rows]
+    return page(items, limit, str(items[-1].id) if items else "")
+
+
 @router.post("/rollouts/{rollout_id}/approve")
-def approve(rollout_id: str, session: SessionDep, principal: PrincipalDep) -> RolloutView:
-    return _view(session, service.approve(session, principal, rollout_id))
+def approve(
+    rollout_id: str, session: SessionDep, principal: PrincipalDep, body: Remarked = UNREMARKED
+) -> RolloutView:
+    """Answer what the rollout asks: to begin, to open its next wave, to pass a gate."""
+    return _view(session, service.approve(session, principal, rollout_id, body.remark))
 
 
 @router.post("/rollouts/{rollout_id}/pause")
-def pause(rollout_id: str, session: SessionDep, principal: PrincipalDep) -> RolloutView:
-    return _view(session, service.pause(session, principal, rollout_id))
+def pause(
+    rollout_id: str, session: SessionDep, principal: PrincipalDep, body: Remarked = UNREMARKED
+) -> RolloutView:
+    return _view(session, service.pause(session, principal, rollout_id, body.remark))
 
 
 @router.post("/rollouts/{rollout_id}/resume")
-def resume(rollout_id: str, session: SessionDep, principal: PrincipalDep) -> RolloutView:
-    return _view(session, service.resume(session, principal, rollout_id))
+def resume(
+    rollout_id: str, session: SessionDep, principal: PrincipalDep, body: Remarked = UNREMARKED
+) -> RolloutView:
+    """Go on; the failures seen so far count no more."""
+    return _view(session, service.resume(session, principal, rollout_id, body.remark))
 
 
 @router.post("/rollouts/{rollout_id}/cancel")
-def cancel(rollout_id: str, session: SessionDep, principal: PrincipalDep) -> RolloutView:
-    return _view(session, service.cancel(session, principal, rollout_id))
+def cancel(
+    rollout_id: str, session: SessionDep, principal: PrincipalDep, body: Remarked = UNREMARKED
+) -> RolloutView:
+    """Give up what has not been exchanged; the rest keeps the build."""
+    return _view(session, service.cancel(session, principal, rollout_id, body.remark))
+
+
+@router.post("/rollouts/{rollout_id}/abort")
+def abort(
+    rollout_id: str, body: AbortAsked, session: SessionDep, principal: PrincipalDep
+) -> RolloutView:
+    """Give it up, and keep what has been exchanged or bring back what was before."""
+    return _view(
+        session,
+        service.abort(session, principal, rollout_id, revert=body.revert, remark=body.remark),
+    )
+
+
+@router.post("/rollouts/{rollout_id}/force")
+def force(
+    rollout_id: str, body: ForceAsked, session: SessionDep, principal: PrincipalDep
+) -> RolloutView:
+    """Open the next wave, or let the last one finish, whatever its gate says."""
+    return _view(session, service.force(session, principal, rollout_id, body.remark))
 
 
 @router.post("/rollouts/{rollout_id}/devices/{device_id}/accept")
 def accept(
-    rollout_id: str, device_id: str, session: SessionDep, principal: PrincipalDep
+    rollout_id: str,
+    device_id: str,
+    session: SessionDep,
+    principal: PrincipalDep,
+    body: Remarked = UNREMARKED,
 ) -> RolloutView:
     """Let a device go on whose shadow ended INCONCLUSIVE."""
-    return _view(session, service.accept(session, principal, rollout_id, device_id))
+    return _view(session, service.accept(session, principal, rollout_id, device_id, body.remark))
+
+
+@router.get("/pins")
+def list_pins(
+    session: SessionDep,
+    principal: PrincipalDep,
+    *,
+    model: str | None = None,
+    device: str | None = None,
+    cursor: str | None = None,
+    limit: LimitDep = 100,
+) -> Page[PinView]:
+    """By device and model."""
+    after = None
+    if cursor is not None:
+        device_id, _, name = cursor.partition(":")
+        after = (device_id, name)
+    rows = service.pins(session, principal, model=model, device_id=device, after=after, limit=limit)
+    items = [_pin_view(row) for row in rows]
+    return page(items, limit, f"{items[-1].device}:{items[-1].model}" if items else "")
+
+
+@router.put("/devices/{device_id}/pins/{model}")
+def pin(
+    device_id: str, model: str, body: PinAsked, session: SessionDep, principal: PrincipalDep
+) -> PinView:
+    """Hold a device's slot at a build: no rollout touches it."""
+    row = service.pin(
+        session,
+        principal,
+        device_id,
+        model,
+        version=body.version,
+        digest=body.bundle_digest,
+        remark=body.remark,
+    )
+    return _pin_view(row)
+
+
+@router.delete("/devices/{device_id}/pins/{model}")
+def unpin(
+    device_id: str,
+    model: str,
+    session: SessionDep,
+    principal: PrincipalDep,
+    remark: Annotated[str, Query(max_length=2048)] = "",
+) -> Unpinned:
+    """Let rollouts have the slot again, and bring back what was desired before."""
+    restored, reason = service.unpin(session, principal, device_id, model, remark.strip())
+    return Unpinned(device=device_id, model=model, restored=restored, reason=reason)
+
+
+@router.delete("/groups/{name}", status_code=204)
+def delete_group(name: str, session: SessionDep, principal: PrincipalDep) -> None:
+    """Refused while a continuous rollout takes devices by it."""
+    service.delete_group(session, principal, name)
 
 
 def _view(session: Session, rollout: Rollout) -> RolloutView:
-    rows = service.executions(session, rollout)
-    latest = list({row.device_id: row for row in rows}.values())
-    waves = rollout.spec["waves"]
+    counts = service.wave_counts(session, rollout)
+    rows = service.first_executions(session, rollout, PAGE_ITEMS_MAX)
     return RolloutView(
-        waves=[_wave_view(wave, latest, number) for number, wave in enumerate(waves)],
-        counts=dict(Counter(row.state for row in latest)),
-        executions=[_execution_view(session, rollout, row) for row in rows[:PAGE_ITEMS_MAX]],
+        waves=[
+            WaveView(devices=count.total(), counts=dict(count), **wave)
+            for wave, count in zip(rollout.spec["waves"], counts, strict=True)
+        ],
+        counts=dict(sum(counts, start=Counter[str]())),
+        executions=[_execution_view(session, rollout, row) for row in rows],
         **rollout.model_dump(),
     )
-
-
-def _wave_view(wave: dict[str, Any], latest: Sequence[Execution], number: int) -> WaveView:
-    states = [row.state for row in latest if row.wave == number]
-    return WaveView(devices=len(states), counts=dict(Counter(states)), **wave)
 
 
 def _execution_view(session: Session, rollout: Rollout, row: Execution) -> ExecutionView:
     shadow, waits_for = waiting(session, rollout, row)
     values = {**row.model_dump(), "shadow": shadow, "waits_for": waits_for}
     return ExecutionView(device=row.device_id, updated_at=row.step_at, **values)
+
+
+def _pin_view(row: DevicePin) -> PinView:
+    return PinView(device=row.device_id, **row.model_dump())
+
+
+def _named_and_number(cursor: str) -> tuple[str, int]:
+    """A cursor `NAME:NUMBER`."""
+    name, _, number = cursor.rpartition(":")
+    return name, _number(number)
+
+
+def _number(text: str) -> int:
+    if not text.isdecimal() or len(text) > 18:
+        raise InvalidError("cursor: it is none of this list", "take it from `next` of a page")
+    return int(text)

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Annotated, Any
 
-from pydantic import BaseModel
+from pydantic import BaseModel, Field, StringConstraints, model_validator
 
 from cloud.registry.schemas import ResolutionView
+from cloud.rollouts.bodies import Body
+from protocol.chunks import Sha256
+
+RemarkText = Annotated[str, StringConstraints(strip_whitespace=True, max_length=2048)]
 
 
 class WaveView(BaseModel):
@@ -90,27 +94,147 @@ class DevicePlan(ResolutionView):
     wave: int
 
 
+class WavePlan(BaseModel):
+    """A wave before it begins; see `DevicePlan` for what is counted."""
+
+    percent: float | None = None
+    count: int | None = None
+    selector: str | None = None
+    needs_approval: bool = False
+    gated: bool = True
+    devices: int = 0
+    no_artifact: int = 0
+    unheard: int = 0
+    offline: int = 0
+
+
+class BuildPlan(BaseModel):
+    """How many devices would get a build."""
+
+    digest: str
+    target: str
+    devices: int = 0
+
+
+class PinnedPlan(BaseModel):
+    """A device that is left out, for somebody holds it at a build."""
+
+    device: str
+    digest: str
+    version: int
+    by: str
+    remark: str
+
+
 class RolloutPlan(BaseModel):
-    """What a rollout would bring to whom; `no_artifact` counts devices that get nothing."""
+    """What a rollout would bring to whom.
+
+    count: devices that are meant; `no_artifact` of them get nothing, `unheard` never said what
+        they can run, `offline` are not connected. All counts are of all devices.
+    pinned_count: devices beside these that are left out.
+    devices, pinned: the first 1000 of each, devices without a build before the others.
+    """
 
     model: str
     version: int
+    count: int
     no_artifact: int
     unheard: int
+    offline: int
+    waves: list[WavePlan]
+    builds: list[BuildPlan]
+    pinned_count: int
+    pinned: list[PinnedPlan]
     devices: list[DevicePlan]
-
-    @classmethod
-    def of(cls, model: str, version: int, devices: list[DevicePlan]) -> RolloutPlan:
-        return cls(
-            model=model,
-            version=version,
-            no_artifact=sum(device.digest is None for device in devices),
-            unheard=sum(not device.heard for device in devices),
-            devices=devices,
-        )
 
 
 class RolloutCreated(RolloutView):
     """A new rollout, with the build that each device gets or the reason why it gets none."""
 
     plan: RolloutPlan
+
+
+class GateLook(BaseModel):
+    """One look at a wave's gate; `figures` holds what its verdict rests on.
+
+    settled: the wave had ended and soaked, so that a PASS lets the rollout go on.
+    answered_by: who let the wave pass all the same.
+    """
+
+    wave: int
+    look: int
+    at: float
+    settled: bool
+    verdict: str
+    reason: str
+    figures: dict[str, Any]
+    answered_by: str | None
+    answered_at: float | None
+    remark: str
+
+
+class JournalEntry(BaseModel):
+    """What was done, by whom, and why."""
+
+    id: int
+    at: float
+    by: str
+    kind: str
+    wave: int | None
+    device_id: str | None
+    text: str
+    detail: dict[str, Any]
+
+
+class Remarked(Body):
+    """A decision, with what its maker has to say."""
+
+    remark: RemarkText = ""
+
+
+class ForceAsked(Body):
+    """Why the gate is passed over; it is needed."""
+
+    remark: RemarkText
+
+
+class AbortAsked(Remarked):
+    """revert: bring back what each device had before; false: keep what has been exchanged."""
+
+    revert: bool
+
+
+class PinAsked(Remarked):
+    """The build to hold a device at: a version's best for it, one build, or, where neither is
+    given, what it runs now."""
+
+    version: int | None = Field(default=None, ge=1)
+    bundle_digest: Sha256 | None = None
+
+    @model_validator(mode="after")
+    def _at_most_one(self) -> PinAsked:
+        if self.version is not None and self.bundle_digest is not None:
+            raise ValueError("version: give it or bundle_digest, not both")
+        return self
+
+
+class PinView(BaseModel):
+    """A slot that a person holds at one build."""
+
+    device: str
+    model: str
+    digest: str
+    version: int
+    by: str
+    at: float
+    remark: str
+
+
+class Unpinned(BaseModel):
+    """restored: the build that the device goes back to; null: it keeps what it has, or has
+    nothing, and `reason` says why."""
+
+    device: str
+    model: str
+    restored: str | None
+    reason: str

@@ -5,11 +5,13 @@ Wrong plans are refused here, by the field's name, with the remedy, before anyth
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from importlib.resources import files
 from typing import Annotated, Literal
 
-from pydantic import ConfigDict, Field, model_validator
+from pydantic import ConfigDict, Field, ValidationError, model_validator
 
+from cloud.errors import InvalidError
+from cloud.rollouts import contradictions, yaml_text
 from cloud.rollouts.bodies import Body, Percent, Reaction, Seconds
 from cloud.rollouts.gate_policy import GatePolicy
 from cloud.rollouts.models import Rollout
@@ -17,6 +19,7 @@ from protocol import maintenance
 from protocol.chunks import Sha256
 from protocol.messages import DeviceId, MaintenanceWindow, ShadowPolicy, Word
 
+TEMPLATE_NAME = "rollout.yaml"
 WAVES_MAX = 100
 SELECTED_MAX = 100_000
 SELECTOR_CHARACTERS_MAX = 4096
@@ -178,34 +181,9 @@ class RolloutSpec(Body):
     @model_validator(mode="after")
     def _time_for_waits(self) -> RolloutSpec:
         """Where no total time is given, add what shadow and window may take."""
-        shadow_s = self.shadow.duration_max_s if self.shadow else 0.0
         if "total_timeout_s" not in self.model_fields_set:
+            shadow_s = self.shadow.duration_max_s if self.shadow else 0.0
             self.total_timeout_s += shadow_s + (WINDOW_WAIT_S if self.window else 0.0)
-        elif self.total_timeout_s <= shadow_s:
-            raise ValueError(
-                f"total_timeout_s: {self.total_timeout_s:g} would end devices in their shadow of "
-                f"up to {shadow_s:g} s; raise it or lower shadow.duration_max_s"
-            )
-        if self.timeout_s is not None and self.timeout_s > self.total_timeout_s:
-            raise ValueError(
-                f"timeout_s: {self.timeout_s:g} is above total_timeout_s "
-                f"({self.total_timeout_s:g}), by which the hub ends a device; lower it"
-            )
-        return self
-
-    @model_validator(mode="after")
-    def _plausible(self) -> RolloutSpec:
-        check_percents(self.waves)
-        if self.total_timeout_s < self.step_timeout_s:
-            raise ValueError(
-                f"total_timeout_s: {self.total_timeout_s:g} is below step_timeout_s "
-                f"({self.step_timeout_s:g}); raise it or lower step_timeout_s"
-            )
-        if self.step_timeout_s <= self.probation_s:
-            raise ValueError(
-                f"step_timeout_s: {self.step_timeout_s:g} would end devices in their probation of "
-                f"{self.probation_s:g} s; raise it or lower probation_s"
-            )
         return self
 
 
@@ -222,21 +200,36 @@ class RolloutCreate(RolloutSpec):
             raise ValueError("give exactly one of version and bundle_digest")
         return self
 
+    @model_validator(mode="after")
+    def _consistent(self) -> RolloutCreate:
+        contradictions.check(self)
+        return self
+
 
 def spec_of(rollout: Rollout) -> RolloutSpec:
     """The rules of a stored rollout. They were checked when it was made, by the rules of then."""
     return RolloutSpec.model_validate(rollout.spec)
 
 
-def check_percents(waves: Sequence[WaveAsked]) -> None:
-    """Percents count all devices so far, so they rise. Raises ValueError where they do not."""
-    reached = 0.0
-    for number, wave in enumerate(waves):
-        if wave.percent is None:
-            continue
-        if wave.percent <= reached:
-            raise ValueError(
-                f"waves.{number}.percent: {wave.percent:g} is not above {reached:g}, which an "
-                "earlier wave reaches; percents count all devices so far: let them rise"
-            )
-        reached = wave.percent
+def read_spec(text: str) -> RolloutCreate:
+    """The rollout that a YAML file describes; JSON is YAML too.
+
+    Raises InvalidError: too large, no YAML, with aliases, or not what a rollout is; it names
+    the line or the field, and the remedy.
+    """
+    values = yaml_text.mapping(text)
+    try:
+        return RolloutCreate.model_validate(values)
+    except ValidationError as error:
+        first = error.errors(include_url=False, include_context=False, include_input=False)[0]
+        where = ".".join(str(part) for part in first["loc"])
+        said = first["msg"].removeprefix("Value error, ")
+        raise InvalidError(
+            f"{where}: {said}" if where else said,
+            "`argosy rollout template` shows every field with what it takes",
+        ) from error
+
+
+def template() -> str:
+    """A file for `read_spec` with every field, and a comment on each."""
+    return files("cloud.rollouts").joinpath(TEMPLATE_NAME).read_text(encoding="utf-8")

@@ -2,27 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import TypeVar
 
 from sqlmodel import Session
 
 from cloud.access.principal import Principal
-from cloud.errors import InvalidError, NotFoundError
+from cloud.errors import ConflictError, InvalidError, NotFoundError
 from cloud.fleet import selectors
 from cloud.fleet import service as fleet
 from cloud.fleet.models import Device
 from cloud.fleet.selectors import Selector
 from cloud.registry import service as registry
 from cloud.registry.models import Build
-from cloud.registry.offering import offer
-from cloud.registry.resolution import BuildOffer, resolve, resolve_unheard
-from cloud.registry.schemas import ResolutionView
-from cloud.rollouts.schemas import DevicePlan
+from cloud.rollouts import fitting, queries
+from cloud.rollouts.models import DevicePin
 from cloud.rollouts.spec import RolloutCreate, WaveAsked
 from cloud.rollouts.waves import Target, Wave, assign
 
 NAMED_MAX = 5
+
+Found = TypeVar("Found")
 
 
 @dataclass(frozen=True)
@@ -31,40 +32,35 @@ class Meant:
 
     Attributes:
         waves: complete; `assigned` has the device ids of each.
+        pinned: devices that would be meant and are left out, for a person has pinned them.
     """
 
     builds: Sequence[Build]
     devices: Sequence[Device]
     waves: list[WaveAsked]
     assigned: Sequence[Sequence[str]]
+    pinned: Sequence[DevicePin]
 
 
-def meant(session: Session, principal: Principal, asked: RolloutCreate, seed: str) -> Meant:
+def meant(
+    session: Session, principal: Principal, asked: RolloutCreate, seed: str, now: float
+) -> Meant:
     """The builds and devices of a request. `seed` decides who goes first. Raises as `create`."""
     builds = _builds(session, principal, asked)
     groups = fleet.group_selectors(session)
     devices = _selected(session, principal, asked, groups)
+    pins = {pin.device_id: pin for pin in queries.pins(session, model=asked.model)}
+    pinned = [pins[device.id] for device in devices if device.id in pins]
+    devices = [device for device in devices if device.id not in pins]
+    if not devices:
+        raise InvalidError(
+            f"selector: all {len(pinned)} devices that it names are pinned",
+            "`argosy rollout pins` shows by whom; `argosy rollout unpin DEVICE`",
+        )
     assigned = _assigned(asked, devices, seed, groups)
+    fitting.check_window(session, asked, devices, now)
     left = [WaveAsked(count=len(ids)) for ids in assigned[len(asked.waves) :]]
-    return Meant(builds, devices, [*asked.waves, *left], assigned)
-
-
-def plans(session: Session, found: Meant) -> list[DevicePlan]:
-    """For every device that is meant, the build that it would get now."""
-    lowest = registry.floor(session, found.builds[0].model)
-    offers = [offer(build, lowest) for build in found.builds]
-    waves = {device_id: number for number, wave in enumerate(found.assigned) for device_id in wave}
-    return [plan(offers, device, waves[device.id]) for device in found.devices]
-
-
-def plan(offers: Sequence[BuildOffer], device: Device, wave: int) -> DevicePlan:
-    """Which of `offers` one device would get."""
-    reported = fleet.reported(device)
-    heard = reported is not None
-    found = resolve(offers, reported.capabilities) if reported else resolve_unheard(offers)
-    return DevicePlan(
-        wave=wave, **ResolutionView.of(device.id, found, offers, heard=heard).model_dump()
-    )
+    return Meant(builds, devices, [*asked.waves, *left], assigned, pinned)
 
 
 def named(field: str, text: str, groups: Mapping[str, Selector]) -> Selector:
@@ -84,7 +80,7 @@ def _assigned(
     seed: str,
     groups: Mapping[str, Selector],
 ) -> Sequence[Sequence[str]]:
-    """Device ids of each wave. Raises InvalidError where one would be empty."""
+    """Device ids of each wave. Raises InvalidError where the waves do not fit the devices."""
     waves = [
         Wave(
             wave.percent,
@@ -97,20 +93,20 @@ def _assigned(
         Target(device.id, fleet.attributes(device), device.site if asked.site_atomic else None)
         for device in devices
     ]
+    fitting.check_overlaps(waves, targets, groups)
     assigned = assign(waves, targets, seed, groups)
-    for number, wave in enumerate(asked.waves):
-        if wave.selector is not None and not assigned[number]:
-            raise InvalidError(
-                f"waves.{number}.selector: no remaining device fits {wave.selector}",
-                "correct it, or put this wave before the ones that take its devices",
-            )
+    fitting.check_sizes(asked, assigned)
+    fitting.check_sites(asked, targets, assigned)
     return assigned
 
 
 def _builds(session: Session, principal: Principal, asked: RolloutCreate) -> list[Build]:
     """The builds to give out, of one version."""
+    field = "version" if asked.bundle_digest is None else "bundle_digest"
+    _get("model", lambda: registry.get_model(session, principal, asked.model))
     if asked.bundle_digest is not None:
-        found = [registry.get_build(session, principal, asked.bundle_digest)]
+        digest = asked.bundle_digest
+        found = [_get(field, lambda: registry.get_build(session, principal, digest))]
         if found[0].model != asked.model:
             raise InvalidError(
                 f"bundle_digest: that build is of model {found[0].model}, not {asked.model}",
@@ -118,17 +114,28 @@ def _builds(session: Session, principal: Principal, asked: RolloutCreate) -> lis
             )
     else:
         number = asked.version or 0
-        version = registry.get_version(session, principal, asked.model, number)
+        version = _get(field, lambda: registry.get_version(session, principal, asked.model, number))
         found = registry.builds_of(session, version)
     if found:
-        registry.check_standing(session, asked.model, found[0].number)
+        try:
+            registry.check_standing(session, asked.model, found[0].number)
+        except ConflictError as error:
+            raise ConflictError(f"{field}: {error.message}", error.remedy) from error
     standing = [build for build in found if registry.admitted(build)]
     if not standing:
         raise InvalidError(
-            f"{asked.model} has no build there that is not rejected",
+            f"{field}: {asked.model} has no build there that is not rejected",
             "name another version, or reinstate the build",
         )
     return standing
+
+
+def _get(field: str, find: Callable[[], Found]) -> Found:
+    """What `find` finds. Raises NotFoundError that names the field which asked for it."""
+    try:
+        return find()
+    except NotFoundError as error:
+        raise NotFoundError(f"{field}: {error.message}", error.remedy) from error
 
 
 def _selected(
@@ -160,6 +167,8 @@ def _selected(
 
 
 def _check_named(model: str, ids: set[str], known: Mapping[str, Device]) -> None:
+    if not ids:
+        raise InvalidError("devices: it names none", "name some, or leave it out for all")
     missing = sorted(ids - set(known))
     if missing:
         raise NotFoundError(

@@ -1,0 +1,287 @@
+"""Pins: a person holds one device's slot at one build, and no rollout touches it."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+
+from sqlmodel import Session
+
+from cloud.access import service as access
+from cloud.access.principal import Principal, Role, require
+from cloud.errors import ConflictError, InvalidError, NotFoundError
+from cloud.fleet import selectors
+from cloud.fleet import service as fleet
+from cloud.fleet.models import Device
+from cloud.registry import service as registry
+from cloud.registry.models import Build
+from cloud.rollouts import queries
+from cloud.rollouts.journal import note
+from cloud.rollouts.models import DevicePin
+from cloud.rollouts.spec import spec_of
+from cloud.rollouts.states import HUB_EXECUTION_TABLE
+from cloud.rollouts.telling import ENGINE
+from protocol.machine import advance
+from protocol.messages import SlotDesired
+from protocol.states import (
+    BEFORE_EXCHANGE,
+    TERMINAL_EXECUTION_STATES,
+    ExecutionEvent,
+    ExecutionState,
+)
+
+_OPEN = [s.value for s in ExecutionState if s not in TERMINAL_EXECUTION_STATES]
+_WITHDRAWN = [s.value for s in BEFORE_EXCHANGE]
+
+
+def pins(
+    session: Session,
+    principal: Principal,
+    *,
+    model: str | None = None,
+    device_id: str | None = None,
+    after: tuple[str, str] | None = None,
+    limit: int | None = None,
+) -> Sequence[DevicePin]:
+    """By device and model, from the one after `after` (device id, model)."""
+    require(principal, Role.VIEWER)
+    return queries.pins(session, model=model, device_id=device_id, after=after, limit=limit)
+
+
+def pin(
+    session: Session,
+    principal: Principal,
+    device_id: str,
+    model: str,
+    *,
+    version: int | None = None,
+    digest: str | None = None,
+    remark: str = "",
+) -> DevicePin:
+    """Hold a device's slot at a build, until it is unpinned. Pinned again, the build changes.
+
+    version, digest: the version's best build for the device, or that one build; without either,
+        what the device runs now. An attempt of a rollout that has not exchanged it yet ends
+        SUPERSEDED.
+
+    Raises:
+        NotFoundError: there is no such device, version or build.
+        InvalidError: the device does not use the model, nothing runs that could be held, no
+            build of the version fits, or the build is of another model or rejected.
+        ConflictError: the version is archived or revoked.
+    """
+    require(principal, Role.OPERATOR)
+    device = fleet.get_device(session, principal, device_id)
+    if model not in device.models:
+        raise InvalidError(
+            f"model: device {device_id} does not run {model}",
+            f"it runs {', '.join(device.models) or 'none'}",
+        )
+    build = _build(session, principal, device, model, version=version, digest=digest)
+    now = time.time()
+    before = _before(session, device, model)
+    began_here = _supersede(session, principal, device_id, model, remark=remark, now=now)
+    row = session.get(DevicePin, (device_id, model))
+    if row is None:
+        row = DevicePin(
+            device_id=device_id, model=model, digest="", version=1, before=before, by="", at=now
+        )
+    row.digest, row.version = build.digest, build.number
+    row.by, row.at, row.remark = principal.name, now, remark
+    session.add(row)
+    slot = _slot(device, model)
+    if began_here or slot is None or slot.bundle_digest != build.digest:
+        _tell(session, principal, device, _wanted(device, build))
+    fleet.touch(session, [device_id])
+    access.audit(
+        session, principal, "device.pin", f"device/{device_id}",
+        model=model, digest=build.digest, remark=remark,
+    )  # fmt: skip
+    return row
+
+
+def unpin(
+    session: Session, principal: Principal, device_id: str, model: str, remark: str = ""
+) -> tuple[str | None, str]:
+    """Let rollouts have the slot again, and bring back what was desired before the pin.
+
+    Returns the digest that is desired again, or None with the reason: there was nothing, or it
+    is below the model's floor, rejected or deleted; then the device keeps what it was held at.
+
+    Raises NotFoundError where the slot is not pinned.
+    """
+    require(principal, Role.OPERATOR)
+    device = fleet.get_device(session, principal, device_id)
+    row = session.get(DevicePin, (device_id, model))
+    if row is None:
+        raise NotFoundError(
+            f"{model} is not pinned on device {device_id}", "`argosy rollout pins` shows the pins"
+        )
+    before = None if row.before is None else SlotDesired.model_validate_json(row.before)
+    reason = _no_return(session, before)
+    slot = _slot(device, model)
+    if (
+        before is not None
+        and not reason
+        and (slot is None or slot.bundle_digest != before.bundle_digest)
+    ):
+        # No rollout's attempt: that one is over, and this is a person's word.
+        _tell(
+            session, principal, device,
+            before.model_copy(
+                update={
+                    "rollout_id": None, "attempt": _attempt(device), "hold": False, "shadow": None,
+                }
+            ),
+        )  # fmt: skip
+    session.delete(row)
+    fleet.touch(session, [device_id])
+    now = time.time()
+    states = [*_OPEN, ExecutionState.SUCCEEDED.value, ExecutionState.SUPERSEDED.value]
+    there = {r.id: r for _, r in queries.on_device(session, device_id, model, states) if r.watched}
+    for rollout in there.values():
+        note(
+            session, rollout, "unpinned", by=principal.name, now=now, text=remark,
+            device_id=device_id, detail={"reason": reason},
+        )  # fmt: skip
+    access.audit(
+        session, principal, "device.unpin", f"device/{device_id}", model=model, remark=remark
+    )
+    return (None, reason) if reason or before is None else (before.bundle_digest, "")
+
+
+def delete_group(session: Session, principal: Principal, name: str) -> None:
+    """Take a group away.
+
+    Raises:
+        NotFoundError: there is none.
+        ConflictError: a continuous rollout takes devices by it.
+    """
+    fleet.get_group(session, principal, name)
+    for rollout in queries.watched(session):
+        spec = spec_of(rollout)
+        if not spec.continuous or rollout.ended_at is not None:
+            continue
+        if name in selectors.groups_named(selectors.parse(spec.selector)):
+            raise ConflictError(
+                f"continuous rollout {rollout.name} takes devices by group {name}",
+                f"`argosy rollout cancel {rollout.id}` first",
+            )
+    fleet.delete_group(session, principal, name)
+
+
+def _build(
+    session: Session,
+    principal: Principal,
+    device: Device,
+    model: str,
+    *,
+    version: int | None,
+    digest: str | None,
+) -> Build:
+    """The build to hold the device at."""
+    field = "bundle_digest" if version is None else "version"
+    if version is not None:
+        found, _, _ = registry.resolve_for(session, principal, model, version, device.id)
+        if found.best is None:
+            registry.check_standing(session, model, version)
+            raise InvalidError(
+                f"version: no build of {model} v{version} fits {device.id}: {found.reason}",
+                "make one for it with `argosy build start`, or name another version",
+            )
+        digest = found.best
+    digest = digest or device.running.get(model)
+    if digest is None:
+        raise InvalidError(
+            f"version: {device.id} has not said that it runs any build of {model}",
+            "name the version or the build to hold it at",
+        )
+    build = registry.get_build(session, principal, digest)
+    if build.model != model:
+        raise InvalidError(
+            f"{field}: that build is of model {build.model}, not {model}", "name another build"
+        )
+    registry.check_standing(session, model, build.number)
+    if not registry.admitted(build):
+        raise InvalidError(
+            f"{field}: {model} v{build.number}, {digest[:12]}, is rejected",
+            "name another build, or reinstate it",
+        )
+    return build
+
+
+def _before(session: Session, device: Device, model: str) -> str | None:
+    """What unpinning brings back, as JSON text: what the slot desired, and where that is an
+    attempt under way, what that attempt would have replaced."""
+    slot = _slot(device, model)
+    for row, rollout in queries.on_device(session, device.id, model, _OPEN):
+        if slot is not None and slot.rollout_id == rollout.id and row.started_at is not None:
+            return row.before
+    return slot.model_dump_json() if slot else None
+
+
+def _supersede(
+    session: Session,
+    principal: Principal,
+    device_id: str,
+    model: str,
+    *,
+    remark: str,
+    now: float,
+) -> bool:
+    """End attempts that have not exchanged the build yet; True where one had begun."""
+    began = False
+    for row, rollout in queries.on_device(session, device_id, model, _WITHDRAWN):
+        began |= row.started_at is not None
+        state = advance(
+            HUB_EXECUTION_TABLE, ExecutionState(row.state), ExecutionEvent.NEWER_DESIRED
+        )
+        row.state, row.reason = state.value, f"pinned by {principal.name}"
+        row.step_at = row.ended_at = now
+        session.add(row)
+        note(
+            session, rollout, "pinned", by=principal.name, now=now, text=remark,
+            wave=row.wave, device_id=device_id,
+        )  # fmt: skip
+    return began
+
+
+def _no_return(session: Session, before: SlotDesired | None) -> str:
+    """Why the build of before may not serve again; "" where it may."""
+    if before is None:
+        return "nothing was desired before the pin"
+    what = f"{before.model} v{before.version}, which was before,"
+    if before.version < registry.floor(session, before.model):
+        return f"{what} is below the model's floor"
+    try:
+        build = registry.get_build(session, ENGINE, before.bundle_digest)
+    except NotFoundError:
+        return f"{what} has been deleted"
+    return "" if registry.admitted(build) else f"{what} has been rejected"
+
+
+def _wanted(device: Device, build: Build) -> SlotDesired:
+    return SlotDesired(
+        bundle_digest=build.digest,
+        manifest_bytes=build.manifest_bytes,
+        model=build.model,
+        version=build.number,
+        attempt=_attempt(device),
+    )
+
+
+def _attempt(device: Device) -> int:
+    """A number that no earlier attempt by hand on this device has: a build that failed there
+    once is tried again when a person asks for it again."""
+    return device.desired_generation + 1
+
+
+def _tell(session: Session, principal: Principal, device: Device, wanted: SlotDesired) -> None:
+    floor = registry.floor(session, wanted.model)
+    wanted = wanted.model_copy(update={"floor": floor})
+    fleet.set_slot(session, principal, device.id, wanted.model, wanted)
+
+
+def _slot(device: Device, model: str) -> SlotDesired | None:
+    desired = fleet.desired(device)
+    return desired.slots.get(model) if desired else None

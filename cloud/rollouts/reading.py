@@ -1,0 +1,90 @@
+"""Rollouts as they stand."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+
+from sqlmodel import Session
+
+from cloud.access.principal import Principal, Role, require
+from cloud.errors import NotFoundError
+from cloud.rollouts import queries
+from cloud.rollouts.models import Execution, Rollout, RolloutEntry, RolloutGate
+
+
+def list_rollouts(
+    session: Session, principal: Principal, model: str | None, before: float | None, limit: int
+) -> Sequence[Rollout]:
+    """Newest first."""
+    require(principal, Role.VIEWER)
+    return queries.rollouts(session, model, before, limit)
+
+
+def get(session: Session, principal: Principal, rollout_id: str) -> Rollout:
+    """Raises NotFoundError where there is none."""
+    require(principal, Role.VIEWER)
+    rollout = session.get(Rollout, rollout_id)
+    if rollout is None:
+        raise NotFoundError(f"there is no rollout {rollout_id}", "`argosy rollout list`")
+    return rollout
+
+
+def executions(session: Session, rollout: Rollout) -> Sequence[Execution]:
+    """Every attempt of every device, by device and attempt."""
+    return queries.executions(session, rollout.id)
+
+
+def executions_page(
+    session: Session,
+    principal: Principal,
+    rollout_id: str,
+    *,
+    after: tuple[str, int] | None = None,
+    limit: int,
+    wave: int | None = None,
+    state: str | None = None,
+) -> Sequence[Execution]:
+    """Attempts by device and attempt, from the one after `after` (device id, attempt).
+
+    Raises NotFoundError where there is no such rollout.
+    """
+    get(session, principal, rollout_id)
+    return queries.executions_page(
+        session, rollout_id, after=after, limit=limit, wave=wave, state=state
+    )
+
+
+def first_executions(session: Session, rollout: Rollout, limit: int) -> Sequence[Execution]:
+    """The first attempts by device and attempt."""
+    return queries.executions_page(session, rollout.id, limit=limit)
+
+
+def wave_counts(session: Session, rollout: Rollout) -> list[Counter[str]]:
+    """For each wave, how many devices' latest attempts are in which state."""
+    counts: list[Counter[str]] = [Counter() for _ in rollout.spec["waves"]]
+    for wave, state, devices in queries.latest_counts(session, rollout.id):
+        counts[wave][state] += devices
+    return counts
+
+
+def gates(
+    session: Session,
+    principal: Principal,
+    rollout_id: str,
+    *,
+    wave: int | None = None,
+    after: tuple[int, int] | None = None,
+    limit: int,
+) -> Sequence[RolloutGate]:
+    """Looks at gates, by wave and look, from the one after `after`. Raises NotFoundError."""
+    get(session, principal, rollout_id)
+    return queries.gates(session, rollout_id, wave=wave, after=after, limit=limit)
+
+
+def journal(
+    session: Session, principal: Principal, rollout_id: str, *, after: int = 0, limit: int
+) -> Sequence[RolloutEntry]:
+    """What was done and why, oldest first, after the entry `after`. Raises NotFoundError."""
+    get(session, principal, rollout_id)
+    return queries.entries(session, rollout_id, after, limit)

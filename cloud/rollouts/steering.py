@@ -1,0 +1,275 @@
+"""What people do with a rollout that there is: each verb leaves an entry in its journal."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from typing import Any
+
+from sqlmodel import Session
+
+from cloud.access import service as access
+from cloud.access.principal import Principal, Role, require
+from cloud.errors import ConflictError, InvalidError, NotFoundError
+from cloud.fleet import service as fleet
+from cloud.rollouts import queries, telling
+from cloud.rollouts.acting import move
+from cloud.rollouts.journal import note
+from cloud.rollouts.looking import ACCEPTED, INCONCLUSIVE, shadow_of
+from cloud.rollouts.models import Rollout, RolloutGate
+from cloud.rollouts.reading import get
+from cloud.rollouts.spec import RolloutSpec, spec_of
+from cloud.rollouts.states import FAILURES, Asks, RolloutEvent, RolloutState
+from protocol.errors import IllegalEvent
+from protocol.states import ExecutionState, Verdict
+
+UNDER_WAY = frozenset({RolloutState.RUNNING.value, RolloutState.PAUSED.value})
+SEE = "see `argosy rollout show`"
+
+
+def approve(session: Session, principal: Principal, rollout_id: str, remark: str = "") -> Rollout:
+    """Answer what the rollout asks: whether it, or its next wave, may begin, or whether its
+    wave passes a gate that came to no verdict.
+
+    Raises ConflictError where it asks nothing.
+    """
+    require(principal, Role.APPROVER)
+    rollout, now = get(session, principal, rollout_id), time.time()
+    match rollout.asks:
+        case Asks.APPROVAL.value:
+            said = _said("approved", principal, remark)
+            _move(session, principal, rollout, RolloutEvent.APPROVED, said)
+            move(session, principal, rollout, RolloutEvent.STARTED, now)
+            detail: dict[str, Any] = {"answers": Asks.APPROVAL.value}
+            tell_others(session, rollout)
+        case Asks.WAVE.value:
+            wave = _asked_wave(rollout)
+            rollout.approved_waves = sorted({*rollout.approved_waves, wave})
+            detail = {"answers": Asks.WAVE.value, "wave": wave}
+        case Asks.GATE.value:
+            row = _gate_answered(session, principal, rollout, remark, now)
+            detail = {"answers": Asks.GATE.value, "look": row.look, "verdict": row.verdict}
+        case _:
+            raise ConflictError(
+                f"rollout {rollout.name} is {rollout.state} and asks for no approval",
+                f"{SEE}; `argosy rollout force` opens the next wave unasked",
+            )
+    rollout.asks = None
+    _record(session, principal, rollout, "approved", remark, detail=detail)
+    return rollout
+
+
+def pause(session: Session, principal: Principal, rollout_id: str, remark: str = "") -> Rollout:
+    """Start nothing more; what is under way on devices goes on."""
+    rollout = _operated(session, principal, rollout_id)
+    said = _said("paused", principal, remark)
+    _move(session, principal, rollout, RolloutEvent.PAUSED, said)
+    _record(session, principal, rollout, "paused", remark)
+    return rollout
+
+
+def resume(session: Session, principal: Principal, rollout_id: str, remark: str = "") -> Rollout:
+    """Go on. The failures so far are acknowledged: nothing counts them any more."""
+    rollout = _operated(session, principal, rollout_id)
+    said = _said("resumed", principal, remark)
+    _move(session, principal, rollout, RolloutEvent.RESUMED, said)
+    states = [state.value for state in FAILURES]
+    seen = queries.unacknowledged_ids(session, rollout_id, states)
+    if seen:
+        queries.acknowledge(session, rollout_id, states)
+        fleet.touch(session, seen)
+    _record(session, principal, rollout, "resumed", remark, detail={"acknowledged": len(seen)})
+    return rollout
+
+
+def cancel(session: Session, principal: Principal, rollout_id: str, remark: str = "") -> Rollout:
+    """Give up what has not been exchanged yet. Devices that have the build keep it."""
+    rollout = _operated(session, principal, rollout_id)
+    _stop(session, principal, rollout, _said("cancelled", principal, remark))
+    _record(session, principal, rollout, "cancelled", remark)
+    return rollout
+
+
+def abort(
+    session: Session, principal: Principal, rollout_id: str, *, revert: bool, remark: str = ""
+) -> Rollout:
+    """Give the rollout up. With `revert` every device that has its build goes back to what it
+    had before, as far as the model's floor lets it; without, they keep it.
+
+    A rollout that stops already may still be told to bring back what was before.
+
+    Raises ConflictError where it has ended, or is being reverted.
+    """
+    rollout = _operated(session, principal, rollout_id)
+    stopping = rollout.state == RolloutState.STOPPING.value
+    said = _said("aborted", principal, remark)
+    if stopping and revert and not rollout.reverting:
+        rollout.reason = said
+        access.audit(
+            session, principal, "rollout.abort", f"rollout/{rollout.id}", reason=said, revert=True
+        )
+    else:
+        _stop(session, principal, rollout, said)
+    rollout.reverting = revert
+    _record(session, principal, rollout, "aborted", remark, detail={"revert": revert})
+    return rollout
+
+
+def force(session: Session, principal: Principal, rollout_id: str, remark: str) -> Rollout:
+    """Open the next wave now, or let the last one finish, whatever a gate says of this one.
+
+    It holds no longer, is not resumed by this where it is paused, and failures go on counting.
+
+    Raises:
+        InvalidError: there is no remark.
+        ConflictError: it is not under way, or in its last wave, which no gate holds.
+    """
+    require(principal, Role.APPROVER)
+    if not remark.strip():
+        raise InvalidError(
+            "remark: nobody goes past a gate without saying why", "say it, `--remark …`"
+        )
+    rollout, now = get(session, principal, rollout_id), time.time()
+    if rollout.state not in UNDER_WAY:
+        raise ConflictError(
+            f"rollout {rollout.name} is {rollout.state}; only one that is under way is forced",
+            "approve or start it first" if rollout.asks else SEE,
+        )
+    spec, wave = spec_of(rollout), rollout.wave
+    last = wave + 1 >= len(spec.waves)
+    if _holds(session, rollout, spec):
+        _gate_answered(session, principal, rollout, remark, now)
+    elif last:
+        raise ConflictError(
+            f"rollout {rollout.name} is in its last wave, and no gate holds it",
+            "it finishes when its devices are done; `argosy rollout resume` if it is paused",
+        )
+    if not last:
+        rollout.wave = wave + 1
+        rollout.approved_waves = sorted({*rollout.approved_waves, wave + 1})
+    rollout.asks = None
+    access.audit(
+        session, principal, "rollout.force", f"rollout/{rollout.id}", wave=wave, remark=remark
+    )
+    _record(session, principal, rollout, "forced", remark, wave=wave)
+    return rollout
+
+
+def accept(
+    session: Session, principal: Principal, rollout_id: str, device_id: str, remark: str = ""
+) -> Rollout:
+    """Let a device go on whose shadow ended without a verdict; accepted again, nothing changes.
+
+    Raises:
+        NotFoundError: there is no such rollout, or the device is not of it.
+        ConflictError: the device is not asking.
+    """
+    require(principal, Role.APPROVER)
+    rollout = get(session, principal, rollout_id)
+    rows = queries.attempts_of(session, rollout_id, device_id)
+    if not rows:
+        raise NotFoundError(f"device {device_id} is not of rollout {rollout.name}", SEE)
+    row = rows[-1]
+    word = shadow_of(rollout, row, fleet.get_device(session, principal, device_id))
+    if word == ACCEPTED:
+        return rollout
+    asks = word == INCONCLUSIVE and row.state == ExecutionState.SHADOWING.value
+    if not (asks and telling.accept_shadow(session, principal, rollout, row)):
+        raise ConflictError(
+            f"{device_id} is {row.state} and asks nobody about its shadow",
+            "only a device whose shadow has ended INCONCLUSIVE is accepted by a person",
+        )
+    row.shadow = ACCEPTED
+    session.add(row)
+    fleet.touch(session, [device_id])
+    access.audit(
+        session, principal, "rollout.accept", f"rollout/{rollout_id}",
+        device=device_id, attempt=row.attempt,
+    )  # fmt: skip
+    _record(session, principal, rollout, "accepted", remark, wave=row.wave, device_id=device_id)
+    return rollout
+
+
+def tell_others(session: Session, rollout: Rollout) -> None:
+    """Have other rollouts of the model look again at the devices of this one: it has begun to
+    outrank them there, or has stopped."""
+    if queries.is_watched_beside(session, rollout):
+        fleet.touch(session, queries.targeted_ids(session, rollout.id))
+
+
+def _operated(session: Session, principal: Principal, rollout_id: str) -> Rollout:
+    require(principal, Role.OPERATOR)
+    return get(session, principal, rollout_id)
+
+
+def _said(verb: str, principal: Principal, remark: str) -> str:
+    return f"{verb} by {principal.name}" + (f": {remark}" if remark else "")
+
+
+def _move(
+    session: Session, principal: Principal, rollout: Rollout, event: RolloutEvent, said: str
+) -> None:
+    try:
+        move(session, principal, rollout, event, time.time(), reason=said)
+    except IllegalEvent as error:
+        raise ConflictError(f"rollout {rollout.name} is {rollout.state}: {error}", SEE) from error
+
+
+def _stop(session: Session, principal: Principal, rollout: Rollout, said: str) -> None:
+    _move(session, principal, rollout, RolloutEvent.CANCEL_REQUESTED, said)
+    rollout.asks = None
+    tell_others(session, rollout)
+
+
+def _record(
+    session: Session,
+    principal: Principal,
+    rollout: Rollout,
+    kind: str,
+    remark: str,
+    *,
+    wave: int | None = None,
+    device_id: str | None = None,
+    detail: Mapping[str, Any] | None = None,
+) -> None:
+    """Write the journal, and have the engine look at the rollout anew."""
+    rollout.revision += 1
+    session.add(rollout)
+    note(
+        session, rollout, kind, by=principal.name, now=time.time(), text=remark,
+        wave=rollout.wave if wave is None else wave, device_id=device_id, detail=detail,
+    )  # fmt: skip
+
+
+def _asked_wave(rollout: Rollout) -> int:
+    """The wave whose beginning is asked about: the first one up to the next that wants it."""
+    waves = rollout.spec["waves"]
+    for number in range(min(rollout.wave + 2, len(waves))):
+        if waves[number].get("needs_approval") and number not in rollout.approved_waves:
+            return number
+    return min(rollout.wave + 1, len(waves) - 1)
+
+
+def _holds(session: Session, rollout: Rollout, spec: RolloutSpec) -> bool:
+    """Whether the open wave's gate keeps it, so that a person has something to answer."""
+    if spec.gates is None or not spec.waves[rollout.wave].gated:
+        return False
+    row = queries.last_gate(session, rollout.id, rollout.wave)
+    return row is None or row.answered_by is None
+
+
+def _gate_answered(
+    session: Session, principal: Principal, rollout: Rollout, remark: str, now: float
+) -> RolloutGate:
+    """The open wave's newest look, answered. Where nobody has looked yet, there is one that
+    says so: what was let pass unseen is part of the record."""
+    row = queries.last_gate(session, rollout.id, rollout.wave)
+    if row is None:
+        row = RolloutGate(
+            rollout_id=rollout.id, wave=rollout.wave, look=1, at=now, settled=False,
+            verdict=Verdict.INCONCLUSIVE.value, reason="let pass before anything was measured",
+            figures={},
+        )  # fmt: skip
+    row.answered_by, row.answered_at, row.remark = principal.name, now, remark
+    session.add(row)
+    return row

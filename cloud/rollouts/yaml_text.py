@@ -1,0 +1,77 @@
+"""YAML from outside: read as plain values, bounded, refused with a line and a remedy."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable
+from typing import TYPE_CHECKING, Any
+
+from cloud.errors import InvalidError
+
+if TYPE_CHECKING:
+    import yaml
+
+YAML_BYTES_MAX = 1024 * 1024
+EXAMPLE = 'begin with "model: caps" and "version: 7"; `argosy rollout template` writes a whole one'
+
+
+def mapping(text: str) -> dict[str, Any]:
+    """The mapping that `text` is.
+
+    Raises InvalidError: it is over YAML_BYTES_MAX, no YAML, no mapping at its top, nested too
+    deep, or it has a key twice, an anchor or an alias, by which a small text becomes a huge value.
+    """
+    import yaml
+
+    if len(text) > YAML_BYTES_MAX or len(text.encode(errors="replace")) > YAML_BYTES_MAX:
+        raise InvalidError(
+            f"the file is over {YAML_BYTES_MAX} bytes",
+            "name devices by a selector or a group, not one by one",
+        )
+    try:
+        found = yaml.load(text, Loader=_loader())  # noqa: S506 - a SafeLoader
+    except yaml.YAMLError as error:
+        raise InvalidError(f"the file is refused: {_place(error)}", EXAMPLE) from error
+    except (ValueError, OverflowError) as error:
+        raise InvalidError(f"the file has a value that cannot be read: {error}", EXAMPLE) from error
+    except RecursionError as error:
+        raise InvalidError("the file is nested too deep", EXAMPLE) from error
+    if not isinstance(found, dict):
+        raise InvalidError("the file is no mapping of fields to values", EXAMPLE)
+    wrong = [key for key in found if not isinstance(key, str)]
+    if wrong:
+        raise InvalidError(f"{wrong[0]!r} is no field", EXAMPLE)
+    return found
+
+
+def _place(error: yaml.YAMLError) -> str:
+    mark = getattr(error, "problem_mark", None)
+    said = getattr(error, "problem", None) or str(error).splitlines()[0]
+    return said if mark is None else f"line {mark.line + 1}: {said}"
+
+
+def _loader() -> type[yaml.SafeLoader]:
+    import yaml
+
+    class Plain(yaml.SafeLoader):
+        """A SafeLoader that takes neither anchors nor a key twice."""
+
+        def compose_node(self, parent: Any, index: Any) -> Any:
+            event = self.peek_event()  # type: ignore[no-untyped-call]
+            if getattr(event, "anchor", None) is not None:
+                raise yaml.composer.ComposerError(
+                    None, None, "an anchor or an alias; quote a value that begins with * or &",
+                    event.start_mark,
+                )  # fmt: skip
+            return super().compose_node(parent, index)
+
+        def construct_mapping(self, node: Any, deep: bool = False) -> dict[Hashable, Any]:
+            seen = set()
+            for key in (key for key, _ in node.value if isinstance(key.value, str)):
+                if key.value in seen:
+                    raise yaml.constructor.ConstructorError(
+                        None, None, f"the key {key.value!r} comes twice", key.start_mark
+                    )
+                seen.add(key.value)
+            return super().construct_mapping(node, deep=deep)
+
+    return Plain

@@ -1,0 +1,162 @@
+"""What became of a rollout's devices, in figures and over time, from its executions. Pure."""
+
+from __future__ import annotations
+
+import statistics
+from collections import Counter, defaultdict
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from cloud.rollouts.models import Execution, Rollout
+from cloud.rollouts.states import FAILURES, UNCOUNTED
+from protocol.states import TERMINAL_EXECUTION_STATES, ExecutionState
+
+WAITING, UNDER_WAY, SUCCEEDED = "waiting", "under way", "succeeded"
+FAILED, PASSED_OVER, REVERTED = "failed", "passed over", "reverted"
+CLASSES = (SUCCEEDED, REVERTED, FAILED, PASSED_OVER, UNDER_WAY, WAITING)
+"""How a device stands, in the order in which a plot stacks them."""
+
+POINTS = 160
+REASONS_MAX = 50
+EXAMPLES_MAX = 5
+
+Attempts = Mapping[str, Sequence[Execution]]
+"""A device's attempts in their order, by the device's id."""
+
+
+def by_device(executions: Sequence[Execution]) -> dict[str, list[Execution]]:
+    """Each device's attempts, the first one first."""
+    found: dict[str, list[Execution]] = defaultdict(list)
+    for row in sorted(executions, key=lambda row: (row.device_id, row.attempt)):
+        found[row.device_id].append(row)
+    return dict(found)
+
+
+def class_of(row: Execution) -> str:
+    """How a device stands whose latest attempt this is: one of `CLASSES`."""
+    state = ExecutionState(row.state)
+    if state is ExecutionState.SUCCEEDED:
+        return REVERTED if row.reverts else SUCCEEDED
+    if state in FAILURES:
+        return FAILED
+    if state in UNCOUNTED:
+        return PASSED_OVER
+    return WAITING if row.started_at is None else UNDER_WAY
+
+
+def wave_figures(rollout: Rollout, attempts: Attempts) -> list[dict[str, Any]]:
+    """For each wave its rule, its devices by state and class, and when they moved; Unix seconds."""
+    waves: list[list[Sequence[Execution]]] = [[] for _ in rollout.spec["waves"]]
+    for rows in attempts.values():
+        waves[rows[-1].wave].append(rows)
+    return [
+        {"wave": number, "rule": rule, **_figures(waves[number])}
+        for number, rule in enumerate(rollout.spec["waves"])
+    ]
+
+
+def _figures(devices: Sequence[Sequence[Execution]]) -> dict[str, Any]:
+    latest = [rows[-1] for rows in devices]
+    rows = [row for attempts in devices for row in attempts]
+    started = [row.started_at for row in rows if row.started_at is not None]
+    ended = [row.ended_at for row in rows if row.ended_at is not None]
+    return {
+        "devices": len(devices),
+        "states": dict(sorted(Counter(row.state for row in latest).items())),
+        "classes": dict(Counter(class_of(row) for row in latest)),
+        "first_started_at": min(started, default=None),
+        "last_started_at": max(started, default=None),
+        "last_ended_at": max(ended, default=None),
+        "durations": durations(rows),
+    }
+
+
+def durations(rows: Sequence[Execution]) -> dict[str, Any]:
+    """Seconds from its start to its success, of every attempt that brought the build."""
+    seconds = sorted(
+        row.ended_at - row.started_at
+        for row in rows
+        if row.state == ExecutionState.SUCCEEDED.value
+        and not row.reverts
+        and row.started_at is not None
+        and row.ended_at is not None
+    )
+    if not seconds:
+        return {"count": 0, "median_s": None, "p95_s": None, "max_s": None}
+    return {
+        "count": len(seconds),
+        "median_s": statistics.median(seconds),
+        "p95_s": seconds[min(len(seconds) - 1, int(0.95 * len(seconds)))],
+        "max_s": seconds[-1],
+    }
+
+
+def failures(attempts: Attempts) -> list[dict[str, Any]]:
+    """Every way in which attempts failed with how often, commonest first; also where a further
+    attempt made it good. The reasons after the first `REASONS_MAX` are one row."""
+    devices: dict[tuple[str, str], list[str]] = defaultdict(list)
+    for device_id, rows in attempts.items():
+        for row in rows:
+            if ExecutionState(row.state) in FAILURES:
+                devices[row.state, row.reason].append(device_id)
+    ordered = sorted(devices.items(), key=lambda item: (-len(item[1]), item[0]))
+    told = [
+        {"kind": kind, "reason": reason, "attempts": len(ids), "devices": ids[:EXAMPLES_MAX]}
+        for (kind, reason), ids in ordered[:REASONS_MAX]
+    ]
+    rest = [device_id for _, ids in ordered[REASONS_MAX:] for device_id in ids]
+    if rest:
+        reason = f"{len(ordered) - REASONS_MAX} other reasons"
+        told.append(
+            {"kind": "", "reason": reason, "attempts": len(rest), "devices": rest[:EXAMPLES_MAX]}
+        )
+    return told
+
+
+def over_time(
+    attempts: Attempts, born: Mapping[str, float], begin: float, end: float
+) -> dict[str, Any]:
+    """How many devices stood where, at up to `POINTS` times from `begin` to `end`.
+
+    Args:
+        born: when a device came to the rollout, where that was after `begin`.
+
+    Returns:
+        `times` in Unix seconds, and `devices` with a count for each of them, by class.
+    """
+    entered: dict[str, list[float]] = {name: [] for name in CLASSES}
+    left: dict[str, list[float]] = {name: [] for name in CLASSES}
+    for device_id, rows in attempts.items():
+        now = None
+        for at, name in _moves(rows, born.get(device_id, begin)):
+            if now is not None:
+                left[now].append(at)
+            entered[name].append(at)
+            now = name
+    times = np.linspace(begin, max(end, begin), POINTS)
+    return {
+        "times": [float(t) for t in times],
+        "devices": {
+            name: [int(n) for n in _until(entered[name], times) - _until(left[name], times)]
+            for name in CLASSES
+        },
+    }
+
+
+def _moves(rows: Sequence[Execution], born: float) -> list[tuple[float, str]]:
+    moves = [(born, WAITING)]
+    for row in rows:
+        if row.started_at is not None:
+            moves.append((max(row.started_at, moves[-1][0]), UNDER_WAY))
+        if ExecutionState(row.state) in TERMINAL_EXECUTION_STATES:
+            ended_at = row.step_at if row.ended_at is None else row.ended_at
+            moves.append((max(ended_at, moves[-1][0]), class_of(row)))
+        elif row.started_at is None and row is not rows[0]:
+            moves.append((max(row.step_at, moves[-1][0]), WAITING))
+    return moves
+
+
+def _until(moments: list[float], times: np.ndarray) -> np.ndarray:
+    return np.searchsorted(np.sort(np.asarray(moments, dtype=np.float64)), times, side="right")

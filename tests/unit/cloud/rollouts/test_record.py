@@ -1,0 +1,166 @@
+"""The evidence record: a pure function of a rollout's rows."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from cloud.rollouts.models import Execution
+from cloud.rollouts.progress import CLASSES, by_device, class_of, over_time
+from cloud.rollouts.record import Origin, record
+from protocol.states import TERMINAL_EXECUTION_STATES, ExecutionState
+from tests.unit.cloud.rollouts import story
+from tests.unit.cloud.rollouts.story import START, attempt, done, entry
+
+ORIGIN = Origin(
+    lineage={"parent": 2, "dataset": "caps", "dataset_version": 3, "created_by": "ada"},
+    promotion={"alias": "production", "verdict": "PASS", "evidence": "e-1"},
+)
+
+
+@pytest.fixture
+def told() -> dict[str, Any]:
+    return record(
+        story.rollout(), story.executions(), story.looks(), story.journal(),
+        origin=ORIGIN, now=START + 1000,
+    )  # fmt: skip
+
+
+def test_it_is_json_and_says_what_was_brought_by_whom(told: dict[str, Any]) -> None:
+    assert json.loads(json.dumps(told, allow_nan=False)) == told
+    assert (told["verdict"], told["what"]["model"], told["what"]["version"]) == (
+        "REVERTED", "caps", 1,
+    )  # fmt: skip
+    (build,) = told["what"]["builds"]
+    assert (build["digest"], build["given"], build["succeeded"]) == (story.BUILD, 2, 2)
+    assert told["what"]["lineage"]["dataset_version"] == 3
+    assert told["what"]["promotion"]["evidence"] == "e-1"
+    assert told["who"]["created_by"] == "ada"
+    assert told["who"]["approved_by"] == ["bob"]
+    assert [d["kind"] for d in told["who"]["decisions"]] == ["created", "approved"]
+    assert [a["text"] for a in told["approvals"]] == ["", "go, the line stands still"]
+
+
+def test_times_and_figures_by_wave(told: dict[str, Any]) -> None:
+    assert told["when"]["duration_s"] == 600
+    first, second = told["waves"]
+    assert first["opened_at"] == START + 20
+    assert first["states"] == {"FAILED": 1, "SUCCEEDED": 1}
+    assert first["durations"] == {"count": 2, "median_s": 60, "p95_s": 60, "max_s": 60}
+    assert (first["gate"], first["looks"], first["let_go_by"]) == ("FAIL", 3, None)
+    assert (second["opened_at"], second["gate"]) == (None, None)
+    assert told["metrics"]["attempts"] == 7
+    assert {(f["kind"], f["reason"]) for f in told["metrics"]["failures"]} == {
+        ("TIMED_OUT", "no step for 900 s"),
+        ("FAILED", "v2 is below the floor"),
+    }
+
+
+def test_every_look_is_there_and_equal_figures_once(told: dict[str, Any]) -> None:
+    assert [look["verdict"] for look in told["gates"]] == ["INCONCLUSIVE", "INCONCLUSIVE", "FAIL"]
+    assert [look["figures_of"] for look in told["gates"]] == [1, 1, 3]
+    assert told["gates"][1]["figures"] is None
+    assert told["gates"][2]["figures"]["components"][2]["camera"] == "dev-1/east"
+
+
+def test_deviations_are_told_with_their_reasons(told: dict[str, Any]) -> None:
+    found = told["deviations"]
+    assert set(found) == {"retried", "timed_out", "not_reverted"}
+    (retried,) = found["retried"]["items"]
+    assert (retried["device"], retried["reason"]) == ("dev-1", "TIMED_OUT: no step for 900 s")
+    (left,) = found["not_reverted"]["items"]
+    assert (left["device"], left["reason"]) == ("dev-1", "v2 is below the floor")
+    outcome = told["outcome"]
+    assert (outcome["reverted"], outcome["not_reverted"], outcome["succeeded"]) == (1, 1, 0)
+
+
+def test_what_people_let_pass_is_a_deviation() -> None:
+    look = story.looks()[2]
+    look.verdict, look.answered_by, look.answered_at = "INCONCLUSIVE", "bob", START + 400
+    look.remark = "it is night"
+    entries = [
+        entry("forced", 401, "bob", wave=0, text="no time"),
+        entry("joined", 402, device_id="dev-9"),
+        entry("accepted", 403, "eve", device_id="dev-0", text="looks fine"),
+    ]
+    rows = [done("dev-0"), done("dev-1", diverged=True, by_hand=True, reason="went back by hand")]
+    going = story.rollout(state="RUNNING", outcome=None, ended_at=None, reverting=False)
+    told = record(going, rows, [look], entries, origin=Origin(), now=START + 500)
+
+    found = {kind: value["items"][0] for kind, value in told["deviations"].items()}
+    assert told["verdict"] == "IN_PROGRESS"
+    assert (found["forced"]["by"], found["forced"]["reason"]) == ("bob", "no time")
+    assert found["gate_overruled"]["reason"].startswith("it is night (the gate said INCONCLUSIVE")
+    assert found["joined"]["device"] == "dev-9"
+    assert found["shadow_accepted"]["by"] == "eve"
+    assert found["by_hand"]["device"] == found["diverged"]["device"] == "dev-1"
+    assert told["what"]["lineage"] == {}
+    assert told["waves"][0]["let_go_by"] == "bob"
+
+
+def test_a_rollout_that_was_stopped_and_kept_leaves_nothing_to_revert() -> None:
+    kept = story.rollout(outcome=None, reverting=False)
+    told = record(kept, story.executions()[:1], [], [], origin=Origin(), now=START)
+    assert told["verdict"] == "STOPPED"
+    assert (told["outcome"]["taken_back"], told["outcome"]["not_reverted"]) == (False, 0)
+
+
+def test_a_device_on_its_way_back_is_not_back_yet() -> None:
+    rows = [done("dev-0"), attempt("dev-0", 2, reverts=True, state="PROVING", started_at=START + 1)]
+    told = record(story.rollout(), rows, [], [], origin=Origin(), now=START)
+    (left,) = told["deviations"]["not_reverted"]["items"]
+    assert left["reason"] == "it is on its way back"
+
+
+def test_what_is_no_number_is_null() -> None:
+    look = story.looks()[0]
+    look.figures = {"components": [story.component("latency", after=float("inf")).as_dict()]}
+    told = record(story.rollout(), [], [look], [], origin=Origin(), now=START)
+    assert told["gates"][0]["figures"]["components"][0]["after"] is None
+
+
+STATES = sorted(state.value for state in ExecutionState)
+
+
+@st.composite
+def attempts(draw: st.DrawFn) -> list[Execution]:
+    rows = []
+    for device in range(draw(st.integers(1, 6))):
+        at = START
+        for number in range(1, draw(st.integers(1, 3)) + 1):
+            state = draw(st.sampled_from(STATES))
+            at += draw(st.floats(0, 100))
+            row = attempt(f"dev-{device}", number, state=state, step_at=at)
+            row.reverts = draw(st.booleans())
+            row.started_at = at if state != "QUEUED" else None
+            if ExecutionState(state) in TERMINAL_EXECUTION_STATES:
+                at += draw(st.floats(0, 100))
+                row.ended_at = at
+            rows.append(row)
+    return rows
+
+
+@given(attempts())
+def test_at_every_moment_each_device_stands_at_one_place(rows: list[Execution]) -> None:
+    devices = by_device(rows)
+    seen = over_time(devices, {}, START, START + 1000)
+
+    sums = [sum(column) for column in zip(*seen["devices"].values(), strict=True)]
+    assert set(sums) == {len(devices)}
+    assert min(min(counts) for counts in seen["devices"].values()) >= 0
+    last = {name: counts[-1] for name, counts in seen["devices"].items()}
+    latest = Counter(class_of(found[-1]) for found in devices.values())
+    assert last == {name: latest.get(name, 0) for name in CLASSES}
+
+
+def test_late_joiners_are_not_there_before() -> None:
+    seen = over_time(
+        by_device([attempt("a"), attempt("b")]), {"b": START + 500}, START, START + 999
+    )
+    assert seen["devices"]["waiting"][0] == 1
+    assert seen["devices"]["waiting"][-1] == 2

@@ -14,8 +14,8 @@ from cloud.rollouts.views import PacePolicy
 
 MINUTE_S = 60.0
 BURST_S = 10.0
-RATE_MAX = 1e6
-"""Devices a minute; where a rate has grown to that, it holds nobody back."""
+GROWTH_MAX = 1e9
+"""Where a rate has grown by that, it holds nobody back."""
 
 
 def memory_s(pace: PacePolicy | None) -> float:
@@ -26,8 +26,9 @@ def memory_s(pace: PacePolicy | None) -> float:
 def rate_per_minute(pace: PacePolicy, succeeded: int) -> float:
     """The rate once `succeeded` devices have the build."""
     steps = succeeded // pace.after_succeeded
-    growth = math.exp(min(steps * math.log(pace.factor), math.log(RATE_MAX)))
-    rate = pace.base_per_minute * growth
+    if pace.factor > 1.0:
+        steps = min(steps, math.ceil(math.log(GROWTH_MAX) / math.log(pace.factor)))
+    rate = pace.base_per_minute * pace.factor**steps
     return rate if pace.per_minute_max is None else min(rate, pace.per_minute_max)
 
 

@@ -193,9 +193,8 @@ class _SiteStarts:
         """Keep room for the whole site; False where there is not enough."""
         if self._blocked:
             return False
-        first = [_start(self._choice, device) for device in site.waiting]
-        ends = [action for action in first if isinstance(action, EndExecution)]
-        size = site.to_come - len(ends)
+        unfit = [d for d in site.waiting if self._choice.for_device(d.capabilities).best is None]
+        size = site.to_come - len(unfit)
         if self._most is not None and size > self._most:
             self._blocked = True
             if not self._actions:
@@ -204,8 +203,8 @@ class _SiteStarts:
         if not self._room.is_left(size):
             self._blocked = True
             return False
-        self._actions += ends
-        self._misfits |= {end.device_id for end in ends}
+        self._actions += [_start(self._choice, device) for device in unfit]
+        self._misfits |= {device.device_id for device in unfit}
         self._begun.add(key)
         self._room.kept += size
         return True

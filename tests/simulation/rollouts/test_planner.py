@@ -9,7 +9,8 @@ import pytest
 
 from cloud.rollouts.states import Outcome, RolloutState
 from protocol.states import TERMINAL_EXECUTION_STATES, ExecutionState
-from tests.simulation.rollouts.world import DIGEST, World, build_world
+from tests.simulation.rollouts.builds import DIGEST
+from tests.simulation.rollouts.world import World, build_world
 
 SEEDS = range(250)
 STEPS_MAX = 400

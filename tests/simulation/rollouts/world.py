@@ -35,7 +35,6 @@ from cloud.rollouts.views import (
     Stop,
     WavePolicy,
 )
-from protocol.builds import BuildIdentity, Capabilities, Format, Precision, RuntimeCapability
 from protocol.machine import advance
 from protocol.states import (
     BEFORE_EXCHANGE,
@@ -43,30 +42,9 @@ from protocol.states import (
     ExecutionEvent,
     ExecutionState,
 )
+from tests.simulation.rollouts.builds import ABLE, DIGEST, IDENTITY, OTHER, UNABLE
 
-DIGEST = "a" * 64
-OTHER = "b" * 64
-IDENTITY = BuildIdentity(
-    format=Format.ONNX,
-    precision=Precision.FP32,
-    runtime="onnxruntime",
-    runtime_precision=Precision.FP32,
-    input_width=320,
-    input_height=320,
-)
-ABLE = Capabilities(
-    architecture="x86_64",
-    runtimes=(
-        RuntimeCapability(
-            runtime="onnxruntime",
-            version="1.31",
-            formats=(Format.ONNX,),
-            precisions=(Precision.FP32,),
-        ),
-    ),
-)
 LOSSES_MAX = 4
-UNABLE = Capabilities(architecture="aarch64", runtimes=())
 
 _S = ExecutionState
 PATH = (

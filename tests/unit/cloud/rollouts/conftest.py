@@ -23,7 +23,8 @@ from cloud.rollouts.spec import RolloutCreate
 from protocol.messages import Desired, ExecutionReport, Reported, SlotReported, decode, encode
 from protocol.states import ExecutionState
 from protocol.topics import Kind, Topic
-from tests.simulation.rollouts.world import ABLE, IDENTITY, PATH
+from tests.simulation.rollouts.builds import ABLE, IDENTITY
+from tests.simulation.rollouts.world import PATH
 
 ADMIN = Principal(PrincipalKind.USER, "ada", Role.ADMINISTRATOR)
 DIGESTS = {1: "1" * 64, 2: "2" * 64}

@@ -19,11 +19,10 @@ from cloud.rollouts.views import (
     Release,
     StartExecution,
 )
-from protocol.states import ExecutionEvent, ExecutionState
-from tests.simulation.rollouts.world import DIGEST, OTHER
-from tests.unit.cloud.rollouts.test_planner import NOW, ROLLOUT, WAITING, device, done, flying
+from protocol.states import ExecutionEvent
+from tests.simulation.rollouts.builds import DIGEST, OTHER
+from tests.unit.cloud.rollouts.views import NOW, ROLLOUT, WAITING, S, device, done, flying
 
-S = ExecutionState
 ATOMIC = replace(ROLLOUT, policy=Policy(site_atomic=True))
 LONG_AGO = NOW - 2000
 

@@ -11,41 +11,28 @@ from cloud.registry.resolution import BuildOffer
 from cloud.rollouts.planner import plan
 from cloud.rollouts.states import Outcome, RolloutState
 from cloud.rollouts.views import (
-    DeviceView,
     EndExecution,
     Finish,
     MarkDiverged,
     NextWave,
     Pause,
     Policy,
-    RolloutView,
     StartExecution,
     Stop,
     WavePolicy,
 )
-from protocol.states import ExecutionEvent, ExecutionState
-from tests.simulation.rollouts.world import ABLE, DIGEST, IDENTITY, OTHER, UNABLE
-
-NOW = 5000.0
-S = ExecutionState
-BUILDS = (BuildOffer(DIGEST, IDENTITY),)
-ROLLOUT = RolloutView(RolloutState.RUNNING, 0, 2, BUILDS, Policy())
-
-
-def device(name: str = "d", state: S = S.QUEUED, wave: int = 0, **values: Any) -> DeviceView:
-    return replace(DeviceView(name, wave, 1, state), **values)
-
-
-def flying(state: S = S.DOWNLOADING, **values: Any) -> DeviceView:
-    given = {"started_at": NOW - 10, "step_at": NOW - 5, "owned": True, "digest": DIGEST}
-    return device(state=state, **{**given, **values})
-
-
-def done(name: str = "d", state: S = S.SUCCEEDED, **values: Any) -> DeviceView:
-    return replace(flying(state, ended_at=NOW - 5, **values), device_id=name)
-
-
-WAITING = device("later", wave=1)
+from protocol.states import ExecutionEvent
+from tests.simulation.rollouts.builds import ABLE, DIGEST, IDENTITY, OTHER, UNABLE
+from tests.unit.cloud.rollouts.views import (
+    BUILDS,
+    NOW,
+    ROLLOUT,
+    WAITING,
+    S,
+    device,
+    done,
+    flying,
+)
 
 
 def test_starts_only_the_current_wave() -> None:

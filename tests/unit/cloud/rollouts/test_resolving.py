@@ -14,7 +14,7 @@ from cloud.registry import service as registry
 from cloud.registry.models import Build
 from cloud.rollouts import service
 from protocol.messages import Reported, encode
-from tests.simulation.rollouts.world import UNABLE
+from tests.simulation.rollouts.builds import UNABLE
 from tests.unit.cloud.rollouts.conftest import ADMIN, DIGESTS, MODEL, Hub
 from tests.unit.cloud.rollouts.test_http_and_cli import api, argosy, http
 

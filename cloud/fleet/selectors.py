@@ -6,11 +6,13 @@
 
 A device without the key fits `!=` and `notin`. The keys `site`, `device` and `group` are the
 hub's own: `group=pilot` is whatever the group's selector names now. A value with other characters
-than letters, digits and ``. _ - / : @ +`` is put in double quotes.
+than letters, digits and ``. _ - / : @ +`` is put in double quotes, in which ``\\`` stands before
+a quote or another ``\\``.
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
@@ -38,10 +40,14 @@ _GRAMMAR = r"""
     values: text ("," text)*
     text: WORD | QUOTED | "in" -> in_word | "notin" -> notin_word
     WORD: /[A-Za-z0-9_][A-Za-z0-9._\/:@+-]*/
-    QUOTED: /"[^"]*"/
+    QUOTED: /"([^"\\]|\\["\\])*"/
     %import common.WS
     %ignore WS
 """
+
+
+_WORD = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._/:@+-]*")
+_ESCAPED = re.compile(r'\\(["\\])')
 
 
 @dataclass(frozen=True)
@@ -65,16 +71,24 @@ def parse(text: str, field: str = "selector") -> Selector:
     try:
         tree = _parser().parse(text)
     except UnexpectedInput as error:
-        at = error.pos_in_stream if error.pos_in_stream is not None else len(text)
+        ended = getattr(getattr(error, "token", None), "type", "") == "$END"
+        at = len(text) if ended or error.pos_in_stream is None else error.pos_in_stream
         found = repr(text[at : at + 20]) if 0 <= at < len(text) else "the end"
         raise InvalidError(f"{field}: cannot be read at {found}", REMEDY) from error
     terms = tuple(_term(node) for node in tree.children if node is not None)
+    if any(term.key == GROUP and not term.values for term in terms):
+        raise InvalidError(f"{field}: it speaks of groups and names none", "write group=NAME")
     if len(terms) > TERMS_MAX or any(len(term.values) > VALUES_MAX for term in terms):
         raise InvalidError(
             f"{field}: more than {TERMS_MAX} terms, or {VALUES_MAX} values in one",
             "name a group instead, `argosy group create`",
         )
     return terms
+
+
+def text_of(selector: Selector) -> str:
+    """A text that `parse` reads as this selector."""
+    return ",".join(map(_term_text, selector))
 
 
 def fits(
@@ -90,6 +104,22 @@ def fits(
 def groups_named(selector: Selector) -> frozenset[str]:
     """The groups that a selector speaks of."""
     return frozenset().union(*(term.values for term in selector if term.key == GROUP))
+
+
+def _term_text(term: Term) -> str:
+    key = _written(term.key)
+    if not term.values:
+        return key if term.wanted else f"!{key}"
+    values = [_written(value) for value in sorted(term.values)]
+    if len(values) == 1:
+        return f"{key}{'=' if term.wanted else '!='}{values[0]}"
+    return f"{key} {'in' if term.wanted else 'notin'} ({','.join(values)})"
+
+
+def _written(text: str) -> str:
+    if _WORD.fullmatch(text) and text not in ("in", "notin"):
+        return text
+    return '"' + text.replace("\\", "\\\\").replace('"', '\\"') + '"'
 
 
 def _holds(term: Term, attributes: Mapping[str, str], groups: Mapping[str, Selector]) -> bool:
@@ -115,7 +145,7 @@ def _text(node: Any) -> str:
     if node.data in ("in_word", "notin_word"):
         return str(node.data).removesuffix("_word")
     token = node.children[0]
-    return str(token[1:-1]) if token.type == "QUOTED" else str(token)
+    return _ESCAPED.sub(r"\1", token[1:-1]) if token.type == "QUOTED" else str(token)
 
 
 @cache

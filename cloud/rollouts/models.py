@@ -122,7 +122,8 @@ class RolloutEntry(SQLModel, table=True):
 
     Attributes:
         kind: `created`, `approved`, `wave`, `gate`, `asked`, `paused`, `resumed`, `accepted`,
-            `forced`, `aborted`, `cancelled`, `diverged`, `joined`, `finished`, `stopped`.
+            `forced`, `aborted`, `cancelled`, `diverged`, `joined`, `finished`, `stopped`,
+            `pinned`, `unpinned`.
         detail: what belongs to that kind, in JSON.
     """
 

@@ -122,7 +122,8 @@ def force(session: Session, principal: Principal, rollout_id: str, remark: str) 
 
     Raises:
         InvalidError: there is no remark.
-        ConflictError: it is not under way, or in its last wave, which no gate holds.
+        ConflictError: it is not under way, its wave waits for an approval, or it is the last
+            one and no gate holds it.
     """
     require(principal, Role.APPROVER)
     if not remark.strip():
@@ -136,6 +137,11 @@ def force(session: Session, principal: Principal, rollout_id: str, remark: str) 
             "approve or start it first" if rollout.asks else SEE,
         )
     spec, wave = spec_of(rollout), rollout.wave
+    if rollout.asks == Asks.WAVE.value and _asked_wave(rollout) == wave:
+        raise ConflictError(
+            f"wave {wave + 1} of rollout {rollout.name} has not begun and waits for an approver",
+            f"`argosy rollout approve {rollout.id}`",
+        )
     last = wave + 1 >= len(spec.waves)
     if _holds(session, rollout, spec):
         _gate_answered(session, principal, rollout, remark, now)

@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     import yaml
 
 YAML_BYTES_MAX = 1024 * 1024
+QUOTE = "an anchor or an alias; quote a value that begins with * or &"
 EXAMPLE = 'begin with "model: caps" and "version: 7"; `argosy rollout template` writes a whole one'
 
 
@@ -18,7 +19,8 @@ def mapping(text: str) -> dict[str, Any]:
     """The mapping that `text` is.
 
     Raises InvalidError: it is over YAML_BYTES_MAX, no YAML, no mapping at its top, nested too
-    deep, or it has a key twice, an anchor or an alias, by which a small text becomes a huge value.
+    deep, or it has a key twice, a tag, or an anchor or alias, by which a small text
+    becomes a huge value.
     """
     import yaml
 
@@ -46,6 +48,9 @@ def mapping(text: str) -> dict[str, Any]:
 def _place(error: yaml.YAMLError) -> str:
     mark = getattr(error, "problem_mark", None)
     said = getattr(error, "problem", None) or str(error).splitlines()[0]
+    context = getattr(error, "context", None) or ""
+    if context.endswith(("an alias", "an anchor")):
+        said = QUOTE
     return said if mark is None else f"line {mark.line + 1}: {said}"
 
 
@@ -53,15 +58,16 @@ def _loader() -> type[yaml.SafeLoader]:
     import yaml
 
     class Plain(yaml.SafeLoader):
-        """A SafeLoader that takes neither anchors nor a key twice."""
+        """A SafeLoader that takes neither anchors, tags nor a key twice."""
 
         def compose_node(self, parent: Any, index: Any) -> Any:
             event = self.peek_event()  # type: ignore[no-untyped-call]
             if getattr(event, "anchor", None) is not None:
+                raise yaml.composer.ComposerError(None, None, QUOTE, event.start_mark)
+            if getattr(event, "tag", None) is not None:
                 raise yaml.composer.ComposerError(
-                    None, None, "an anchor or an alias; quote a value that begins with * or &",
-                    event.start_mark,
-                )  # fmt: skip
+                    None, None, "a tag; write plain values", event.start_mark
+                )
             return super().compose_node(parent, index)
 
         def construct_mapping(self, node: Any, deep: bool = False) -> dict[Hashable, Any]:

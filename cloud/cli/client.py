@@ -84,12 +84,13 @@ class HubClient:
                 return
 
     def request(self, method: str, path: str, *, query: Any = None, body: Any = None) -> Any:
-        """The JSON that the hub answers.
+        """The JSON that the hub answers; None where it answers nothing.
 
         Raises:
             CommandError: the hub cannot be reached, or says no.
         """
-        return self._send(method, path, query, body).json()
+        response = self._send(method, path, query, body)
+        return response.json() if response.content else None
 
     def content(self, path: str) -> bytes:
         """The bytes that the hub answers. Raises as `request` does."""

@@ -13,6 +13,7 @@ from cloud.cli import (
     build,
     dataset,
     device,
+    group,
     job,
     model,
     promote,
@@ -35,6 +36,7 @@ commands = typer.Typer(
 for _name, _group in (
     ("device", device.devices),
     ("site", device.sites),
+    ("group", group.groups),
     ("token", access.tokens),
     ("dataset", dataset.datasets),
     ("model", model.models),

@@ -50,6 +50,8 @@ _WIDTH = 9.2
 
 def over_time(record: Record) -> bytes | None:
     """How many devices stood where, from the start on; a line where each wave opened."""
+    from matplotlib.ticker import MaxNLocator
+
     progress = record["progress"]
     times = progress["times"]
     if times[-1] <= times[0]:
@@ -76,7 +78,7 @@ def over_time(record: Record) -> bytes | None:
     axes.set_ylim(0, top * 1.1)
     axes.set_xlabel(f"{unit} since the rollout was asked for")
     axes.set_ylabel("devices")
-    axes.yaxis.get_major_locator().set_params(integer=True)
+    axes.yaxis.set_major_locator(MaxNLocator(integer=True))
     axes.legend(
         frameon=False, ncols=len(names), loc="lower left", bbox_to_anchor=(0, 1), fontsize=9
     )

@@ -11,7 +11,7 @@ import typer
 from typer.testing import CliRunner, Result
 
 from cloud.cli import client as cli_client
-from cloud.cli import rollout, watching
+from cloud.cli import rollout, rollout_watch, watching
 from cloud.cli.client import CommandError, HubClient
 from cloud.cli.job import jobs
 from cloud.cli.train import training
@@ -38,6 +38,9 @@ ROLLOUT: dict[str, Any] = {
     "outcome": None,
     "reason": "",
     "wave": 0,
+    "asks": None,
+    "reverting": False,
+    "spec": {},
     "waves": [],
     "executions": [],
 }
@@ -46,7 +49,7 @@ ROLLOUT: dict[str, Any] = {
 @pytest.fixture(autouse=True)
 def at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(watching, "POLL_S", 0)
-    monkeypatch.setattr(rollout, "POLL_S", 0)
+    monkeypatch.setattr(rollout_watch, "POLL_S", 0)
 
 
 @pytest.fixture

@@ -18,7 +18,8 @@ from cloud.cli.client import CommandError, HubClient
 from cloud.cli.job import EXIT_FELL_SHORT, jobs, subject_in_words
 from cloud.cli.main import commands as all_commands
 from cloud.cli.promote import promotion
-from cloud.cli.rollout import EXIT_NOT_ON_ALL, rollouts
+from cloud.cli.rollout import rollouts
+from cloud.cli.rollout_plan import EXIT_NOT_ON_ALL
 from cloud.cli.train import training
 
 JOB: dict[str, Any] = {

@@ -9,7 +9,7 @@ from cloud.rollouts.gate_component import Component
 from cloud.rollouts.gates import GateResult
 from cloud.rollouts.models import Execution, Rollout, RolloutEntry, RolloutGate
 from protocol.states import Verdict
-from tests.simulation.rollouts.world import IDENTITY
+from tests.simulation.rollouts.builds import IDENTITY
 
 START = 1_000_000.0
 BUILD, BEFORE = "1" * 64, "2" * 64

@@ -15,15 +15,10 @@ from cloud import answers
 from cloud.access import service as access
 from cloud.access.principal import PrincipalKind, Role
 from cloud.cli import client as cli_client
-from cloud.cli.client import CommandError, HubClient
-from cloud.cli.rollout import (
-    EXIT_NOT_ON_ALL,
-    parse_shadow,
-    parse_wave,
-    parse_window,
-    picture,
-    rollouts,
-)
+from cloud.cli.client import HubClient
+from cloud.cli.rollout import rollouts
+from cloud.cli.rollout_plan import EXIT_NOT_ON_ALL
+from cloud.cli.rollout_watch import picture
 from cloud.rollouts.router import router
 from protocol.states import ExecutionState
 from tests.unit.cloud.rollouts.conftest import Hub
@@ -150,27 +145,6 @@ def test_the_picture_shows_a_bar_for_each_wave(hub: Hub, api: HubClient) -> None
     assert wave_1.count("█") == 40
     assert "1 FAILED, 1 SUCCEEDED" in wave_1
     assert wave_2.count("·") == 40
-
-
-def test_waves_as_they_are_typed() -> None:
-    assert parse_wave("10%") == {"percent": 10}
-    assert parse_wave("5") == {"count": 5}
-    assert parse_wave("line=a,hall in (1,2)") == {"selector": "line=a,hall in (1,2)"}
-    with pytest.raises(CommandError, match="x%"):
-        parse_wave("x%")
-
-
-def test_shadows_and_windows_as_they_are_typed() -> None:
-    assert parse_shadow("on") == {}
-    assert parse_shadow("share=0.1, frames_min=500") == {"share": 0.1, "frames_min": 500}
-    assert parse_window("0 2 * * MON for 90m") == {"cron": "0 2 * * MON", "duration_s": 5400}
-    assert parse_window("0 2 * * * for 2h Europe/Berlin")["time_zone"] == "Europe/Berlin"
-    for text in ("off", "share", "share=much"):
-        with pytest.raises(CommandError):
-            parse_shadow(text)
-    for text in ("0 2 * * *", "0 2 * * for 2h", "0 2 * * * for 2", "at night"):
-        with pytest.raises(CommandError):
-            parse_window(text)
 
 
 @pytest.mark.usefixtures("api")

@@ -7,7 +7,7 @@ import json
 import pytest
 
 from cloud.cli.client import HubClient
-from cloud.cli.rollout import EXIT_NOT_ON_ALL
+from cloud.cli.rollout_plan import EXIT_NOT_ON_ALL
 from cloud.errors import ConflictError
 from cloud.fleet.models import Device
 from cloud.registry import service as registry
@@ -62,11 +62,11 @@ def test_no_artifact_is_known_before_a_rollout_starts(hub: Hub, api: HubClient) 
 
 
 @pytest.mark.usefixtures("api")
-def test_the_preview_from_the_command_line_says_no_by_its_status(hub: Hub) -> None:
-    fine = argosy("preview", "caps", "1", "--json")
+def test_the_plan_from_the_command_line_says_no_by_its_status(hub: Hub) -> None:
+    fine = argosy("plan", "caps", "1", "--json")
     assert (fine.exit_code, json.loads(fine.output)["no_artifact"]) == (0, 0)
     cripple(hub, "dev-1")
-    answer = argosy("preview", "caps", "1", "--device", "dev-1")
+    answer = argosy("plan", "caps", "1", "--device", "dev-1")
     assert answer.exit_code == EXIT_NOT_ON_ALL
     assert "NO_ARTIFACT" in answer.output
 

@@ -49,10 +49,13 @@ class ChunkRequests:
     def take_wants(self, session: Session, batch: Sequence[Received]) -> Tally:
         """Note what devices want. A handler of the ingress; it stores nothing."""
         tally: Tally = Counter()
+        sizes: dict[str, int | None] = {}
         for received in batch:
             wants: Wants = received.message
             for want in wants.blobs:
-                tally += self._note(session, want.sha256, want.ranges)
+                if want.sha256 not in sizes:
+                    sizes[want.sha256] = _size_bytes(session, want.sha256)
+                tally += self._note(want.sha256, want.ranges, sizes[want.sha256])
         return tally
 
     def wait(self, timeout_s: float) -> bool:
@@ -68,19 +71,29 @@ class ChunkRequests:
         with self._changed:
             return self._book.take(time.monotonic())
 
-    def _note(self, session: Session, sha256: str, ranges: Sequence[tuple[int, int]]) -> Tally:
-        try:
-            size_bytes = blobs.get(session, sha256).size_bytes
-            indexes = from_ranges(ranges)
-        except NotFoundError:
+    def _note(
+        self, sha256: str, ranges: Sequence[tuple[int, int]], size_bytes: int | None
+    ) -> Tally:
+        if size_bytes is None:
             return Counter({"refused.unknown_blob": 1})
+        try:
+            indexes = from_ranges(ranges)
         except ChunkError:
             return Counter({"refused.bad_range": 1})
         count = -(-size_bytes // CHUNK_BYTES)
         with self._changed:
-            left_out = self._book.add(sha256, (i for i in indexes if i < count), time.monotonic())
+            wanted = (i for i in indexes if i < count)
+            left_out = self._book.add(sha256, wanted, time.monotonic())
             self._changed.notify_all()
         return Counter({"wants": 1, "wants_left_out": left_out})
+
+
+def _size_bytes(session: Session, sha256: str) -> int | None:
+    """Of a blob; None where the hub has none of that name."""
+    try:
+        return blobs.get(session, sha256).size_bytes
+    except NotFoundError:
+        return None
 
 
 class ChunkSender:

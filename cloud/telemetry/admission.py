@@ -28,9 +28,7 @@ class Admission:
         self._ranges_max = ranges_max
         self._at = max(received.at for received in batch)
         keys = {(r.message.device_id, r.message.epoch) for r in batch}
-        known = queries.cursors(
-            session, stream, {device for device, _ in keys}, {epoch for _, epoch in keys}
-        )
+        known = queries.cursors(session, stream, {device for device, _ in keys})
         self._cursors = dict.fromkeys(keys, Cursor())
         for device_id, epoch, contiguous, ahead in known:
             if (device_id, epoch) in keys:

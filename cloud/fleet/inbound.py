@@ -13,9 +13,10 @@ from typing import Any
 from pydantic_core import from_json
 from sqlmodel import Session
 
-from cloud.fleet import service
+from cloud.fleet import facts, service
 from cloud.fleet.models import Device, DeviceCommand
 from cloud.inbound import Received, Tally
+from cloud.lots import lots
 from protocol.messages import Presence, Reported
 
 OFFLINE = "offline"
@@ -25,8 +26,9 @@ def store_presences(session: Session, batch: Sequence[Received]) -> Tally:
     """Take devices' word on their presence, but for sessions that a newer one replaced."""
     tally: Tally = Counter()
     changed = set()
+    devices = _devices(session, batch)
     for received in batch:
-        device = _device(session, received)
+        device = devices.get(received.topic.device_id)
         fresh = device is not None and _speaks_for(device, received.message)
         if device is not None and fresh:
             if device.presence != received.message.status:
@@ -42,22 +44,24 @@ def store_reports(session: Session, batch: Sequence[Received]) -> Tally:
     """Keep each device's last report, but for sessions that a newer one replaced."""
     tally: Tally = Counter()
     changed = set()
+    devices = _devices(session, batch)
     for received in batch:
         message: Reported = received.message
-        device = _device(session, received)
+        device = devices.get(received.topic.device_id)
         if device is None or message.session_epoch < device.session_epoch:
             tally["refused.older_session"] += 1
             continue
         payload = received.payload.decode()
-        # When one that is away was last heard of is the beginning of its silence.
-        if device.presence == OFFLINE or _says_other(device.reported, payload):
-            changed.add(device.id)
+        other = _says_other(device.reported, payload)
         device.reported = payload
         device.running = {
             name: slot.running_digest
             for name, slot in message.slots.items()
             if slot.running_digest is not None
         }
+        # When one that is away was last heard of is the beginning of its silence.
+        if other or device.presence == OFFLINE or _runs_other(device):
+            changed.add(device.id)
         service.overtake(session, device, message.desired_generation)
         _heard(session, device, received)
         tally["stored"] += 1
@@ -98,6 +102,15 @@ def _says_other(before: str | None, now: str) -> bool:
     return before is None or _substance(before) != _substance(now)
 
 
+def _runs_other(device: Device) -> bool:
+    """Whether a slot runs something else than is desired there. Each such report counts: what one
+    says that was made before an execution ended, the next one may say again, and mean it."""
+    desired = device.desired or ""
+    return any(
+        digest not in desired and f'"{slot}":' in desired for slot, digest in device.running.items()
+    )
+
+
 def _substance(payload: str) -> tuple[Any, dict[str, Any]]:
     report = from_json(payload)
     return report["capabilities"], {
@@ -110,8 +123,13 @@ def _substance(payload: str) -> tuple[Any, dict[str, Any]]:
     }
 
 
-def _device(session: Session, received: Received) -> Device | None:
-    return session.get(Device, received.topic.device_id)
+def _devices(session: Session, batch: Sequence[Received]) -> dict[str, Device]:
+    """The rows of all devices of a batch: one by one each would be a statement, and before it
+    one that writes the row of the one before."""
+    found: dict[str, Device] = {}
+    for some in lots({received.topic.device_id for received in batch}):
+        found.update(facts.rows(session, some))
+    return found
 
 
 def _heard(session: Session, device: Device, received: Received) -> None:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 from sqlalchemy import func
+from sqlalchemy import select as columns
 from sqlmodel import Session, col, select
 
 from cloud.fleet.models import Device, DeviceChange, DeviceCommand, DeviceGroup, Site
@@ -75,3 +76,53 @@ def changes(session: Session, limit: int) -> Sequence[tuple[str, int]]:
 def changes_of(session: Session, device_ids: Collection[str]) -> Sequence[tuple[str, int]]:
     query = select(DeviceChange.device_id, DeviceChange.number)
     return session.exec(query.where(col(DeviceChange.device_id).in_(device_ids))).all()
+
+
+def facts(
+    session: Session, device_ids: Collection[str]
+) -> list[tuple[str, str | None, str, float | None, dict[str, str]]]:
+    """(id, site, presence, last seen, running)."""
+    query = columns(
+        col(Device.id),
+        col(Device.site),
+        col(Device.presence),
+        col(Device.last_seen),
+        col(Device.running),
+    ).where(col(Device.id).in_(device_ids))
+    return [(i, s, p, seen, r) for i, s, p, seen, r in session.connection().execute(query)]
+
+
+def texts(
+    session: Session, device_ids: Collection[str]
+) -> Sequence[tuple[str, str | None, str | None]]:
+    """(id, last report, desired state), both as JSON text."""
+    query = select(Device.id, Device.reported, Device.desired)
+    return session.exec(query.where(col(Device.id).in_(device_ids))).all()
+
+
+def rows(session: Session, device_ids: Collection[str]) -> Sequence[Device]:
+    """Kept from others until the transaction ends."""
+    query = select(Device).where(col(Device.id).in_(device_ids))
+    return session.exec(query.with_for_update()).all()
+
+
+Address = tuple[str, str | None, Mapping[str, str], Sequence[str]]
+"""(id, site, labels, models)"""
+
+
+def addresses(session: Session, device_ids: Collection[str]) -> list[Address]:
+    query = select(Device.id, Device.site, Device.labels, Device.models)
+    found = session.exec(query.where(col(Device.id).in_(device_ids)))
+    return [(i, site, labels, models) for i, site, labels, models in found]
+
+
+def addresses_after(session: Session, after: str, limit: int) -> list[Address]:
+    """As `addresses`, by id, of the devices after `after`."""
+    query = select(Device.id, Device.site, Device.labels, Device.models)
+    page = query.where(col(Device.id) > after).order_by(col(Device.id)).limit(limit)
+    return [(i, site, labels, models) for i, site, labels, models in session.exec(page)]
+
+
+def desired_after(session: Session, after: str, limit: int) -> Sequence[tuple[str, str | None]]:
+    query = select(Device.id, Device.desired).where(col(Device.id) > after)
+    return session.exec(query.order_by(col(Device.id)).limit(limit)).all()

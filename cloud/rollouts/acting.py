@@ -1,35 +1,40 @@
-"""What the engine does with one rollout: show it to the planner, carry out its answer.
+"""Carries out what the planner answers: each action checked against its rows first.
 
-All of it runs in one transaction that holds the lease, so two engines never act on the
-same state. Every action is checked against its execution first: carried out twice, it
-changes nothing the second time.
+So an action that is carried out twice, or that was planned from what has changed since, changes
+nothing. What many devices need is read for all of them at once.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 
 from sqlmodel import Session
 
 from cloud.access import service as access
 from cloud.access.principal import Principal
+from cloud.fleet import facts as fleet_facts
+from cloud.fleet.models import Device
+from cloud.lots import lots
 from cloud.registry import service as registry
-from cloud.rollouts import queries, telling
-from cloud.rollouts.looking import look
-from cloud.rollouts.models import Execution, Lease, Rollout
-from cloud.rollouts.planner import plan
+from cloud.rollouts import queries
+from cloud.rollouts.journal import BY_ENGINE, note
+from cloud.rollouts.models import Execution, Rollout
 from cloud.rollouts.states import (
     HUB_EXECUTION_TABLE,
     ROLLOUT_TABLE,
+    Outcome,
     RolloutEvent,
     RolloutState,
 )
-from cloud.rollouts.telling import ENGINE
+from cloud.rollouts.telling import ENGINE, Teller
 from cloud.rollouts.views import (
+    Abort,
     Action,
-    DeviceView,
+    AskPerson,
     EndExecution,
     Finish,
+    LookAtGate,
     MarkDiverged,
     NextWave,
     Pause,
@@ -39,8 +44,6 @@ from cloud.rollouts.views import (
 )
 from protocol.machine import advance
 from protocol.states import TERMINAL_EXECUTION_STATES, ExecutionEvent, ExecutionState
-
-LEASE_NAME = "rollouts"
 
 DEPLOYMENT_WORDS: Mapping[RolloutEvent, str] = {
     RolloutEvent.APPROVAL_ASKED: "waiting",
@@ -52,81 +55,100 @@ DEPLOYMENT_WORDS: Mapping[RolloutEvent, str] = {
 }
 """What of a rollout goes into its model's history, and as which word."""
 
-
-def hold_lease(session: Session, owner: str, now: float, lease_s: float) -> bool:
-    """Take or prolong the right to act; False while another engine has it."""
-    lease = session.get(Lease, LEASE_NAME, with_for_update=True)
-    if lease is None:
-        lease = Lease(name=LEASE_NAME, owner=owner, expires_at=now + lease_s)
-    elif lease.owner != owner and lease.expires_at > now:
-        return False
-    lease.owner, lease.expires_at = owner, now + lease_s
-    session.add(lease)
-    session.flush()
-    return True
+DeviceAction = StartExecution | EndExecution | MarkDiverged | Release
 
 
-def due(session: Session, now: float) -> list[str]:
-    """Rollouts for which something follows now, oldest first."""
-    found = []
-    for rollout in queries.watched(session):
-        view, devices = look(session, rollout)
-        if plan(view, devices, now) or _settled(rollout, devices):
-            found.append(rollout.id)
-    return found
+@dataclass
+class Work:
+    """What one transaction has at hand of a rollout and some of its devices.
+
+    Attributes:
+        rows: by device, its attempts in their order.
+        pinned: by whom its slot is pinned there.
+    """
+
+    session: Session
+    rollout: Rollout
+    now: float
+    teller: Teller
+    rows: dict[str, list[Execution]]
+    devices: dict[str, Device]
+    pinned: dict[str, str]
+
+    def row(self, device_id: str, attempt: int) -> Execution | None:
+        found = [row for row in self.rows.get(device_id, ()) if row.attempt == attempt]
+        return found[0] if found else None
 
 
-def step(session: Session, rollout_id: str, now: float) -> list[Action]:
-    """Plan one rollout and carry the actions out."""
-    rollout = session.get(Rollout, rollout_id)
-    if rollout is None or not rollout.watched:
-        return []
-    view, devices = look(session, rollout)
-    actions = plan(view, devices, now)
-    if not actions and _settled(rollout, devices):
-        rollout.watched = False
-        session.add(rollout)
+def devices_of(actions: Iterable[Action]) -> list[str]:
+    """The devices that the actions are for."""
+    found: dict[str, None] = {}
     for action in actions:
-        act(session, rollout, action, now)
-    return actions
+        match action:
+            case Release(device_ids=device_ids):
+                found.update(dict.fromkeys(device_ids))
+            case StartExecution() | EndExecution() | MarkDiverged():
+                found[action.device_id] = None
+    return list(found)
 
 
-def _settled(rollout: Rollout, devices: Sequence[DeviceView]) -> bool:
-    """Whether nothing can follow any more: it has ended, and newer rollouts have the
-    devices on which it succeeded."""
-    if rollout.state == RolloutState.STOPPED.value:
-        return True
-    standing = any(
-        device.open or (device.state is ExecutionState.SUCCEEDED and not device.newer)
-        for device in devices
-    )
-    return rollout.state == RolloutState.FINISHED.value and not standing
+def at_hand(session: Session, rollout: Rollout, device_ids: Sequence[str], now: float) -> Work:
+    """Read what actions for these devices need."""
+    work = Work(session, rollout, now, Teller(session, rollout), {}, {}, {})
+    for some in lots(device_ids):
+        for row in queries.attempts_of_all(session, rollout.id, some):
+            work.rows.setdefault(row.device_id, []).append(row)
+        work.devices |= fleet_facts.rows(session, some)
+        work.pinned |= queries.pinned_on(session, rollout.model, some)
+    return work
 
 
-def act(session: Session, rollout: Rollout, action: Action, now: float) -> None:
-    """Carry out one action of the planner."""
+def act(session: Session, rollout: Rollout, action: Action, now: float) -> bool:
+    """Carry out one action of the planner; False where it changed nothing any more.
+
+    Raises IllegalEvent where the rollout itself is not where the action takes it from, and
+    TypeError for `LookAtGate`, which is no act of one transaction: see `engine`.
+    """
+    if isinstance(action, DeviceAction):
+        return act_on(at_hand(session, rollout, devices_of([action]), now), action)
     match action:
-        case StartExecution():
-            _start(session, rollout, action, now)
-        case EndExecution():
-            _end(session, rollout, action, now)
-        case Release(device_ids=device_ids):
-            _release(session, rollout, device_ids, now)
-        case MarkDiverged():
-            row = session.get_one(Execution, (rollout.id, action.device_id, action.attempt))
-            row.diverged, row.reason, row.by_hand = True, action.reason, action.by_hand
-            row.step_at = now
-            session.add(row)
         case NextWave(wave=wave):
             rollout.wave = max(rollout.wave, wave)
             session.add(rollout)
+            note(session, rollout, "wave", by=BY_ENGINE, now=now, wave=rollout.wave)
+        case AskPerson(asks=asks, reason=reason):
+            rollout.asks, rollout.reason = asks.value, reason
+            session.add(rollout)
+            _told(session, rollout, "asked", now, reason, asks=asks.value)
         case Pause(reason=reason):
             move(session, ENGINE, rollout, RolloutEvent.PAUSED, now, reason=reason)
+            _told(session, rollout, "paused", now, reason)
+        case Abort(reason=reason, revert=revert):
+            move(session, ENGINE, rollout, RolloutEvent.CANCEL_REQUESTED, now, reason=reason)
+            rollout.reverting, rollout.asks = revert, None
+            _told(session, rollout, "aborted", now, reason, revert=revert)
         case Finish(outcome=outcome):
-            rollout.outcome = outcome.value
+            rollout.outcome, rollout.asks = outcome.value, None
             move(session, ENGINE, rollout, RolloutEvent.COMPLETED, now)
+            _told(session, rollout, "finished", now, outcome=outcome.value)
         case Stop():
-            move(session, ENGINE, rollout, RolloutEvent.EMPTIED, now)
+            _stop(session, rollout, action, now)
+        case LookAtGate():
+            raise TypeError("a look at a gate reads long; it is not carried out under the lock")
+    return True
+
+
+def act_on(work: Work, action: DeviceAction) -> bool:
+    """Carry out an action for devices that `work` has at hand; False where nothing follows."""
+    match action:
+        case StartExecution():
+            return _start(work, action)
+        case EndExecution():
+            return _end(work, action)
+        case MarkDiverged():
+            return _mark(work, action)
+        case Release(device_ids=device_ids):
+            return _release(work, device_ids)
 
 
 def move(
@@ -158,52 +180,110 @@ def move(
         )  # fmt: skip
 
 
-def _start(session: Session, rollout: Rollout, action: StartExecution, now: float) -> None:
-    row = session.get(Execution, (rollout.id, action.device_id, action.attempt))
-    if row is None:
-        row = _next_attempt(session, rollout, action, now)
-    if row.started_at is not None or row.state != ExecutionState.QUEUED.value:
-        return
-    if row.attempt == 1:
-        row.before = telling.slot_before(session, rollout, action.device_id)
-    row.digest, row.started_at, row.step_at = action.digest, now, now
-    row.held = action.hold
-    session.add(row)
-    telling.bring(session, rollout, row, action.digest)
+def _told(
+    session: Session,
+    rollout: Rollout,
+    kind: str,
+    now: float,
+    text: str = "",
+    **detail: object,
+) -> None:
+    note(session, rollout, kind, by=BY_ENGINE, now=now, text=text, wave=rollout.wave, detail=detail)
 
 
-def _release(session: Session, rollout: Rollout, device_ids: Sequence[str], now: float) -> None:
-    """Let devices of a site exchange; one that was let go before is left as it is."""
-    for row in queries.prepared_of(session, rollout.id, device_ids):
-        if row.held and row.released_at is None and telling.release(session, rollout, row):
-            row.released_at = now
-            session.add(row)
+def _stop(session: Session, rollout: Rollout, action: Stop, now: float) -> None:
+    """The end of a rollout that was given up; REVERTED where all that had it are back."""
+    reason = rollout.reason
+    if rollout.reverting and not action.left:
+        rollout.outcome = Outcome.REVERTED.value
+    move(session, ENGINE, rollout, RolloutEvent.EMPTIED, now, reason=reason)
+    _told(
+        session, rollout, "stopped", now, reason,
+        outcome=rollout.outcome, revert=rollout.reverting,
+        reverted=action.reverted, left=action.left,
+    )  # fmt: skip
 
 
-def _next_attempt(
-    session: Session, rollout: Rollout, action: StartExecution, now: float
-) -> Execution:
-    last = session.get_one(Execution, (rollout.id, action.device_id, action.attempt - 1))
-    return Execution(
-        rollout_id=rollout.id,
+def _start(work: Work, action: StartExecution) -> bool:
+    device = work.devices[action.device_id]
+    row = work.row(action.device_id, action.attempt) or _next_attempt(work, action)
+    if row is None or row.state != ExecutionState.QUEUED.value or row.started_at is not None:
+        return False
+    if action.device_id in work.pinned:
+        return False
+    if not action.reverts:
+        row.before = work.teller.before(row, device)
+    row.digest, row.started_at, row.step_at = action.digest, work.now, work.now
+    row.held, row.boots = action.hold, device.boots
+    work.session.add(row)
+    if action.reverts:
+        work.teller.bring_back(row, device)
+    else:
+        work.teller.bring(row, device, action.digest)
+    return True
+
+
+def _next_attempt(work: Work, action: StartExecution) -> Execution | None:
+    """The attempt after one that has ended; None where it has not."""
+    last = work.row(action.device_id, action.attempt - 1)
+    if last is None or ExecutionState(last.state) not in TERMINAL_EXECUTION_STATES:
+        return None
+    row = Execution(
+        rollout_id=work.rollout.id,
         device_id=action.device_id,
         attempt=action.attempt,
         wave=last.wave,
         state=ExecutionState.QUEUED.value,
-        step_at=now,
+        step_at=work.now,
         before=last.before,
+        reverts=action.reverts,
     )
+    work.rows[action.device_id].append(row)
+    return row
 
 
-def _end(session: Session, rollout: Rollout, action: EndExecution, now: float) -> None:
-    row = session.get_one(Execution, (rollout.id, action.device_id, action.attempt))
-    if ExecutionState(row.state) in TERMINAL_EXECUTION_STATES:
-        return
+def _end(work: Work, action: EndExecution) -> bool:
+    row = work.row(action.device_id, action.attempt)
+    if row is None or (ExecutionState(row.state), action.event) not in HUB_EXECUTION_TABLE:
+        return False  # it has ended, or gone past where this could end it
     state = advance(HUB_EXECUTION_TABLE, ExecutionState(row.state), action.event)
     row.state, row.reason = state.value, action.reason
-    row.step_at = row.ended_at = now
-    session.add(row)
+    if action.event is ExecutionEvent.NEWER_DESIRED and action.device_id in work.pinned:
+        row.reason = f"pinned by {work.pinned[action.device_id]}"
+    row.step_at = row.ended_at = work.now
+    work.session.add(row)
     if row.released_at is None or action.event is not ExecutionEvent.TIMER_EXPIRED:
-        telling.withdraw(session, rollout, row)
+        work.teller.withdraw(row, work.devices[action.device_id])
     else:  # its site has exchanged: when it comes back it shall follow, counted as late
         row.reason += "; it had been given the word, and follows its site when it comes back"
+    return True
+
+
+def _mark(work: Work, action: MarkDiverged) -> bool:
+    row = work.row(action.device_id, action.attempt)
+    if row is None or row.state != ExecutionState.SUCCEEDED.value:
+        return False
+    if row.diverged and row.by_hand == action.by_hand:
+        return False
+    row.diverged, row.reason, row.by_hand = True, action.reason, action.by_hand
+    row.step_at = work.now
+    work.session.add(row)
+    note(
+        work.session, work.rollout, "diverged", by=BY_ENGINE, now=work.now, text=action.reason,
+        wave=row.wave, device_id=row.device_id, detail={"by_hand": action.by_hand},
+    )  # fmt: skip
+    return True
+
+
+def _release(work: Work, device_ids: Sequence[str]) -> bool:
+    """Let devices of a site exchange; one that was let go before is left as it is."""
+    released = False
+    for device_id in device_ids:
+        row = work.rows.get(device_id, [])[-1:]
+        for one in row:
+            waits = one.held and one.state == ExecutionState.PREPARED.value
+            if waits and one.released_at is None and work.teller.release(work.devices[device_id]):
+                one.released_at = work.now
+                work.session.add(one)
+                released = True
+    return released

@@ -8,8 +8,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
+from pydantic_core import from_json
 from sqlmodel import Session
 
+from cloud.fleet import facts as fleet_facts
 from cloud.fleet import service as fleet
 from cloud.fleet.models import Device
 from cloud.registry import service as registry
@@ -17,40 +19,51 @@ from cloud.rollouts.telling import ENGINE
 from protocol.messages import SlotDesired
 
 DEVICES_AT_ONCE = 500
-"""In one transaction, so that others may write in between."""
+"""Told in one transaction, so that others may write in between."""
+DEVICES_A_LOOK = 5000
+"""Read at one look of the engine."""
 LOOK_AGAIN_S = 600.0
 """A slot that was set by hand may carry another floor than its model, or none."""
 
 
 class FloorWatch:
-    """When desired states have to be looked through for floors: reading them all is dear."""
+    """Goes through the desired states for floors, some at each look: reading them all is dear.
+
+    It begins anew when a floor changes, and every `LOOK_AGAIN_S`.
+    """
 
     def __init__(self) -> None:
-        self._told: dict[str, int] | None = None
-        self._looked_at = 0.0
+        self.floors: Mapping[str, int] = {}
+        self._after: str | None = None
+        self._last: str | None = None
+        self._began_at = 0.0
 
-    def asks(self, session: Session, now: float) -> dict[str, int] | None:
-        """The floors, where a look is due; None where all is as at the last one."""
+    def look(self, session: Session, now: float) -> list[str]:
+        """Of the next devices those with a desired slot whose floor is not its model's."""
         floors = registry.floors(session)
-        again = not 0 <= now - self._looked_at < LOOK_AGAIN_S
-        return floors if again or floors != self._told else None
+        if floors != self.floors or not 0 <= now - self._began_at < LOOK_AGAIN_S:
+            self.floors, self._after, self._began_at = floors, "", now
+        if self._after is None:
+            return []
+        page = fleet_facts.desired_after(session, self._after, DEVICES_A_LOOK)
+        self._last = page[-1][0] if len(page) == DEVICES_A_LOOK else None
+        return [device_id for device_id, desired in page if _differs(desired, floors)]
 
-    def looked(self, floors: Mapping[str, int], now: float) -> None:
-        """All desired states carry `floors` now."""
-        self._told, self._looked_at = dict(floors), now
-
-
-def stale_devices(session: Session, floors: Mapping[str, int]) -> list[str]:
-    """Devices with a desired slot whose floor is not its model's."""
-    return [d.id for d in fleet.list_devices(session, ENGINE) if _stale(d, floors)]
+    def told(self) -> None:
+        """The devices of the last look carry `floors` now."""
+        self._after = self._last
 
 
 def spread(session: Session, device_ids: Sequence[str], floors: Mapping[str, int]) -> None:
     """Let the desired slots of these devices carry their models' floors."""
-    for device_id in device_ids:
-        stale = _stale(fleet.get_device(session, ENGINE, device_id), floors)
-        if stale:
-            fleet.change_desired(session, ENGINE, device_id, slots=stale)
+    for device in fleet_facts.rows(session, device_ids).values():
+        if stale := _stale(device, floors):
+            fleet.change_desired(session, ENGINE, device.id, slots=stale, known=True)
+
+
+def _differs(desired: str | None, floors: Mapping[str, int]) -> bool:
+    slots = from_json(desired).get("slots", {}).values() if desired else ()
+    return any(s["floor"] != floors.get(s["model"], s["floor"]) for s in slots if "floor" in s)
 
 
 def _stale(device: Device, floors: Mapping[str, int]) -> dict[str, SlotDesired]:

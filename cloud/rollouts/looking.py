@@ -1,6 +1,8 @@
-"""A rollout and its devices as the planner sees them, from what is stored."""
+"""A rollout as the planner sees it, from what is stored; its devices see `devices`."""
 
 from __future__ import annotations
+
+from dataclasses import dataclass
 
 from sqlmodel import Session
 
@@ -9,23 +11,24 @@ from cloud.fleet import service as fleet
 from cloud.fleet.models import Device
 from cloud.registry import service as registry
 from cloud.registry.resolution import BuildOffer
-from cloud.rollouts import queries, telling
+from cloud.rollouts import queries
 from cloud.rollouts.models import Execution, Rollout
-from cloud.rollouts.spec import RolloutSpec, spec_of
+from cloud.rollouts.queries import Head
+from cloud.rollouts.spec import RolloutSpec
 from cloud.rollouts.states import Asks, RolloutState
 from cloud.rollouts.telling import ENGINE
 from cloud.rollouts.views import (
-    DeviceView,
     ErrorPolicy,
     GateTimes,
+    GateView,
     PacePolicy,
     Policy,
     RolloutView,
     WavePolicy,
 )
 from cloud.telemetry import service as telemetry
-from protocol.messages import EventReport, Reported
-from protocol.states import TERMINAL_EXECUTION_STATES, ExecutionState
+from protocol.messages import EventReport
+from protocol.states import ExecutionState, Verdict
 
 INCONCLUSIVE, ACCEPTED = "INCONCLUSIVE", "ACCEPTED"
 """What an execution says of its shadow: a person is asked, a person has answered."""
@@ -35,25 +38,52 @@ ONLINE = "online"
 ALERTS_AT_ONCE = 100
 
 
-def look(session: Session, rollout: Rollout) -> tuple[RolloutView, list[DeviceView]]:
-    """The rollout and its devices' latest executions as the planner sees them."""
-    latest = {row.device_id: row for row in queries.executions(session, rollout.id)}
-    fleet_devices = {device.id: device for device in fleet.list_devices(session, ENGINE)}
-    newer = queries.devices_of_newer(session, rollout)
-    view = RolloutView(
-        state=RolloutState(rollout.state),
-        wave=rollout.wave,
-        waves=len(rollout.spec["waves"]),
-        builds=offers_of(session, rollout),
-        policy=policy_of(spec_of(rollout)),
-        asks=None if rollout.asks is None else Asks(rollout.asks),
-        approved_waves=frozenset(rollout.approved_waves),
-        reverting=rollout.reverting,
+@dataclass(frozen=True)
+class Brought:
+    """What a rollout brings, which never changes."""
+
+    model: str
+    version: int
+    digests: frozenset[str]
+
+
+def rollout_view(
+    session: Session, head: Head, waves: int, policy: Policy, brought: Brought
+) -> RolloutView:
+    """A rollout as the planner sees it, with what stands against its builds now."""
+    return RolloutView(
+        state=RolloutState(head.state),
+        wave=head.wave,
+        waves=waves,
+        builds=_offers(session, brought),
+        policy=policy,
+        gate=None if policy.gate is None else gate_view(session, head.id, head.wave),
+        asks=None if head.asks is None else Asks(head.asks),
+        approved_waves=frozenset(head.approved_waves),
+        reverting=head.reverting,
+        stopped_by=head.reason or "the rollout was cancelled",
     )
-    return view, [
-        _device_view(session, rollout, row, fleet_devices[row.device_id], row.device_id in newer)
-        for row in latest.values()
-    ]
+
+
+def gate_view(session: Session, rollout_id: str, wave: int) -> GateView | None:
+    """The last look at a wave's gate. What settled once and has moved since counts from when it
+    settled again."""
+    looks = queries.looks_at_gate(session, rollout_id, wave)
+    if not looks:
+        return None
+    last, settled_at = looks[-1], None
+    for one in reversed(looks):
+        if not one.settled:
+            break
+        settled_at = one.at
+    return GateView(
+        wave=wave,
+        verdict=Verdict(last.verdict),
+        looked_at=last.at,
+        settled_at=settled_at,
+        answered=any(one.answered_by is not None for one in looks),
+        reason=last.reason,
+    )
 
 
 def policy_of(spec: RolloutSpec) -> Policy:
@@ -96,51 +126,21 @@ def policy_of(spec: RolloutSpec) -> Policy:
 def offers_of(session: Session, rollout: Rollout) -> tuple[BuildOffer, ...]:
     """The rollout's builds with what stands against them now: one that was rejected or
     revoked since the rollout began is given to no further device."""
-    digests = {build["digest"] for build in rollout.builds}
+    return _offers(session, brought_by(rollout))
+
+
+def brought_by(rollout: Rollout) -> Brought:
+    """What the rollout brings."""
+    digests = frozenset(build["digest"] for build in rollout.builds)
+    return Brought(rollout.model, rollout.version, digests)
+
+
+def _offers(session: Session, brought: Brought) -> tuple[BuildOffer, ...]:
     try:
-        version = registry.get_version(session, ENGINE, rollout.model, rollout.version)
+        version = registry.get_version(session, ENGINE, brought.model, brought.version)
     except NotFoundError:  # deleted once nothing held it; there is nothing left to give out
         return ()
-    return tuple(o for o in registry.offers(session, version) if o.digest in digests)
-
-
-def _device_view(
-    session: Session, rollout: Rollout, row: Execution, device: Device, newer: bool
-) -> DeviceView:
-    """What the planner needs of a device. Its report and desired state are parsed only
-    where the answer hangs on them: a fleet at rest costs little."""
-    state = ExecutionState(row.state)
-    waiting = row.started_at is None and row.wave <= rollout.wave
-    running_digest = _running_digest(rollout, row, device)
-    moving = row.started_at is not None and state not in TERMINAL_EXECUTION_STATES
-    odd = running_digest not in (None, row.digest)
-    owned = (moving or odd) and telling.desired_of(rollout, device) is not None
-    asked = odd and owned and not newer and not row.by_hand
-    reported = fleet.reported(device) if waiting else None
-    return DeviceView(
-        device_id=row.device_id,
-        wave=row.wave,
-        attempt=row.attempt,
-        state=state,
-        started_at=row.started_at,
-        step_at=row.step_at,
-        ended_at=row.ended_at,
-        digest=row.digest,
-        owned=owned,
-        newer=newer,
-        acknowledged=row.acknowledged,
-        diverged=row.diverged,
-        running_digest=running_digest,
-        capabilities=reported.capabilities if reported else None,
-        site=device.site,
-        held=row.held and row.released_at is None,
-        released=row.released_at is not None,
-        online=device.presence == ONLINE,
-        heard_at=device.last_seen,
-        inconclusive=shadow_of(rollout, row, device) == INCONCLUSIVE,
-        by_hand=row.by_hand or (asked and _went_back_by_hand(session, rollout, row, device)),
-        by_hand_marked=row.by_hand,
-    )
+    return tuple(o for o in registry.offers(session, version) if o.digest in brought.digests)
 
 
 def shadow_of(rollout: Rollout, row: Execution, device: Device) -> str:
@@ -174,26 +174,19 @@ def waiting(session: Session, rollout: Rollout, row: Execution) -> tuple[str, st
     return row.shadow, ""
 
 
-def _went_back_by_hand(session: Session, rollout: Rollout, row: Execution, device: Device) -> bool:
-    """Whether somebody at the device went back after the success: by its report, or by an
-    alert, which comes too from an agent that did not run then."""
-    reported = fleet.reported(device)
-    if reported is not None and _says_by_hand(reported, rollout.model):
-        return True
-    after, page = 0, None
+def went_back_by_hand(session: Session, device_id: str, slot: str, since: float) -> bool:
+    """Whether an alert says that somebody at the device went back after `since`, in its own
+    time. It comes too from an agent that did not run then."""
+    device, after, page = fleet.get_device(session, ENGINE, device_id), 0, None
     while page is None or len(page) == ALERTS_AT_ONCE:
         page = telemetry.list_events(
-            session, ENGINE, device_id=device.id, kind="alert",
-            since=row.device_ended_at or 0.0, after=after, limit=ALERTS_AT_ONCE,
+            session, ENGINE, device_id=device_id, kind="alert",
+            since=since, after=after, limit=ALERTS_AT_ONCE,
         )  # fmt: skip
-        if any(_is_by_hand(event.payload, rollout.model, device) for event in page):
+        if any(_is_by_hand(event.payload, slot, device) for event in page):
             return True
         after = page[-1].id or 0 if page else 0
     return False
-
-
-def _says_by_hand(reported: Reported, slot: str) -> bool:
-    return bool(getattr(reported.slots.get(slot), "by_hand", False))
 
 
 def _is_by_hand(payload: str, slot: str, device: Device) -> bool:
@@ -204,17 +197,3 @@ def _is_by_hand(payload: str, slot: str, device: Device) -> bool:
         return False
     named = [name for name in device.models if alert.text.startswith(f"{name}: ")]
     return not named or slot in named
-
-
-def _running_digest(rollout: Rollout, row: Execution, device: Device) -> str | None:
-    """What a device that had succeeded runs by a report that it made after that. Both
-    times are the device's own, so its clock need not agree with the hub's."""
-    if row.state != ExecutionState.SUCCEEDED.value:
-        return None
-    running = device.running.get(rollout.model)
-    if running in (None, row.digest):
-        return running
-    reported = fleet.reported(device)
-    at = row.device_ended_at
-    later = reported is not None and at is not None and reported.reported_at > at
-    return running if later else None

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import NamedTuple
 
 from sqlalchemy import func, update
+from sqlalchemy import select as columns
+from sqlalchemy.orm import defer
 from sqlmodel import Session, col, select
 
 from cloud.rollouts.models import (
@@ -251,3 +254,114 @@ def acknowledge(session: Session, rollout_id: str, states: Sequence[str]) -> Non
         )
         .values(acknowledged=True)
     )
+
+
+class Head(NamedTuple):
+    """What the engine reads of a rollout at every look: nothing that is large."""
+
+    id: str
+    model: str
+    state: str
+    priority: int
+    created_at: float
+    ended_at: float | None
+    wave: int
+    asks: str | None
+    approved_waves: list[int]
+    reverting: bool
+    reason: str
+    revision: int
+    watched: bool
+
+
+class Latest(NamedTuple):
+    """Columns of a device's latest attempt."""
+
+    device_id: str
+    attempt: int
+    wave: int
+    state: str
+    digest: str | None
+    started_at: float | None
+    step_at: float
+    ended_at: float | None
+    device_ended_at: float | None
+    acknowledged: bool
+    diverged: bool
+    held: bool
+    released_at: float | None
+    shadow: str
+    by_hand: bool
+    reverts: bool
+
+
+def heads(session: Session) -> list[Head]:
+    """Of what the engine watches, and of what stands beside it and began later; oldest first."""
+    watching = select(func.min(Rollout.created_at)).where(col(Rollout.watched)).scalar_subquery()
+    query = (
+        columns(*(getattr(Rollout, name) for name in Head._fields))
+        .where(
+            col(Rollout.watched)
+            | (
+                (col(Rollout.created_at) > watching)
+                & col(Rollout.state).not_in([state.value for state in _IDLE])
+            )
+        )
+        .order_by(col(Rollout.created_at))
+    )
+    return [Head(*row) for row in session.connection().execute(query)]
+
+
+def is_any_open(session: Session) -> bool:
+    """Whether a rollout is watched that has not ended."""
+    query = select(Rollout.id).where(col(Rollout.watched), col(Rollout.ended_at).is_(None))
+    return session.exec(query.limit(1)).first() is not None
+
+
+def latest(session: Session, rollout_id: str, device_ids: Sequence[str]) -> list[Latest]:
+    """The latest attempt of each of these devices that is of the rollout."""
+    query = (
+        columns(*(getattr(Execution, name) for name in Latest._fields))
+        .where(col(Execution.rollout_id) == rollout_id, col(Execution.device_id).in_(device_ids))
+        .order_by(col(Execution.attempt))
+    )
+    rows = (Latest(*row) for row in session.connection().execute(query))
+    return list({row.device_id: row for row in rows}.values())
+
+
+def befores(session: Session, rollout_id: str, device_ids: Sequence[str]) -> dict[str, str | None]:
+    """Device id → what its slot desired before the rollout."""
+    query = (
+        select(Execution.device_id, Execution.before)
+        .where(Execution.rollout_id == rollout_id, col(Execution.device_id).in_(device_ids))
+        .order_by(col(Execution.attempt))
+    )
+    return dict(session.exec(query).all())
+
+
+def attempts_of_all(
+    session: Session, rollout_id: str, device_ids: Sequence[str]
+) -> Sequence[Execution]:
+    """These devices' attempts in their order, kept from others until the transaction ends."""
+    query = select(Execution).where(
+        Execution.rollout_id == rollout_id, col(Execution.device_id).in_(device_ids)
+    )
+    return session.exec(query.order_by(col(Execution.attempt)).with_for_update()).all()
+
+
+def pinned_on(session: Session, model: str, device_ids: Sequence[str]) -> dict[str, str]:
+    """Device id → who pinned the model's slot there."""
+    query = select(DevicePin.device_id, DevicePin.by)
+    found = query.where(DevicePin.model == model, col(DevicePin.device_id).in_(device_ids))
+    return dict(session.exec(found).all())
+
+
+def looks_at_gate(session: Session, rollout_id: str, wave: int) -> Sequence[RolloutGate]:
+    """Every look at a wave's gate without its figures, the first one first."""
+    query = (
+        select(RolloutGate)
+        .options(defer(RolloutGate.figures))  # type: ignore[arg-type]
+        .where(RolloutGate.rollout_id == rollout_id, RolloutGate.wave == wave)
+        .order_by(col(RolloutGate.look))
+    )
+    return session.exec(query).all()

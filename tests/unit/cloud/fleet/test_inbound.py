@@ -10,7 +10,15 @@ from cloud.database import Database
 from cloud.fleet import inbound, service
 from cloud.fleet.models import Device
 from cloud.inbound import Received, Tally
-from protocol.messages import CommandResponse, Presence, Reported, SlotReported, decode, encode
+from protocol.messages import (
+    CommandResponse,
+    Presence,
+    Reported,
+    SlotDesired,
+    SlotReported,
+    decode,
+    encode,
+)
 from protocol.topics import Kind, Topic
 from tests.unit.cloud.conftest import OPERATOR, Heard
 from tests.unit.protocol.examples import CAPABILITIES, DIGEST
@@ -147,7 +155,7 @@ def changes(database: Database) -> int:
 
 def test_a_presence_that_is_known_changes_nothing(enrolled: Database) -> None:
     changes(enrolled)
-    counted = []
+    counted: list[int] = []
     for word in (ONLINE, ONLINE, OFFLINE, OFFLINE, ONLINE):
         tell_presence(enrolled, word, 1 if word == OFFLINE else len(counted) + 1)
         counted.append(changes(enrolled))
@@ -168,10 +176,10 @@ def tell_report(database: Database, at: float, **said: Any) -> None:
 
 
 def test_a_report_that_says_the_same_changes_nothing(enrolled: Database) -> None:
-    running = {"slots": {"factory": {"running_digest": DIGEST}}}
+    running: dict[str, Any] = {"slots": {"factory": {"running_digest": DIGEST}}}
     execution = {"attempt": 1, "slot": "factory", "bundle_digest": DIGEST, "state": "SHADOWING"}
     asking = {"execution": {**execution, "figures": {"shadow_inconclusive": 1.0}}}
-    told = [
+    told: list[tuple[dict[str, Any], int]] = [
         ({}, 1),
         ({"agent_version": "2", "counters": {"frames": 5}}, 0),
         (running, 1),
@@ -197,3 +205,20 @@ def test_any_word_of_one_that_was_away_is_a_change(enrolled: Database) -> None:
     changes(enrolled)
     tell_report(enrolled, 2.0)
     assert changes(enrolled) == 1
+
+
+def test_running_another_build_than_is_desired_counts_each_time(enrolled: Database) -> None:
+    wanted = SlotDesired(
+        bundle_digest="cd" * 32, manifest_bytes=1, model="caps", version=1, attempt=1
+    )
+    with enrolled.transaction() as session:
+        service.set_slot(session, OPERATOR, "line-1", "factory", wanted)
+    tell_presence(enrolled, ONLINE, 9)
+    counted = []
+    for slot, digest in (
+        [("factory", DIGEST)] * 2 + [("factory", "cd" * 32)] * 2 + [("other", DIGEST)] * 2
+    ):
+        changes(enrolled)
+        tell_report(enrolled, 1.0, slots={slot: {"running_digest": digest}})
+        counted.append(changes(enrolled))
+    assert counted == [1, 1, 1, 0, 1, 0]

@@ -6,7 +6,6 @@ from typing import Any
 
 import pytest
 from pydantic import ValidationError
-from sqlmodel import Session
 
 from cloud.access.principal import Principal, PrincipalKind, Role
 from cloud.errors import ConflictError, ForbiddenError, NotFoundError
@@ -15,7 +14,6 @@ from cloud.fleet import service as fleet
 from cloud.fleet.models import Device
 from cloud.inbound import Received
 from cloud.rollouts import acting, service, telling
-from cloud.rollouts.models import Execution, Rollout
 from cloud.rollouts.views import Release
 from cloud.telemetry import service as telemetry
 from protocol.messages import (
@@ -55,6 +53,7 @@ def presence(hub: Hub, device_id: str, word: str) -> None:
         device = session.get_one(Device, device_id)
         device.presence, device.last_seen = word, hub.now
         session.add(device)
+        fleet.touch(session, [device_id])
 
 
 def walk(hub: Hub, device_id: str, upto: S) -> None:
@@ -156,15 +155,15 @@ def test_a_hub_that_dies_over_the_word_gives_it_to_nobody(
     hub.settle()
     for device_id in ULM:
         walk(hub, device_id, S.PREPARED)
-    release, given = telling.release, []
+    release, given = telling.Teller.release, []
 
-    def dies(session: Session, rollout: Rollout, row: Execution) -> bool:
-        given.append(row.device_id)
+    def dies(self: telling.Teller, device: Device) -> bool:
+        given.append(device.id)
         if len(given) == 2:
             raise RuntimeError("killed")
-        return release(session, rollout, row)
+        return release(self, device)
 
-    monkeypatch.setattr(telling, "release", dies)
+    monkeypatch.setattr(telling.Teller, "release", dies)
     with pytest.raises(RuntimeError):
         hub.settle(1)
     assert [told(hub, d) for d in ULM] == [1, 1, 1]
@@ -198,7 +197,7 @@ def test_a_device_lost_after_the_word_is_counted_and_not_called_back(hub: Hub) -
 def test_sites_are_not_divided_among_waves(hub: Hub) -> None:
     settle_in(hub, "ulm", *ULM)
     settle_in(hub, "bonn", "dev-3", "dev-4")
-    for waves in ([{"count": 1}], [{"percent": 1}, {"percent": 40}]):
+    for waves in ([{"count": 1}], [{"percent": 1}, {"percent": 60}, {"percent": 100}]):
         rollout_id = hub.create(site_atomic=True, waves=waves)
         wave = {key[0]: row.wave for key, row in hub.executions(rollout_id).items()}
         assert len({wave[d] for d in ULM}) == 1

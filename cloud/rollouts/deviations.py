@@ -10,6 +10,7 @@ from cloud.rollouts.progress import Attempts
 from cloud.rollouts.states import FAILURES
 from protocol.states import ExecutionState, Verdict
 
+NOT_BROUGHT = "it has the build still, or something newer has taken its slot"
 TOLD_MAX = 1000
 """Of each kind; all are counted."""
 
@@ -33,13 +34,17 @@ def deviations(
     attempts: Attempts,
     gates: Sequence[RolloutGate],
     entries: Sequence[RolloutEntry],
+    no_way_back: Mapping[str, str],
 ) -> dict[str, Any]:
-    """For each kind that there was: what it `means`, its `count`, and the first `items`."""
+    """For each kind that there was: what it `means`, its `count`, and the first `items`.
+
+    no_way_back: why a device cannot have what it had before, by its id.
+    """
     found: dict[str, list[dict[str, Any]]] = {kind: [] for kind in KINDS}
     for kind, item in (
         *_by_people(gates, entries),
         *_of_devices(attempts),
-        *(("not_reverted", item) for item in not_reverted(rollout, attempts)),
+        *(("not_reverted", item) for item in not_reverted(rollout, attempts, no_way_back)),
     ):
         found[kind].append(item)
     return {
@@ -49,7 +54,9 @@ def deviations(
     }
 
 
-def not_reverted(rollout: Rollout, attempts: Attempts) -> list[dict[str, Any]]:
+def not_reverted(
+    rollout: Rollout, attempts: Attempts, no_way_back: Mapping[str, str]
+) -> list[dict[str, Any]]:
     """Devices of a rollout that is taken back which have had the build and are not back."""
     if not rollout.reverting:
         return []
@@ -58,9 +65,10 @@ def not_reverted(rollout: Rollout, attempts: Attempts) -> list[dict[str, Any]]:
         last = rows[-1]
         if not any(_had_it(row) for row in rows) or _is_back(last):
             continue
-        under_way = last.reverts and last.ended_at is None
-        why = "it is on its way back" if under_way else last.reason
-        left.append(_item(device_id, last, why or "it has the build still"))
+        why = no_way_back.get(device_id, "")
+        if last.reverts:
+            why = last.reason if last.ended_at is not None else "it is on its way back"
+        left.append(_item(device_id, last, why or last.reason or NOT_BROUGHT))
     return left
 
 

@@ -11,7 +11,8 @@ from cloud.access.principal import Principal
 from cloud.errors import NotFoundError
 from cloud.registry import service as registry
 from cloud.rollouts import queries, service
-from cloud.rollouts.models import Rollout, RolloutEntry, RolloutGate
+from cloud.rollouts.going_back import WayBack
+from cloud.rollouts.models import Execution, Rollout, RolloutEntry, RolloutGate
 from cloud.rollouts.record import Origin, record
 
 ROWS_AT_ONCE = 1000
@@ -26,14 +27,27 @@ def collect(session: Session, principal: Principal, rollout_id: str, now: float)
     """The record as JSON values, as it is at `now` (Unix seconds); that of a rollout that has
     ended changes only where its devices still do. Raises NotFoundError where there is none."""
     rollout = service.get(session, principal, rollout_id)
+    executions = queries.executions(session, rollout_id)
     return record(
         rollout,
-        queries.executions(session, rollout_id),
+        executions,
         _looks(session, rollout_id),
         _journal(session, rollout_id),
         origin=_origin(session, principal, rollout),
+        no_way_back=_no_way_back(session, rollout, executions),
         now=now,
     )
+
+
+def _no_way_back(
+    session: Session, rollout: Rollout, executions: Sequence[Execution]
+) -> dict[str, str]:
+    """Why devices of a rollout that is taken back cannot have what they had before."""
+    if not rollout.reverting:
+        return {}
+    way = WayBack(session)
+    found = {row.device_id: way.of(row.before)[1] for row in executions}
+    return {device_id: reason for device_id, reason in found.items() if reason}
 
 
 def _looks(session: Session, rollout_id: str) -> Sequence[RolloutGate]:

@@ -57,6 +57,7 @@ def record(
     *,
     origin: Origin,
     now: float,
+    no_way_back: Mapping[str, str] | None = None,
 ) -> dict[str, Any]:
     """The record as JSON values; no figure in it is infinite or no number.
 
@@ -65,6 +66,7 @@ def record(
         gates: every look, by wave and look.
         entries: the whole journal, oldest first.
         now: when the record is made, in Unix seconds.
+        no_way_back: why a device cannot have what it had before, by its id.
     """
     attempts = by_device(executions)
     joined = {e.device_id: e.at for e in entries if e.kind == "joined" and e.device_id is not None}
@@ -86,7 +88,7 @@ def record(
         "progress": over_time(attempts, joined, rollout.created_at, max(end, last)),
         "gates": _looks(gates),
         "approvals": [_entry(e) for e in entries if e.kind in APPROVING],
-        "deviations": deviations(rollout, attempts, gates, entries),
+        "deviations": deviations(rollout, attempts, gates, entries, no_way_back or {}),
         "journal": [_entry(e) for e in entries],
     }
     return dict(_plain(values))
@@ -151,7 +153,7 @@ def _outcome(rollout: Rollout, attempts: Attempts) -> dict[str, Any]:
         "succeeded": latest.count(SUCCEEDED),
         "taken_back": rollout.reverting or rollout.outcome == Outcome.REVERTED.value,
         "reverted": latest.count(REVERTED),
-        "not_reverted": len(not_reverted(rollout, attempts)),
+        "not_reverted": len(not_reverted(rollout, attempts, {})),
     }
 
 

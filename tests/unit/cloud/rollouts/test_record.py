@@ -117,6 +117,17 @@ def test_a_device_on_its_way_back_is_not_back_yet() -> None:
     assert left["reason"] == "it is on its way back"
 
 
+def test_why_a_device_cannot_go_back_is_told() -> None:
+    rows = [done("dev-0"), done("dev-1")]
+    why = {"dev-0": "caps v2, which was before, is below the model's floor"}
+    told = record(
+        story.rollout(), rows, [], [], origin=Origin(), now=START, no_way_back=why
+    )  # fmt: skip
+    first, second = told["deviations"]["not_reverted"]["items"]
+    assert first["reason"] == why["dev-0"]
+    assert "it has the build still" in second["reason"]
+
+
 def test_what_is_no_number_is_null() -> None:
     look = story.looks()[0]
     look.figures = {"components": [story.component("latency", after=float("inf")).as_dict()]}

@@ -9,16 +9,22 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from fastapi import FastAPI
+from fastapi.testclient import TestClient
 
+from cloud import answers
+from cloud.access import service as access
 from cloud.access.principal import Principal, PrincipalKind, Role
 from cloud.database import Database
 from cloud.fleet import inbound
 from cloud.fleet import service as fleet
+from cloud.fleet.router import router as fleet_router
 from cloud.inbound import Received
 from cloud.registry.models import Build, DetectorModel, ModelVersion
 from cloud.rollouts import service
 from cloud.rollouts.engine import Engine
 from cloud.rollouts.models import Execution, Rollout
+from cloud.rollouts.router import router
 from cloud.rollouts.spec import RolloutCreate
 from protocol.messages import Desired, ExecutionReport, Reported, SlotReported, decode, encode
 from protocol.states import ExecutionState
@@ -151,6 +157,24 @@ def hub(migrated: Path, tmp_path: Path) -> Iterator[Hub]:
         fleet.enrol(session, ADMIN, "shelf", models=["bottles"])
     yield Hub(database, published, Engine(database, 1.0))
     database.close()
+
+
+def token(hub: Hub, role: Role, name: str = "") -> str:
+    with hub.database.transaction() as session:
+        return access.issue(session, PrincipalKind.USER, name or role.word, role)[1]
+
+
+@pytest.fixture
+def http(hub: Hub) -> TestClient:
+    """The routes of rollouts and of the fleet, as an approver called `april`."""
+    app = FastAPI()
+    answers.install(app)
+    for routes in (router, fleet_router):
+        app.include_router(routes, prefix="/api/v1")
+    app.state.database = hub.database
+    client = TestClient(app, base_url="http://hub/api/v1")
+    client.headers["Authorization"] = f"Bearer {token(hub, Role.APPROVER, 'april')}"
+    return client
 
 
 def _add_version(session: Any, number: int, digest: str) -> None:

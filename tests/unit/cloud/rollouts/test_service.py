@@ -214,7 +214,7 @@ def test_an_approval_is_waited_for(hub: Hub) -> None:
         ({"devices": ["dev-0", "ghost"]}, "devices: not enrolled: ghost"),
         ({"devices": ["shelf"]}, "shelf does not run caps"),
         ({"selector": "site=moon"}, "selector: no device that runs caps fits site=moon"),
-        ({"devices": []}, "selector: no device that runs caps fits it"),
+        ({"devices": []}, "devices: it names none"),
         ({"waves": [{"selector": "line=z"}]}, "waves.0.selector: no remaining device fits line=z"),
     ],
 )

@@ -105,8 +105,9 @@ def unpin(
 ) -> tuple[str | None, str]:
     """Let rollouts have the slot again, and bring back what was desired before the pin.
 
-    Returns the digest that is desired again, or None with the reason: there was nothing, or it
-    is below the model's floor, rejected or deleted; then the device keeps what it was held at.
+    Returns the digest that is desired again, or None with the reason: nothing was, and nothing
+    is; or it is below the model's floor, rejected or deleted, and the device is left what it was
+    held at.
 
     Raises NotFoundError where the slot is not pinned.
     """
@@ -120,20 +121,12 @@ def unpin(
     before = None if row.before is None else SlotDesired.model_validate_json(row.before)
     reason = _no_return(session, before)
     slot = _slot(device, model)
-    if (
-        before is not None
-        and not reason
-        and (slot is None or slot.bundle_digest != before.bundle_digest)
-    ):
+    if before is None:
+        fleet.set_slot(session, principal, device_id, model, None)
+    elif not reason and (slot is None or slot.bundle_digest != before.bundle_digest):
         # No rollout's attempt: that one is over, and this is a person's word.
-        _tell(
-            session, principal, device,
-            before.model_copy(
-                update={
-                    "rollout_id": None, "attempt": _attempt(device), "hold": False, "shadow": None,
-                }
-            ),
-        )  # fmt: skip
+        own = {"rollout_id": None, "attempt": _attempt(device), "hold": False, "shadow": None}
+        _tell(session, principal, device, before.model_copy(update=own))
     session.delete(row)
     fleet.touch(session, [device_id])
     now = time.time()
@@ -249,7 +242,7 @@ def _supersede(
 def _no_return(session: Session, before: SlotDesired | None) -> str:
     """Why the build of before may not serve again; "" where it may."""
     if before is None:
-        return "nothing was desired before the pin"
+        return "nothing was desired before the pin, so nothing is"
     what = f"{before.model} v{before.version}, which was before,"
     if before.version < registry.floor(session, before.model):
         return f"{what} is below the model's floor"

@@ -29,7 +29,7 @@ def roll_out_shelf(story: Story) -> str:
 
 def roll_out_retrained(story: Story) -> str:
     """The drifted line first; the other follows when it has soaked there."""
-    waves: list[dict[str, Any]] = [{"labels": {"line": "line-2"}}, {"percent": 100}]
+    waves: list[dict[str, Any]] = [{"selector": "line=line-2"}, {"percent": 100}]
     return _roll_out(story, RETRAINED, waves, (LINE_1, LINE_2))
 
 

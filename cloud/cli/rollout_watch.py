@@ -22,6 +22,9 @@ from cloud.cli.watching import left
 from cloud.plain_text import shown
 
 POLL_S = 0.5
+REST_FACTOR = 4.0
+"""A large rollout is asked for less often: by so many times as long as the hub takes to answer."""
+REASON_CHARACTERS_MAX = 400
 BAR_CELLS = 40
 ASKING_MAX = 10
 PACE_SPAN_S = 600.0
@@ -85,12 +88,15 @@ def _changes(
 ) -> Iterator[tuple[dict[str, Any], dict[str, Any] | None]]:
     """The rollout and its open gate, now and after each change, until it moves no more."""
     last: tuple[dict[str, Any], dict[str, Any] | None] | None = None
+    took_s = 0.0
     while last is None or last[0]["state"] in MOVING:
         if last is not None:
-            time.sleep(POLL_S)
+            time.sleep(max(POLL_S, REST_FACTOR * took_s))
+        asked_at = time.monotonic()
         rollout = client.get(f"rollouts/{rollout_id}")
-        tempo.see(time.monotonic(), _ended(rollout))
+        tempo.see(asked_at, _ended(rollout))
         found = (rollout, open_gate(client, rollout, last and last[1]))
+        took_s = time.monotonic() - asked_at
         if found != last:
             yield found
         last = found
@@ -178,7 +184,9 @@ def _gate(gate: dict[str, Any] | None) -> list[Text | Table]:
     style = VERDICT_STYLES.get(gate["verdict"], "")
     line = Text(f"gate of wave {gate['wave'] + 1}, look {gate['look']}: ")
     line.append(gate["verdict"], style=style)
-    line.append(f"  {shown(gate['reason'])}")
+    reason = shown(gate["reason"])
+    cut = len(reason) > REASON_CHARACTERS_MAX
+    line.append(f"  {reason[: REASON_CHARACTERS_MAX - 1]}…" if cut else f"  {reason}")
     if gate["answered_by"]:
         line.append(f"  {shown(gate['answered_by'])} let it pass", style="yellow")
     return [line, figure_table(gate["figures"])]

@@ -85,7 +85,7 @@ def _spec_text(spec: Mapping[str, Any]) -> str:
     """The rules as YAML, without what was left out."""
     import yaml
 
-    given = {key: value for key, value in spec.items() if value not in (None, [], {})}
+    given = {key: value for key, value in spec.items() if value not in (None, [], {}, "")}
     given["waves"] = [
         {key: value for key, value in wave.items() if value is not None} for wave in spec["waves"]
     ]

@@ -106,7 +106,7 @@ def looks(record: Record) -> bytes | None:
         axes.plot([], [], "o", color=colour, label=verdict)
     axes.set_yticks(range(len(waves)), [f"wave {wave['wave'] + 1}" for wave in waves])
     axes.set_ylim(len(waves) - 0.5, -0.5)
-    axes.set_xlim(0, (end - begin) / seconds)
+    axes.set_xlim(0, max(1.0, end - begin) / seconds)
     axes.set_xlabel(f"{unit} since the rollout was asked for")
     axes.legend(frameon=False, ncols=3, loc="lower left", bbox_to_anchor=(0, 1), fontsize=9)
     return png(drawn)

@@ -49,7 +49,8 @@ from simulators.memory_outbox import MemoryOutbox
 from simulators.passages import Download, Passage, asks_a_person, next_event, waits_for_word
 
 AGENT_VERSION = "virtual-1"
-WANT_AGAIN_S = 3.0
+WANT_AGAIN_S = 5.0
+"""Without a new chunk, as an agent waits."""
 REPORT_EVERY_S = 30.0
 REPORT_SETTLE_S = 0.25
 """Changes that come so close together share one report, as an agent's do."""

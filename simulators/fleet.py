@@ -29,8 +29,8 @@ CONNECTS_A_TURN = 50
 BACK_AFTER_S_MAX = 5.0
 GOODBYE_S_MAX = 10.0
 INFLIGHT_MESSAGES_MAX = 100
-RECEIVE_MAX = 8
-"""Messages that the broker may have under way to one device: of chunks, a megabyte."""
+RECEIVE_MAX = 4
+"""Messages that the broker may have under way to one device: of chunks, half a megabyte."""
 TOPICS_CACHED_MAX = 65_536
 _ADDRESSED = (Kind.DESIRED, Kind.ACKS)
 
@@ -95,19 +95,19 @@ class Fleet:
         self._leave()
 
     def _turn(self) -> None:
+        """Hear first, so that nobody asks for what has come meanwhile; then do what is due."""
+        until = self._agenda.next_at() - time.time()
+        self._poll.turn(0.0 if self._joining else min(TURN_S_MAX, until))
         now = time.time()
         for member in self._agenda.due(now):
+            self._stirred[member] = None
+        stirred, self._stirred = self._stirred, {}
+        for member in stirred:
             self._tick(member, now)
         for member in list(self._joining)[:CONNECTS_A_TURN]:
             del self._joining[member]
             self._connect(member, now)
         self._poll.flush()
-        until = self._agenda.next_at() - time.time()
-        self._poll.turn(0.0 if self._joining else min(TURN_S_MAX, until))
-        now = time.time()
-        while self._stirred:
-            member, _ = self._stirred.popitem()
-            self._tick(member, now)
 
     def _member(self, device: VirtualDevice) -> _Member:
         client = Client(CallbackAPIVersion.VERSION2, client_id=device.device_id, protocol=MQTTv5)

@@ -10,7 +10,7 @@ from typing import Any
 from protocol.messages import Acks, Sequenced
 
 INFLIGHT_MAX = 32
-RESEND_AFTER_S = 10.0
+RESEND_AFTER_S = 30.0
 STREAMS = ("telemetry", "events", "samples")
 
 

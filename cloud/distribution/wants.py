@@ -2,7 +2,9 @@
 
 A device subscribes before it asks, so a chunk that is still to be sent serves every
 device that asks for it meanwhile: it is sent once. One that was sent before somebody asked
-is sent again, but not at once: those who come a little later still share it.
+is sent again, but not at once: those who come a little later still share it. The longer the
+asking goes on, the longer the rest in between: a wave may begin over minutes, and where the
+broker cannot keep up, sending more would only make it worse.
 """
 
 from __future__ import annotations
@@ -11,9 +13,19 @@ import heapq
 import math
 from collections import OrderedDict, deque
 from collections.abc import Iterable
+from typing import NamedTuple
+
+REPEATS_GROW_MAX = 4.0
 
 Key = tuple[str, int]
 """Digest of a blob and index of a chunk."""
+
+
+class _Sent(NamedTuple):
+    """When a chunk was last sent, and how long it rests from then on."""
+
+    at: float
+    rest_s: float
 
 
 class WantBook:
@@ -21,7 +33,9 @@ class WantBook:
 
     Args:
         chunks_max: that wait at one time.
-        repeat_s: between two sendings of one chunk, at least. Times are seconds of one clock.
+        repeat_s: between two sendings of one chunk, at least; it doubles with each while the
+            chunk is asked for on and on, up to REPEATS_GROW_MAX times as long. Times are
+            seconds of one clock.
     """
 
     def __init__(self, chunks_max: int, repeat_s: float = 0.0) -> None:
@@ -30,7 +44,7 @@ class WantBook:
         self._wanted: set[Key] = set()
         self._order: deque[Key] = deque()
         self._resting: list[tuple[float, Key]] = []
-        self._sent: OrderedDict[Key, float] = OrderedDict()
+        self._sent: OrderedDict[Key, _Sent] = OrderedDict()
 
     def __len__(self) -> int:
         return len(self._wanted)
@@ -47,8 +61,9 @@ class WantBook:
                 left_out += 1
                 continue
             self._wanted.add(key)
-            if key in self._sent:
-                heapq.heappush(self._resting, (self._sent[key] + self._repeat_s, key))
+            sent = self._sent.get(key)
+            if sent is not None and now < sent.at + sent.rest_s:
+                heapq.heappush(self._resting, (sent.at + sent.rest_s, key))
             else:
                 self._order.append(key)
         return left_out
@@ -61,7 +76,11 @@ class WantBook:
             return None
         key = self._order.popleft()
         self._wanted.discard(key)
-        self._sent[key] = now
+        before = self._sent.get(key)
+        grown_s = self._repeat_s
+        if before is not None and now < before.at + 2 * before.rest_s:
+            grown_s = min(2 * before.rest_s, REPEATS_GROW_MAX * self._repeat_s)
+        self._sent[key] = _Sent(now, grown_s)
         self._sent.move_to_end(key)
         return key
 
@@ -73,5 +92,6 @@ class WantBook:
 
     def _forget_sent(self, now: float) -> None:
         """Drop the sendings that hold nothing back any more."""
-        while self._sent and next(iter(self._sent.values())) + self._repeat_s <= now:
+        memory_s = 2 * REPEATS_GROW_MAX * self._repeat_s
+        while self._sent and next(iter(self._sent.values())).at + memory_s <= now:
             self._sent.popitem(last=False)

@@ -7,7 +7,7 @@ import math
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cloud.distribution.wants import WantBook
+from cloud.distribution.wants import REPEATS_GROW_MAX, WantBook
 
 A, B = "aa" * 32, "bb" * 32
 wants = st.lists(st.tuples(st.sampled_from([A, B]), st.sets(st.integers(0, 30))), max_size=20)
@@ -76,6 +76,19 @@ def test_who_comes_late_shares_the_next_sending() -> None:
     assert drain(book, 11.0) == [(A, 1)]
 
 
+def test_what_is_asked_for_on_and_on_rests_longer_and_longer() -> None:
+    book = WantBook(chunks_max=100, repeat_s=1.0)
+    sent = []
+    for tenth in range(200):
+        book.add(A, [0], tenth / 10)
+        sent += [tenth / 10 for _ in drain(book, tenth / 10)]
+    assert sent == [0.0, 1.0, 3.0, 7.0, 11.0, 15.0, 19.0]
+    book.add(A, [0], 40.0)
+    assert drain(book, 40.0) == [(A, 0)]
+    book.add(A, [0], 40.5)
+    assert book.next_at() == 41.0
+
+
 @given(
     st.lists(st.tuples(st.integers(0, 3), st.floats(0, 1)), min_size=1, max_size=60),
     st.floats(0.1, 2),
@@ -95,4 +108,4 @@ def test_a_chunk_is_sent_at_its_pace_and_all_that_is_wanted_is_sent(
             sent[key] = now
             wanted.discard(key)
     assert len(book) == len(wanted)
-    assert set(drain(book, now + repeat_s + 1e-6)) == wanted
+    assert set(drain(book, now + REPEATS_GROW_MAX * repeat_s + 1e-6)) == wanted

@@ -11,9 +11,11 @@ from cloud.access import service as access
 from cloud.access.principal import Principal, Role, require
 from cloud.errors import ConflictError, InvalidError, NotFoundError
 from cloud.fleet import queries, selectors
-from cloud.fleet.labels import attributes
-from cloud.fleet.models import DeviceGroup
+from cloud.fleet.devices import attributes
+from cloud.fleet.models import Device, DeviceGroup
 from cloud.fleet.selectors import Selector
+
+READ_AT_ONCE = 1000
 
 
 def create_group(session: Session, principal: Principal, name: str, selector: str) -> DeviceGroup:
@@ -89,3 +91,33 @@ def group_sizes(session: Session, groups: Sequence[DeviceGroup]) -> dict[str, in
         for name, selector in parsed.items():
             sizes[name] += selectors.fits(selector, there)
     return sizes
+
+
+def choose(
+    session: Session,
+    principal: Principal,
+    selector: str,
+    *,
+    site: str | None = None,
+    after: str | None = None,
+    limit: int,
+) -> list[Device]:
+    """Devices that a selector names now, by id, from the one after `after`.
+
+    Raises InvalidError where it cannot be read, NotFoundError where it names an unknown group.
+    """
+    require(principal, Role.VIEWER)
+    wanted, groups = selectors.parse(selector), group_selectors(session)
+    unknown = sorted(selectors.groups_named(wanted) - set(groups))
+    if unknown:
+        raise NotFoundError(
+            f"selector: there is no group {unknown[0]}", "`argosy group list` shows the groups"
+        )
+    found: list[Device] = []
+    while len(found) < limit:
+        rows = queries.devices(session, site, after, READ_AT_ONCE)
+        found += [row for row in rows if selectors.fits(wanted, attributes(row), groups)]
+        if len(rows) < READ_AT_ONCE:
+            break
+        after = rows[-1].id
+    return found[:limit]

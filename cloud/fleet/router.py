@@ -5,8 +5,9 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from typing import Annotated
 
-from fastapi import APIRouter
+from fastapi import APIRouter, Query
 from sqlmodel import Session
 
 from cloud.dependencies import LimitDep, Page, PrincipalDep, SessionDep, SettingsDep, page
@@ -18,6 +19,7 @@ from cloud.fleet.schemas import (
     DesiredChange,
     DeviceCreate,
     DeviceCreated,
+    DeviceDescription,
     DeviceToken,
     DeviceView,
     Generation,
@@ -94,11 +96,18 @@ def enrol(body: DeviceCreate, session: SessionDep, principal: PrincipalDep) -> D
 def list_devices(
     session: SessionDep,
     principal: PrincipalDep,
+    *,
     site: str | None = None,
+    selector: Annotated[str, Query(max_length=4096)] = "",
     cursor: str | None = None,
     limit: LimitDep = 100,
 ) -> Page[DeviceView]:
-    rows = service.list_devices(session, principal, site=site, after=cursor, limit=limit)
+    """By id; with `selector` those that it names now."""
+    rows: Sequence[Device]
+    if selector:
+        rows = service.choose(session, principal, selector, site=site, after=cursor, limit=limit)
+    else:
+        rows = service.list_devices(session, principal, site=site, after=cursor, limit=limit)
     items = [_view(row) for row in rows]
     return page(items, limit, items[-1].id if items else "")
 
@@ -106,6 +115,15 @@ def list_devices(
 @router.get("/devices/{device_id}")
 def get_device(device_id: str, session: SessionDep, principal: PrincipalDep) -> DeviceView:
     return _view(service.get_device(session, principal, device_id))
+
+
+@router.patch("/devices/{device_id}")
+def describe(
+    device_id: str, body: DeviceDescription, session: SessionDep, principal: PrincipalDep
+) -> DeviceView:
+    """Change where the device stands, its labels or its models."""
+    changes = body.model_dump(exclude_unset=True)
+    return _view(service.describe(session, principal, device_id, changes))
 
 
 @router.post("/devices/{device_id}/token")

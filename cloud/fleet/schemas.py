@@ -48,6 +48,16 @@ class DeviceCreate(_Body):
     models: list[Word] = Field(default_factory=list, max_length=64)
 
 
+class DeviceDescription(_Body):
+    """What to change; what is not given stays. A label given as null is taken away."""
+
+    site: str | None = None
+    labels: dict[Word, Annotated[str, Field(max_length=128)] | None] = Field(
+        default_factory=dict, max_length=64
+    )
+    models: list[Word] = Field(default_factory=list, max_length=64)
+
+
 class DeviceView(BaseModel):
     """A device, what it should run and what it runs."""
 

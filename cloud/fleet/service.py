@@ -17,7 +17,9 @@ from cloud.database import publish_after_commit
 from cloud.errors import ConflictError, InvalidError, NotFoundError
 from cloud.fleet import queries
 from cloud.fleet.changes import changed, changed_of, forget, touch
+from cloud.fleet.devices import attributes, check_labels, describe, find
 from cloud.fleet.groups import (
+    choose,
     create_group,
     delete_group,
     get_group,
@@ -25,7 +27,6 @@ from cloud.fleet.groups import (
     group_sizes,
     list_groups,
 )
-from cloud.fleet.labels import attributes
 from cloud.fleet.models import Device, DeviceCommand, Site
 from protocol.builds import Capabilities
 from protocol.messages import (
@@ -45,11 +46,13 @@ __all__ = [
     "change_desired",
     "changed",
     "changed_of",
+    "choose",
     "command_state",
     "count_by_presence",
     "create_group",
     "create_site",
     "delete_group",
+    "describe",
     "desired",
     "enrol",
     "forget",
@@ -106,7 +109,7 @@ def enrol(
     """A new device and its token, which is shown this once.
 
     Raises:
-        InvalidError: the id cannot be a part of a topic.
+        InvalidError: the id cannot be a part of a topic, or a label is the hub's own.
         ConflictError: the device exists already.
         NotFoundError: the site does not exist.
     """
@@ -122,6 +125,7 @@ def enrol(
         )
     if site is not None and session.get(Site, site) is None:
         raise NotFoundError(f"there is no site {site}", f"`argosy site create {site}`")
+    check_labels(labels or {})
     device = Device(
         id=device_id,
         site=site,
@@ -145,7 +149,7 @@ def rotate_token(session: Session, principal: Principal, device_id: str) -> str:
     The session epoch begins anew, as a device that lost its data counts from 1 again.
     """
     require(principal, Role.OPERATOR)
-    device = _device(session, device_id)
+    device = find(session, device_id)
     access.revoke_of(session, PrincipalKind.DEVICE, device_id)
     _, token = access.issue(session, PrincipalKind.DEVICE, device_id, Role.DEVICE)
     device.session_epoch = 0
@@ -157,7 +161,7 @@ def rotate_token(session: Session, principal: Principal, device_id: str) -> str:
 def get_device(session: Session, principal: Principal, device_id: str) -> Device:
     """Raises NotFoundError where there is none."""
     require(principal, Role.VIEWER)
-    return _device(session, device_id)
+    return find(session, device_id)
 
 
 def list_devices(
@@ -238,7 +242,7 @@ def change_desired(
     device does not count as changed: whoever looks at changes makes this one itself.
     """
     require(principal, Role.OPERATOR)
-    device = _device(session, device_id)
+    device = find(session, device_id)
     before = desired(device) or Desired(device_id=device_id, generation=1)
     if keep_floors:
         slots = {name: _not_below(slot, before.slots) for name, slot in (slots or {}).items()}
@@ -286,7 +290,7 @@ def send_command(
 ) -> DeviceCommand:
     """Store a command and publish it after the commit."""
     require(principal, Role.OPERATOR)
-    _device(session, device_id)
+    find(session, device_id)
     now = time.time()
     row = DeviceCommand(
         id=uuid.uuid4().hex,
@@ -359,12 +363,3 @@ def _command_message(row: DeviceCommand) -> tuple[Topic, bytes]:
         }
     )
     return Topic(Kind.COMMANDS, device_id=row.device_id), encode(message)
-
-
-def _device(session: Session, device_id: str) -> Device:
-    device = session.get(Device, device_id)
-    if device is None:
-        raise NotFoundError(
-            f"there is no device {device_id}", "`argosy device list` shows the enrolled ones"
-        )
-    return device

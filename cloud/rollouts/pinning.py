@@ -72,6 +72,7 @@ def pin(
     """
     require(principal, Role.OPERATOR)
     device = fleet.get_device(session, principal, device_id)
+    session.refresh(device, with_for_update=True)
     if model not in device.models:
         raise InvalidError(
             f"model: device {device_id} does not run {model}",
@@ -113,6 +114,7 @@ def unpin(
     """
     require(principal, Role.OPERATOR)
     device = fleet.get_device(session, principal, device_id)
+    session.refresh(device, with_for_update=True)
     row = session.get(DevicePin, (device_id, model))
     if row is None:
         raise NotFoundError(

@@ -34,7 +34,7 @@ def approve(session: Session, principal: Principal, rollout_id: str, remark: str
     Raises ConflictError where it asks nothing.
     """
     require(principal, Role.APPROVER)
-    rollout, now = get(session, principal, rollout_id), time.time()
+    rollout, now = _taken(session, principal, rollout_id), time.time()
     match rollout.asks:
         case Asks.APPROVAL.value:
             said = _said("approved", principal, remark)
@@ -130,7 +130,7 @@ def force(session: Session, principal: Principal, rollout_id: str, remark: str) 
         raise InvalidError(
             "remark: nobody goes past a gate without saying why", "say it, `--remark …`"
         )
-    rollout, now = get(session, principal, rollout_id), time.time()
+    rollout, now = _taken(session, principal, rollout_id), time.time()
     if rollout.state not in UNDER_WAY:
         raise ConflictError(
             f"rollout {rollout.name} is {rollout.state}; only one that is under way is forced",
@@ -171,7 +171,7 @@ def accept(
         ConflictError: the device is not asking.
     """
     require(principal, Role.APPROVER)
-    rollout = get(session, principal, rollout_id)
+    rollout = _taken(session, principal, rollout_id)
     rows = queries.attempts_of(session, rollout_id, device_id)
     if not rows:
         raise NotFoundError(f"device {device_id} is not of rollout {rollout.name}", SEE)
@@ -205,7 +205,14 @@ def tell_others(session: Session, rollout: Rollout) -> None:
 
 def _operated(session: Session, principal: Principal, rollout_id: str) -> Rollout:
     require(principal, Role.OPERATOR)
-    return get(session, principal, rollout_id)
+    return _taken(session, principal, rollout_id)
+
+
+def _taken(session: Session, principal: Principal, rollout_id: str) -> Rollout:
+    """The rollout, kept from the engine until the transaction ends."""
+    rollout = get(session, principal, rollout_id)
+    session.refresh(rollout, with_for_update=True)
+    return rollout
 
 
 def _said(verb: str, principal: Principal, remark: str) -> str:

@@ -19,7 +19,7 @@ from cloud.inbound import Received, Tally
 from cloud.lots import lots
 from protocol.messages import Presence, Reported
 
-OFFLINE = "offline"
+ONLINE, OFFLINE = "online", "offline"
 
 
 def store_presences(session: Session, batch: Sequence[Received]) -> Tally:
@@ -60,7 +60,7 @@ def store_reports(session: Session, batch: Sequence[Received]) -> Tally:
             if slot.running_digest is not None
         }
         # When one that is away was last heard of is the beginning of its silence.
-        if other or device.presence == OFFLINE or _runs_other(device):
+        if other or device.presence != ONLINE or _runs_other(device):
             changed.add(device.id)
         service.overtake(session, device, message.desired_generation)
         _heard(session, device, received)

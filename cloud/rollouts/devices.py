@@ -96,6 +96,7 @@ def _view(scene: _Scene, row: Latest, facts: Facts, texts: Texts) -> DeviceView:
     digest, no_return = (None, "")
     if scene.way_back is not None and row.started_at is not None:
         digest, no_return = scene.way_back.of(scene.befores.get(row.device_id))
+    online = facts.presence == ONLINE
     waits = row.started_at is None and row.state not in _TERMINAL
     return DeviceView(
         device_id=device_id,
@@ -116,8 +117,9 @@ def _view(scene: _Scene, row: Latest, facts: Facts, texts: Texts) -> DeviceView:
         site=_interned(facts.site),
         held=row.held and row.released_at is None,
         released=row.released_at is not None,
-        online=facts.presence == ONLINE,
-        heard_at=facts.last_seen,
+        online=online,
+        # Only of those that are away each word is a change: see the fleet's inbound.
+        heard_at=None if online else facts.last_seen,
         inconclusive=_shadow(scene, row, reported) == INCONCLUSIVE,
         by_hand=by_hand,
         by_hand_marked=row.by_hand,

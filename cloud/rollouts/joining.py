@@ -26,15 +26,8 @@ def candidates(
 ) -> list[str]:
     """Devices that fit and are not of it yet, but for pinned ones; of `among` only, where that
     is given."""
-    asked = among
-    if spec.devices is not None:
-        asked = spec.devices if among is None else set(spec.devices).intersection(among)
-    if asked is not None:
-        asked = [device_id for device_id in asked if device_id not in members]
-        if not asked:
-            return []
     groups = fleet.group_selectors(session)
-    fitting = fleet_facts.fitting(session, model, selectors.parse(spec.selector), groups, asked)
+    fitting = fleet_facts.fitting(session, model, selectors.parse(spec.selector), groups, among)
     new = [device_id for device_id in fitting if device_id not in members]
     pinned = {i for some in lots(new) for i in queries.pinned_on(session, model, some)}
     return [device_id for device_id in new if device_id not in pinned]

@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from cloud.rollouts.models import Execution, Rollout, RolloutEntry, RolloutGate
-from cloud.rollouts.progress import Attempts
-from cloud.rollouts.states import FAILURES
+from cloud.rollouts.models import Rollout, RolloutEntry, RolloutGate
+from cloud.rollouts.progress import FAILURE_WORDS, Attempt, Attempts
 from protocol.states import ExecutionState, Verdict
+
+_SUCCEEDED, _ROLLED_BACK = ExecutionState.SUCCEEDED.value, ExecutionState.ROLLED_BACK.value
+_TIMED_OUT, _SUPERSEDED = ExecutionState.TIMED_OUT.value, ExecutionState.SUPERSEDED.value
 
 NOT_BROUGHT = "it has the build still, or something newer has taken its slot"
 TOLD_MAX = 1000
@@ -72,15 +74,15 @@ def not_reverted(
     return left
 
 
-def _had_it(row: Execution) -> bool:
+def _had_it(row: Attempt) -> bool:
     if row.reverts:
         return False
-    exchanged = row.exchanged_at is not None and row.state != ExecutionState.ROLLED_BACK.value
-    return exchanged or row.state == ExecutionState.SUCCEEDED.value
+    exchanged = row.exchanged_at is not None and row.state != _ROLLED_BACK
+    return exchanged or row.state == _SUCCEEDED
 
 
-def _is_back(row: Execution) -> bool:
-    return row.reverts and row.state == ExecutionState.SUCCEEDED.value
+def _is_back(row: Attempt) -> bool:
+    return row.reverts and row.state == _SUCCEEDED
 
 
 def _by_people(
@@ -120,19 +122,19 @@ def _of_devices(attempts: Attempts) -> Iterator[tuple[str, dict[str, Any]]]:
     for device_id, rows in attempts.items():
         for number, row in enumerate(rows):
             before = rows[number - 1] if number else None
-            if before is not None and not row.reverts and ExecutionState(before.state) in FAILURES:
+            if before is not None and not row.reverts and before.state in FAILURE_WORDS:
                 yield "retried", _item(device_id, row, f"{before.state}: {before.reason}")
             if row.diverged:
                 yield "diverged", _item(device_id, row, row.reason)
             if row.by_hand:
                 yield "by_hand", _item(device_id, row, row.reason)
-            if row.state == ExecutionState.TIMED_OUT.value:
+            if row.state == _TIMED_OUT:
                 yield "timed_out", _item(device_id, row, row.reason)
-            if row.state == ExecutionState.SUPERSEDED.value:
+            if row.state == _SUPERSEDED:
                 yield "superseded", _item(device_id, row, row.reason)
 
 
-def _item(device_id: str, row: Execution, reason: str) -> dict[str, Any]:
+def _item(device_id: str, row: Attempt, reason: str) -> dict[str, Any]:
     return {
         "device": device_id,
         "wave": row.wave,

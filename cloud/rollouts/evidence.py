@@ -11,8 +11,10 @@ from cloud.access.principal import Principal
 from cloud.errors import NotFoundError
 from cloud.registry import service as registry
 from cloud.rollouts import queries, service
+from cloud.rollouts.deviations import not_reverted
 from cloud.rollouts.going_back import WayBack
-from cloud.rollouts.models import Execution, Rollout, RolloutEntry, RolloutGate
+from cloud.rollouts.models import Rollout, RolloutEntry, RolloutGate
+from cloud.rollouts.progress import Attempt, by_device
 from cloud.rollouts.record import Origin, record
 
 ROWS_AT_ONCE = 1000
@@ -27,26 +29,26 @@ def collect(session: Session, principal: Principal, rollout_id: str, now: float)
     """The record as JSON values, as it is at `now` (Unix seconds); that of a rollout that has
     ended changes only where its devices still do. Raises NotFoundError where there is none."""
     rollout = service.get(session, principal, rollout_id)
-    executions = queries.executions(session, rollout_id)
+    rows = [Attempt(*row) for row in queries.attempts(session, rollout_id, Attempt._fields)]
     return record(
         rollout,
-        executions,
+        rows,
         _looks(session, rollout_id),
         _journal(session, rollout_id),
         origin=_origin(session, principal, rollout),
-        no_way_back=_no_way_back(session, rollout, executions),
+        no_way_back=_no_way_back(session, rollout, rows),
         now=now,
     )
 
 
-def _no_way_back(
-    session: Session, rollout: Rollout, executions: Sequence[Execution]
-) -> dict[str, str]:
+def _no_way_back(session: Session, rollout: Rollout, rows: Sequence[Attempt]) -> dict[str, str]:
     """Why devices of a rollout that is taken back cannot have what they had before."""
-    if not rollout.reverting:
-        return {}
-    way = WayBack(session)
-    found = {row.device_id: way.of(row.before)[1] for row in executions}
+    left = [item["device"] for item in not_reverted(rollout, by_device(rows), {})]
+    way, found = WayBack(session), {}
+    for start in range(0, len(left), ROWS_AT_ONCE):
+        ids = left[start : start + ROWS_AT_ONCE]
+        for device_id, before in queries.befores(session, rollout.id, ids).items():
+            found[device_id] = way.of(before)[1]
     return {device_id: reason for device_id, reason in found.items() if reason}
 
 

@@ -1,15 +1,15 @@
-"""What became of a rollout's devices, in figures and over time, from its executions. Pure."""
+"""What became of a rollout's devices, in figures and over time, from its attempts. Pure."""
 
 from __future__ import annotations
 
 import statistics
 from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
-from cloud.rollouts.models import Execution, Rollout
+from cloud.rollouts.models import Rollout
 from cloud.rollouts.states import FAILURES, UNCOUNTED
 from protocol.states import TERMINAL_EXECUTION_STATES, ExecutionState
 
@@ -22,33 +22,57 @@ POINTS = 160
 REASONS_MAX = 50
 EXAMPLES_MAX = 5
 
-Attempts = Mapping[str, Sequence[Execution]]
+FAILURE_WORDS = frozenset(state.value for state in FAILURES)
+_ENDED = frozenset(state.value for state in TERMINAL_EXECUTION_STATES)
+_SUCCEEDED = ExecutionState.SUCCEEDED.value
+_CLASS_OF_END = {
+    **dict.fromkeys(FAILURE_WORDS, FAILED),
+    **dict.fromkeys((state.value for state in UNCOUNTED), PASSED_OVER),
+    _SUCCEEDED: SUCCEEDED,
+}
+
+
+class Attempt(NamedTuple):
+    """What evidence needs of a `models.Execution`: its columns of the same names."""
+
+    device_id: str
+    attempt: int
+    wave: int
+    state: str
+    reason: str = ""
+    digest: str | None = None
+    started_at: float | None = None
+    step_at: float = 0.0
+    ended_at: float | None = None
+    exchanged_at: float | None = None
+    diverged: bool = False
+    by_hand: bool = False
+    reverts: bool = False
+
+
+Attempts = Mapping[str, Sequence[Attempt]]
 """A device's attempts in their order, by the device's id."""
 
 
-def by_device(executions: Sequence[Execution]) -> dict[str, list[Execution]]:
+def by_device(attempts: Sequence[Attempt]) -> dict[str, list[Attempt]]:
     """Each device's attempts, the first one first."""
-    found: dict[str, list[Execution]] = defaultdict(list)
-    for row in sorted(executions, key=lambda row: (row.device_id, row.attempt)):
+    found: dict[str, list[Attempt]] = defaultdict(list)
+    for row in sorted(attempts, key=lambda row: row[:2]):
         found[row.device_id].append(row)
     return dict(found)
 
 
-def class_of(row: Execution) -> str:
+def class_of(row: Attempt) -> str:
     """How a device stands whose latest attempt this is: one of `CLASSES`."""
-    state = ExecutionState(row.state)
-    if state is ExecutionState.SUCCEEDED:
-        return REVERTED if row.reverts else SUCCEEDED
-    if state in FAILURES:
-        return FAILED
-    if state in UNCOUNTED:
-        return PASSED_OVER
-    return WAITING if row.started_at is None else UNDER_WAY
+    if row.state == _SUCCEEDED and row.reverts:
+        return REVERTED
+    underway = WAITING if row.started_at is None else UNDER_WAY
+    return _CLASS_OF_END.get(row.state, underway)
 
 
 def wave_figures(rollout: Rollout, attempts: Attempts) -> list[dict[str, Any]]:
     """For each wave its rule, its devices by state and class, and when they moved; Unix seconds."""
-    waves: list[list[Sequence[Execution]]] = [[] for _ in rollout.spec["waves"]]
+    waves: list[list[Sequence[Attempt]]] = [[] for _ in rollout.spec["waves"]]
     for rows in attempts.values():
         waves[rows[-1].wave].append(rows)
     return [
@@ -57,7 +81,7 @@ def wave_figures(rollout: Rollout, attempts: Attempts) -> list[dict[str, Any]]:
     ]
 
 
-def _figures(devices: Sequence[Sequence[Execution]]) -> dict[str, Any]:
+def _figures(devices: Sequence[Sequence[Attempt]]) -> dict[str, Any]:
     latest = [rows[-1] for rows in devices]
     rows = [row for attempts in devices for row in attempts]
     started = [row.started_at for row in rows if row.started_at is not None]
@@ -73,12 +97,12 @@ def _figures(devices: Sequence[Sequence[Execution]]) -> dict[str, Any]:
     }
 
 
-def durations(rows: Sequence[Execution]) -> dict[str, Any]:
+def durations(rows: Sequence[Attempt]) -> dict[str, Any]:
     """Seconds from its start to its success, of every attempt that brought the build."""
     seconds = sorted(
         row.ended_at - row.started_at
         for row in rows
-        if row.state == ExecutionState.SUCCEEDED.value
+        if row.state == _SUCCEEDED
         and not row.reverts
         and row.started_at is not None
         and row.ended_at is not None
@@ -99,7 +123,7 @@ def failures(attempts: Attempts) -> list[dict[str, Any]]:
     devices: dict[tuple[str, str], list[str]] = defaultdict(list)
     for device_id, rows in attempts.items():
         for row in rows:
-            if ExecutionState(row.state) in FAILURES:
+            if row.state in FAILURE_WORDS:
                 devices[row.state, row.reason].append(device_id)
     ordered = sorted(devices.items(), key=lambda item: (-len(item[1]), item[0]))
     told = [
@@ -145,12 +169,12 @@ def over_time(
     }
 
 
-def _moves(rows: Sequence[Execution], born: float) -> list[tuple[float, str]]:
+def _moves(rows: Sequence[Attempt], born: float) -> list[tuple[float, str]]:
     moves = [(born, WAITING)]
     for row in rows:
         if row.started_at is not None:
             moves.append((max(row.started_at, moves[-1][0]), UNDER_WAY))
-        if ExecutionState(row.state) in TERMINAL_EXECUTION_STATES:
+        if row.state in _ENDED:
             ended_at = row.step_at if row.ended_at is None else row.ended_at
             moves.append((max(ended_at, moves[-1][0]), class_of(row)))
         elif row.started_at is None and row is not rows[0]:

@@ -7,16 +7,18 @@ look at a gate with its figures, and all that did not go as planned.
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from cloud.rollouts.deviations import deviations, not_reverted
 from cloud.rollouts.journal import BY_ENGINE
-from cloud.rollouts.models import Execution, Rollout, RolloutEntry, RolloutGate
+from cloud.rollouts.models import Rollout, RolloutEntry, RolloutGate
 from cloud.rollouts.progress import (
     REVERTED,
     SUCCEEDED,
+    Attempt,
     Attempts,
     by_device,
     class_of,
@@ -51,7 +53,7 @@ class Origin:
 
 def record(
     rollout: Rollout,
-    executions: Sequence[Execution],
+    rows: Sequence[Attempt],
     gates: Sequence[RolloutGate],
     entries: Sequence[RolloutEntry],
     *,
@@ -62,23 +64,23 @@ def record(
     """The record as JSON values; no figure in it is infinite or no number.
 
     Args:
-        executions: every attempt of every device.
+        rows: every attempt of every device.
         gates: every look, by wave and look.
         entries: the whole journal, oldest first.
         now: when the record is made, in Unix seconds.
         no_way_back: why a device cannot have what it had before, by its id.
     """
-    attempts = by_device(executions)
+    attempts = by_device(rows)
     joined = {e.device_id: e.at for e in entries if e.kind == "joined" and e.device_id is not None}
     end = now if rollout.ended_at is None else rollout.ended_at
-    last = max((row.step_at for row in executions), default=end)
+    last = max((row.step_at for row in rows), default=end)
     values = {
         "schema_version": SCHEMA_VERSION,
         "id": rollout.id,
         "name": rollout.name,
         "made_at": now,
         "verdict": _verdict(rollout),
-        "what": _what(rollout, executions, origin),
+        "what": _what(rollout, rows, origin),
         "who": _who(rollout, entries),
         "when": _when(rollout, entries),
         "spec": rollout.spec,
@@ -102,18 +104,18 @@ def _verdict(rollout: Rollout) -> str:
     return RolloutState.STOPPED.value if stopped else IN_PROGRESS
 
 
-def _what(rollout: Rollout, executions: Sequence[Execution], origin: Origin) -> dict[str, Any]:
+def _what(rollout: Rollout, rows: Sequence[Attempt], origin: Origin) -> dict[str, Any]:
     return {
         "model": rollout.model,
         "version": rollout.version,
-        "builds": [_build(build, executions) for build in rollout.builds],
+        "builds": [_build(build, rows) for build in rollout.builds],
         "lineage": dict(origin.lineage),
         "promotion": origin.promotion and dict(origin.promotion),
     }
 
 
-def _build(build: Mapping[str, Any], executions: Sequence[Execution]) -> dict[str, Any]:
-    given = [row for row in executions if row.digest == build["digest"] and not row.reverts]
+def _build(build: Mapping[str, Any], rows: Sequence[Attempt]) -> dict[str, Any]:
+    given = [row for row in rows if row.digest == build["digest"] and not row.reverts]
     done = [row for row in given if row.state == ExecutionState.SUCCEEDED.value]
     return {
         "digest": build["digest"],
@@ -160,11 +162,10 @@ def _outcome(rollout: Rollout, attempts: Attempts) -> dict[str, Any]:
 def _metrics(attempts: Attempts) -> dict[str, Any]:
     rows = [row for found in attempts.values() for row in found]
     latest = [found[-1] for found in attempts.values()]
-    states = sorted({row.state for row in latest})
     return {
         "devices": len(attempts),
         "attempts": len(rows),
-        "states": {state: sum(row.state == state for row in latest) for state in states},
+        "states": dict(sorted(Counter(row.state for row in latest).items())),
         "durations": durations(rows),
         "failures": failures(attempts),
     }

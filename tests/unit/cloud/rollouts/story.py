@@ -7,7 +7,8 @@ from typing import Any
 from cloud.promotion.gate import Finding
 from cloud.rollouts.gate_component import Component
 from cloud.rollouts.gates import GateResult
-from cloud.rollouts.models import Execution, Rollout, RolloutEntry, RolloutGate
+from cloud.rollouts.models import Rollout, RolloutEntry, RolloutGate
+from cloud.rollouts.progress import Attempt
 from protocol.states import Verdict
 from tests.simulation.rollouts.builds import IDENTITY
 
@@ -36,19 +37,12 @@ def rollout(**changed: Any) -> Rollout:
     return Rollout(**{**values, **changed})
 
 
-def attempt(device: str, number: int = 1, **changed: Any) -> Execution:
-    values: dict[str, Any] = {
-        "rollout_id": "r-1",
-        "device_id": device,
-        "attempt": number,
-        "wave": 0,
-        "state": "QUEUED",
-        "step_at": START,
-    }
-    return Execution(**{**values, **changed})
+def attempt(device: str, number: int = 1, **changed: Any) -> Attempt:
+    values: dict[str, Any] = {"wave": 0, "state": "QUEUED", "step_at": START}
+    return Attempt(device, number, **{**values, **changed})
 
 
-def done(device: str, number: int = 1, *, at: float = 100.0, **changed: Any) -> Execution:
+def done(device: str, number: int = 1, *, at: float = 100.0, **changed: Any) -> Attempt:
     """An attempt that took 60 s and succeeded `at` seconds after the start."""
     ended_at = START + at
     values: dict[str, Any] = {
@@ -62,7 +56,7 @@ def done(device: str, number: int = 1, *, at: float = 100.0, **changed: Any) -> 
     return attempt(device, number, **{**values, **changed})
 
 
-def executions() -> list[Execution]:
+def executions() -> list[Attempt]:
     """dev-0 is back, dev-1 timed out at first and is not back, the second wave never began."""
     lost: dict[str, Any] = {
         "state": "TIMED_OUT",

@@ -10,8 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cloud.rollouts.models import Execution
-from cloud.rollouts.progress import CLASSES, by_device, class_of, over_time
+from cloud.rollouts.progress import CLASSES, Attempt, by_device, class_of, over_time
 from cloud.rollouts.record import Origin, record
 from protocol.states import TERMINAL_EXECUTION_STATES, ExecutionState
 from tests.unit.cloud.rollouts import story
@@ -139,25 +138,25 @@ STATES = sorted(state.value for state in ExecutionState)
 
 
 @st.composite
-def attempts(draw: st.DrawFn) -> list[Execution]:
+def attempts(draw: st.DrawFn) -> list[Attempt]:
     rows = []
     for device in range(draw(st.integers(1, 6))):
         at = START
         for number in range(1, draw(st.integers(1, 3)) + 1):
             state = draw(st.sampled_from(STATES))
             at += draw(st.floats(0, 100))
-            row = attempt(f"dev-{device}", number, state=state, step_at=at)
-            row.reverts = draw(st.booleans())
-            row.started_at = at if state != "QUEUED" else None
+            values: dict[str, Any] = {"state": state, "step_at": at, "reverts": draw(st.booleans())}
+            if state != "QUEUED":
+                values["started_at"] = at
             if ExecutionState(state) in TERMINAL_EXECUTION_STATES:
                 at += draw(st.floats(0, 100))
-                row.ended_at = at
-            rows.append(row)
+                values["ended_at"] = at
+            rows.append(attempt(f"dev-{device}", number, **values))
     return rows
 
 
 @given(attempts())
-def test_at_every_moment_each_device_stands_at_one_place(rows: list[Execution]) -> None:
+def test_at_every_moment_each_device_stands_at_one_place(rows: list[Attempt]) -> None:
     devices = by_device(rows)
     seen = over_time(devices, {}, START, START + 1000)
 

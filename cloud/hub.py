@@ -187,7 +187,7 @@ class Hub:
             Kind.EVENTS: partial(
                 telemetry.store_events,
                 ranges_max=ranges_max,
-                on_execution=(self.rollouts.on_execution,),
+                on_executions=(self.rollouts.on_executions,),
             ),
             Kind.SAMPLE_CHUNK: self.samples.store_chunks,
             Kind.SAMPLES: self.samples.store_reports,

@@ -9,7 +9,7 @@ waves. The workflow, from the outside inwards:
    and asks `planner.plan` what follows from what is known now;
 3. `acting.act` carries the actions out: it moves executions, and `telling` changes desired
    states through the fleet slice, which publishes them after the commit;
-4. devices report; `service.on_execution` moves their executions forward, never back.
+4. devices report; `receiving.on_executions` moves their executions forward, never back.
 
 Beside rollouts the engine keeps the models' floors in all desired states (`floors`).
 

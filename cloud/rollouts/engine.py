@@ -22,7 +22,7 @@ from cloud.rollouts.lease import LeaseLost, Term
 from cloud.rollouts.models import Rollout, RolloutGate
 from cloud.rollouts.planner import plan
 from cloud.rollouts.views import Action, LookAtGate
-from protocol.messages import ExecutionReport
+from cloud.telemetry.service import Step
 
 log = logging.getLogger(__name__)
 
@@ -72,11 +72,9 @@ class Engine:
         self._stopping.set()
         self.loop.stop()
 
-    def on_execution(
-        self, session: Session, device_id: str, report: ExecutionReport, at: float
-    ) -> None:
-        """Take a device's report, and look once it is committed."""
-        if receiving.on_execution(session, device_id, report, at):
+    def on_executions(self, session: Session, steps: Sequence[Step]) -> None:
+        """Take devices' words on their executions, and look once they are committed."""
+        if receiving.on_executions(session, steps):
             after_commit(session, self.loop.wake)
 
     def tick(self, now: float) -> bool:

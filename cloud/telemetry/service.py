@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Sequence
+from typing import NamedTuple
 
 from sqlalchemy.dialects.sqlite import insert
 from sqlmodel import Session, SQLModel
@@ -23,9 +24,17 @@ from cloud.telemetry.schemas import SummaryPoint
 from cloud.telemetry.sequences import Verdict
 from protocol.messages import EventReport, ExecutionReport, TelemetryReport, Tombstone
 
-OnExecution = Callable[[Session, str, ExecutionReport, float], None]
-"""Told of an execution's step in the transaction that stores it: (session, device id,
-report, Unix seconds at the device)."""
+
+class Step(NamedTuple):
+    """A device's word on one of its executions; `at` is its own time, in Unix seconds."""
+
+    device_id: str
+    report: ExecutionReport
+    at: float
+
+
+OnExecutions = Callable[[Session, Sequence[Step]], None]
+"""Told of a batch's steps of executions, in their order, in the transaction that stores them."""
 
 TALLY = {
     Verdict.FRESH: "stored",
@@ -71,15 +80,17 @@ def store_events(
     batch: Sequence[Received],
     *,
     ranges_max: int,
-    on_execution: Sequence[OnExecution] = (),
+    on_executions: Sequence[OnExecutions] = (),
 ) -> Tally:
-    """Store events and tell `on_execution` of the executions' steps among them.
+    """Store events and tell `on_executions` of the executions' steps among them.
 
     A device with a new alert has changed: it may say why another build runs than should.
     """
     admission = Admission(session, "events", batch, ranges_max)
     tally: Tally = Counter()
-    rows, alerted = [], set()
+    rows: list[dict[str, object]] = []
+    steps: list[Step] = []
+    alerted: set[str] = set()
     for received in batch:
         message = received.message
         verdict = admission.admit(message)
@@ -98,11 +109,12 @@ def store_events(
             if message.alert is not None:
                 alerted.add(message.device_id)
             if message.execution is not None:
-                for tell in on_execution:
-                    tell(session, message.device_id, message.execution, message.at)
+                steps.append(Step(message.device_id, message.execution, message.at))
     insert_once(session, DeviceEvent, rows)
     fleet.touch(session, alerted)
     admission.close()
+    for tell in on_executions if steps else ():
+        tell(session, steps)
     return tally
 
 

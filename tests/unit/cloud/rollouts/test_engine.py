@@ -8,6 +8,7 @@ from collections.abc import Iterator
 import pytest
 
 from cloud.rollouts.engine import Engine
+from cloud.telemetry.service import Step
 from protocol.messages import ExecutionReport
 from protocol.states import ExecutionState
 from protocol.topics import Topic
@@ -64,7 +65,7 @@ def test_it_looks_when_started_and_again_when_a_report_comes(
     )
 
     with hub.database.transaction() as session:
-        engine.on_execution(session, first, report, hub.now)
+        engine.on_executions(session, [Step(first, report, hub.now)])
 
     assert told.wait_for(6), "the next wave was not started"
 
@@ -81,6 +82,6 @@ def test_a_report_that_moves_nothing_wakes_nobody(hub: Hub, engine: Engine) -> N
     engine.loop.wake = lambda: woken.append(True)  # type: ignore[method-assign]
 
     with hub.database.transaction() as session:
-        engine.on_execution(session, "dev-0", report, hub.now)
+        engine.on_executions(session, [Step("dev-0", report, hub.now)])
 
     assert woken == []

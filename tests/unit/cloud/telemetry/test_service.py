@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import uuid
+from collections.abc import Sequence
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -12,7 +13,7 @@ from sqlmodel import Session
 from cloud.inbound import Received, Tally
 from cloud.telemetry import service
 from protocol.histograms import confidence_histogram
-from protocol.messages import Alert, ExecutionReport
+from protocol.messages import Alert
 from protocol.topics import Kind
 from protocol.windows import ClassStats, WindowStats
 from tests.unit.cloud.conftest import OPERATOR
@@ -111,14 +112,14 @@ def test_series_hold_the_exact_means(place: Place) -> None:
 def test_an_execution_is_told_once_in_its_transaction(place: Place) -> None:
     told = []
 
-    def tell(session: Session, device_id: str, report: ExecutionReport, at: float) -> None:
-        told.append((session.in_transaction(), device_id, report, at))
+    def tell(session: Session, steps: Sequence[service.Step]) -> None:
+        told.append((session.in_transaction(), *steps))
 
     batch = [event(1, execution=EXECUTION), event(2, alert=Alert(name="disk", text="is full"))]
     for _ in range(2):
         with place.database.transaction() as session:
-            service.store_events(session, batch, ranges_max=16, on_execution=(tell,))
-    assert told == [(True, "line-1", EXECUTION, 1.0)]
+            service.store_events(session, batch, ranges_max=16, on_executions=(tell,))
+    assert told == [(True, ("line-1", EXECUTION, 1.0))]
     with place.database.reading() as session:
         kinds = [e.kind for e in service.list_events(session, OPERATOR)]
     assert (kinds, acked(place.heard)) == (["execution", "alert"], {"events": 2})

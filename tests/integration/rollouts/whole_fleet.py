@@ -54,7 +54,6 @@ class WholeFleet:
         self.devices = devices
         self.data = folder / "hub"
         self._folder = folder
-        self._stack = ExitStack()
         self.broker: RunningBroker
         self.processes: Processes
         self.digest, self.bundle_bytes = self._prepare(bundle_bytes_min)
@@ -110,9 +109,23 @@ class WholeFleet:
         made = self._http().post("/rollouts", {"model": MODEL, "version": 1, **asked})
         return str(made["id"])
 
-    def wait_finished(self, rollout_id: str, deadline_s: float) -> None:
-        """Return when the rollout has finished."""
-        self._wait(lambda: self.state(rollout_id)[0] == "FINISHED", "the rollout's end", deadline_s)
+    def wait_finished(
+        self, rollout_id: str, deadline_s: float, meanwhile: Callable[[], None] = lambda: None
+    ) -> None:
+        """Return when the rollout has finished; look at `meanwhile` again and again until then.
+
+        Raises TimeoutError with what was reached, and with the ends of the processes' logs.
+        """
+
+        def finished() -> bool:
+            meanwhile()
+            return self.state(rollout_id)[0] == "FINISHED"
+
+        try:
+            self._wait(finished, "the rollout's end", deadline_s)
+        except TimeoutError as error:
+            reached = f"{self.state(rollout_id)} {self.executions(rollout_id)}"
+            raise TimeoutError(f"{error}\n{reached}") from error
 
     def online(self) -> int:
         return int(self._ask("SELECT count(*) FROM device WHERE presence = 'online'")[0][0])

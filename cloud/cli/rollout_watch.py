@@ -139,7 +139,7 @@ def picture(
         opened = "▸" if number == rollout["wave"] and rollout["state"] in MOVING else " "
         words = ", ".join(f"{count} {word}" for word, count in sorted(wave["counts"].items()))
         waves.add_row(opened, f"wave {number + 1}", _bar(wave), f"{wave['devices']}", words)
-    lines = [*_going(rollout, tempo), *_gate(gate), *_asking(rollout)]
+    lines = [*_going(rollout, tempo), *_gate(gate), *_asking(rollout, gate)]
     return Group(headline, waves, *lines)
 
 
@@ -192,7 +192,7 @@ def _gate(gate: dict[str, Any] | None) -> list[Text | Table]:
     return [line, figure_table(gate["figures"])]
 
 
-def _asking(rollout: dict[str, Any]) -> list[Text]:
+def _asking(rollout: dict[str, Any], gate: dict[str, Any] | None) -> list[Text]:
     """A line for each thing that a person is asked, with the command that answers."""
     lines = []
     asks = rollout["asks"]
@@ -208,6 +208,9 @@ def _asking(rollout: dict[str, Any]) -> list[Text]:
             f"it is paused: `argosy rollout resume {rollout['id']}` acknowledges the failures and "
             f"goes on, `argosy rollout abort {rollout['id']} --revert` takes it back"
         )
+        if gate is not None and gate["verdict"] == "FAIL" and not gate["answered_by"]:
+            force = f"`argosy rollout force {rollout['id']} --remark …`"
+            said += f"; its gate says FAIL and pauses it again, but after {force}"
         lines.append(Text(said, style="yellow"))
     asking = [e for e in rollout["executions"] if e["waits_for"] and e["shadow"] == "INCONCLUSIVE"]
     lines += [

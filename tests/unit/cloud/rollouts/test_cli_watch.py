@@ -34,6 +34,10 @@ def test_the_picture_has_bars_figures_and_who_is_asked_what() -> None:
     paused = text(picture(view(state="PAUSED", reason="3 devices failed")))
     assert "`argosy rollout resume r-1`" in paused
     assert "3 devices failed" in paused
+    assert "rollout force" not in paused
+    failed = text(picture(view(state="PAUSED"), look(3, "FAIL")), width=400)
+    assert "pauses it again, but after `argosy rollout force r-1 --remark …`" in failed
+    assert "rollout force" not in text(picture(view(state="PAUSED"), look(3, "PASS")))
 
 
 def test_names_from_outside_do_nothing_to_the_terminal() -> None:

@@ -2,19 +2,32 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
+import json
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from typing import Any, NamedTuple
 
 from sqlmodel import Session
 
 from cloud.access import service as access
 from cloud.access.principal import Principal, Role, require
 from cloud.errors import InvalidError, NotFoundError
+from cloud.fleet import queries
 from cloud.fleet.changes import touch
 from cloud.fleet.models import Device, Site
 from cloud.fleet.selectors import DEVICE, HUB_KEYS, SITE
 
 LABELS_MAX = 64
+READ_AT_ONCE = 5000
+
+
+class Listed(NamedTuple):
+    """What a device is chosen by; see `Device`, of which whole rows would be dear for a fleet."""
+
+    id: str
+    site: str | None
+    labels: Mapping[str, str]
+    models: Sequence[str]
+    presence: str
 
 
 def find(session: Session, device_id: str) -> Device:
@@ -27,7 +40,29 @@ def find(session: Session, device_id: str) -> Device:
     return device
 
 
-def attributes(device: Device) -> dict[str, str]:
+def roster(session: Session, principal: Principal) -> Iterator[Listed]:
+    """Every device, by id."""
+    require(principal, Role.VIEWER)
+    after = ""
+    while rows := queries.roster_after(session, after, READ_AT_ONCE):
+        yield from (Listed(*row) for row in rows)
+        after = rows[-1][0]
+
+
+def capability_texts(session: Session, device_ids: Collection[str]) -> dict[str, str | None]:
+    """What each of these devices said that it can run, as JSON text; None where it never did.
+
+    Devices with the same text can run the same. A few hundred devices at most.
+    """
+    return {
+        device_id: None
+        if reported is None
+        else json.dumps(json.loads(reported)["capabilities"], sort_keys=True)
+        for device_id, reported in queries.reports(session, device_ids)
+    }
+
+
+def attributes(device: Device | Listed) -> dict[str, str]:
     """What selectors look at: labels, and over them the hub's own `site` and `device`."""
     own = {DEVICE: device.id}
     if device.site is not None:

@@ -126,3 +126,24 @@ def addresses_after(session: Session, after: str, limit: int) -> list[Address]:
 def desired_after(session: Session, after: str, limit: int) -> Sequence[tuple[str, str | None]]:
     query = select(Device.id, Device.desired).where(col(Device.id) > after)
     return session.exec(query.order_by(col(Device.id)).limit(limit)).all()
+
+
+def roster_after(
+    session: Session, after: str, limit: int
+) -> list[tuple[str, str | None, Mapping[str, str], Sequence[str], str]]:
+    """(id, site, labels, models, presence), by id, of the devices after `after`."""
+    query = columns(
+        col(Device.id),
+        col(Device.site),
+        col(Device.labels),
+        col(Device.models),
+        col(Device.presence),
+    )
+    page = query.where(col(Device.id) > after).order_by(col(Device.id)).limit(limit)
+    return [(i, site, la, mo, pre) for i, site, la, mo, pre in session.connection().execute(page)]
+
+
+def reports(session: Session, device_ids: Collection[str]) -> Sequence[tuple[str, str | None]]:
+    """(id, last report as JSON text)."""
+    query = select(Device.id, Device.reported)
+    return session.exec(query.where(col(Device.id).in_(device_ids))).all()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import time
 import uuid
 import zoneinfo
@@ -17,7 +16,15 @@ from cloud.database import publish_after_commit
 from cloud.errors import ConflictError, InvalidError, NotFoundError
 from cloud.fleet import queries
 from cloud.fleet.changes import changed, changed_of, forget, touch
-from cloud.fleet.devices import attributes, check_labels, describe, find
+from cloud.fleet.devices import (
+    Listed,
+    attributes,
+    capability_texts,
+    check_labels,
+    describe,
+    find,
+    roster,
+)
 from cloud.fleet.groups import (
     choose,
     create_group,
@@ -40,9 +47,10 @@ from protocol.messages import (
 from protocol.topics import Kind, Topic, valid_device_id
 
 __all__ = [
+    "Listed",
     "attributes",
     "capabilities_of",
-    "capabilities_text",
+    "capability_texts",
     "change_desired",
     "changed",
     "changed_of",
@@ -67,6 +75,7 @@ __all__ = [
     "list_sites",
     "overtake",
     "reported",
+    "roster",
     "rotate_token",
     "running",
     "send_command",
@@ -187,7 +196,7 @@ def known_ids(session: Session, device_ids: set[str]) -> set[str]:
     return queries.known_ids(session, device_ids)
 
 
-def time_zone(session: Session, device: Device) -> str:
+def time_zone(session: Session, device: Device | Listed) -> str:
     """The time zone of the device's site; UTC where it stands at none."""
     site = None if device.site is None else session.get(Site, device.site)
     return "UTC" if site is None else site.time_zone
@@ -198,16 +207,8 @@ def reported(device: Device) -> Reported | None:
     return None if device.reported is None else Reported.model_validate_json(device.reported)
 
 
-def capabilities_text(device: Device) -> str | None:
-    """What the device can run, as it last said; None where it never did. Devices with the same
-    text can run the same: reading a whole fleet's reports message by message would be dear."""
-    if device.reported is None:
-        return None
-    return json.dumps(json.loads(device.reported)["capabilities"], sort_keys=True)
-
-
 def capabilities_of(text: str) -> Capabilities:
-    """What a text of `capabilities_text` says."""
+    """What a text of `capability_texts` says."""
     return Capabilities.model_validate_json(text)
 
 

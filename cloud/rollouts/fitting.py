@@ -12,7 +12,7 @@ from sqlmodel import Session
 
 from cloud.errors import InvalidError
 from cloud.fleet import service as fleet
-from cloud.fleet.models import Device
+from cloud.fleet.devices import Listed
 from cloud.fleet.selectors import Selector, fits
 from cloud.rollouts.spec import RolloutCreate
 from cloud.rollouts.waves import Target, Wave
@@ -98,7 +98,7 @@ def check_sites(
 
 
 def check_window(
-    session: Session, asked: RolloutCreate, devices: Iterable[Device], now: float
+    session: Session, asked: RolloutCreate, devices: Iterable[Listed], now: float
 ) -> None:
     """The window opens before a device that starts now is given up. `now`: Unix s."""
     if asked.window is None:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Sequence
+from typing import NamedTuple
 
 from cloud.fleet import service as fleet
-from cloud.fleet.models import Device
 from cloud.registry.resolution import BuildOffer, Resolution, resolve, resolve_unheard
 from cloud.registry.schemas import ResolutionView
 from cloud.rollouts.models import DevicePin
@@ -17,6 +18,18 @@ PLAN_DEVICES_MAX = 1000
 ONLINE = "online"
 
 
+class Placed(NamedTuple):
+    """A device that is meant.
+
+    capabilities: what it can run, as a text of `fleet.capability_texts`.
+    """
+
+    device_id: str
+    wave: int
+    presence: str
+    capabilities: str | None
+
+
 class Fitting:
     """Which of a version's builds devices get, worked out once for devices of one kind."""
 
@@ -24,21 +37,20 @@ class Fitting:
         self._offers = offers
         self._found: dict[str | None, Resolution] = {None: resolve_unheard(offers)}
 
-    def of(self, device: Device) -> tuple[Resolution, bool]:
-        """What the device gets, and whether it has said what it can run."""
-        text = fleet.capabilities_text(device)
+    def of(self, text: str | None) -> Resolution:
+        """What a device with these capabilities gets."""
         found = self._found.get(text)
-        if found is None and text is not None:
-            found = resolve(self._offers, fleet.capabilities_of(text))
-            self._found[text] = found
-        return found or self._found[None], text is not None
+        if found is None:
+            known = fleet.capabilities_of(text or "")
+            found = self._found[text] = resolve(self._offers, known)
+        return found
 
 
 def plan(
     version: tuple[str, int],
     offers: Sequence[BuildOffer],
     waves: Sequence[WaveAsked],
-    placed: Iterable[tuple[Device, int]],
+    placed: Iterable[Placed],
     *,
     pinned: Sequence[DevicePin] = (),
 ) -> RolloutPlan:
@@ -47,31 +59,40 @@ def plan(
     The first PLAN_DEVICES_MAX devices are named, those without a build before the others.
     """
     fitting = Fitting(offers)
-    by_wave = [WavePlan(**wave.model_dump(include=_WAVE_FIELDS)) for wave in waves]
     labels = {offer.digest: offer.identity.label() for offer in offers}
-    by_build: dict[str, BuildPlan] = {}
+    counts = [Counter[str]() for _ in waves]
+    digests: Counter[str] = Counter()
     lines: list[tuple[bool, int, str, Resolution, bool]] = []
-    for device, number in placed:
-        found, heard = fitting.of(device)
-        wave = by_wave[number]
-        wave.devices += 1
-        wave.no_artifact += found.best is None
-        wave.unheard += not heard
-        wave.offline += device.presence != ONLINE
-        if found.best is not None:
-            empty = BuildPlan(digest=found.best, target=labels[found.best])
-            by_build.setdefault(found.best, empty).devices += 1
-        lines.append((found.best is not None, number, device.id, found, heard))
+    for device in placed:
+        found, heard = fitting.of(device.capabilities), device.capabilities is not None
+        count = counts[device.wave]
+        count["devices"] += 1
+        if found.best is None:
+            count["no_artifact"] += 1
+        else:
+            digests[found.best] += 1
+        if not heard:
+            count["unheard"] += 1
+        if device.presence != ONLINE:
+            count["offline"] += 1
+        lines.append((found.best is not None, device.wave, device.device_id, found, heard))
+    total = sum(counts, start=Counter[str]())
     lines.sort(key=lambda line: line[:3])
     return RolloutPlan(
         model=version[0],
         version=version[1],
         count=len(lines),
-        no_artifact=sum(wave.no_artifact for wave in by_wave),
-        unheard=sum(wave.unheard for wave in by_wave),
-        offline=sum(wave.offline for wave in by_wave),
-        waves=by_wave,
-        builds=sorted(by_build.values(), key=lambda build: (-build.devices, build.digest)),
+        no_artifact=total["no_artifact"],
+        unheard=total["unheard"],
+        offline=total["offline"],
+        waves=[
+            WavePlan(**wave.model_dump(include=_WAVE_FIELDS), **count)
+            for wave, count in zip(waves, counts, strict=True)
+        ],
+        builds=[
+            BuildPlan(digest=digest, target=labels[digest], devices=devices)
+            for digest, devices in sorted(digests.items(), key=lambda item: (-item[1], item[0]))
+        ],
         pinned_count=len(pinned),
         pinned=[
             PinnedPlan(device=pin.device_id, **pin.model_dump(include=_PIN_FIELDS))

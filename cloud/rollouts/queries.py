@@ -164,14 +164,6 @@ def unacknowledged_ids(session: Session, rollout_id: str, states: Sequence[str])
     return session.exec(query.distinct()).all()
 
 
-def is_watched_beside(session: Session, rollout: Rollout) -> bool:
-    """Whether the engine looks at another rollout of the same model."""
-    query = select(Rollout.id).where(
-        Rollout.model == rollout.model, Rollout.id != rollout.id, col(Rollout.watched)
-    )
-    return session.exec(query.limit(1)).first() is not None
-
-
 def on_device(
     session: Session, device_id: str, model: str, states: Sequence[str]
 ) -> Sequence[tuple[Execution, Rollout]]:

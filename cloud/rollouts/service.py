@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 import uuid
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from sqlalchemy import insert
@@ -12,6 +12,8 @@ from sqlmodel import Session
 
 from cloud.access import service as access
 from cloud.access.principal import Principal, Role, require
+from cloud.fleet import service as fleet
+from cloud.lots import lots
 from cloud.registry.models import Build
 from cloud.registry.offering import offer
 from cloud.registry.service import floor
@@ -42,7 +44,6 @@ from cloud.rollouts.steering import (
     force,
     pause,
     resume,
-    tell_others,
 )
 from cloud.rollouts.targeting import Meant
 from protocol.states import ExecutionState
@@ -109,9 +110,15 @@ def _plan(session: Session, meant: Meant) -> RolloutPlan:
     version = (meant.builds[0].model, meant.builds[0].number)
     lowest = floor(session, version[0])
     offers = [offer(build, lowest) for build in meant.builds]
+    return plans.plan(version, offers, meant.waves, _placed(session, meant), pinned=meant.pinned)
+
+
+def _placed(session: Session, meant: Meant) -> Iterator[plans.Placed]:
     wave_of = {device_id: number for number, ids in enumerate(meant.assigned) for device_id in ids}
-    placed = ((device, wave_of[device.id]) for device in meant.devices)
-    return plans.plan(version, offers, meant.waves, placed, pinned=meant.pinned)
+    for some in lots(meant.devices):
+        texts = fleet.capability_texts(session, [device.id for device in some])
+        for device in some:
+            yield plans.Placed(device.id, wave_of[device.id], device.presence, texts.get(device.id))
 
 
 def _begin(session: Session, principal: Principal, asked: RolloutCreate) -> tuple[Rollout, Meant]:
@@ -137,7 +144,6 @@ def _begin(session: Session, principal: Principal, asked: RolloutCreate) -> tupl
     else:
         move(session, principal, rollout, RolloutEvent.PREPARED, now)
         move(session, principal, rollout, RolloutEvent.STARTED, now)
-        tell_others(session, rollout)
     return rollout, meant
 
 

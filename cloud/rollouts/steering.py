@@ -41,7 +41,6 @@ def approve(session: Session, principal: Principal, rollout_id: str, remark: str
             _move(session, principal, rollout, RolloutEvent.APPROVED, said)
             move(session, principal, rollout, RolloutEvent.STARTED, now)
             detail: dict[str, Any] = {"answers": Asks.APPROVAL.value}
-            tell_others(session, rollout)
         case Asks.WAVE.value:
             wave = _asked_wave(rollout)
             rollout.approved_waves = sorted({*rollout.approved_waves, wave})
@@ -196,13 +195,6 @@ def accept(
     return rollout
 
 
-def tell_others(session: Session, rollout: Rollout) -> None:
-    """Have other rollouts of the model look again at the devices of this one: it has begun to
-    outrank them there, or has stopped."""
-    if queries.is_watched_beside(session, rollout):
-        fleet.touch(session, queries.targeted_ids(session, rollout.id))
-
-
 def _operated(session: Session, principal: Principal, rollout_id: str) -> Rollout:
     require(principal, Role.OPERATOR)
     return _taken(session, principal, rollout_id)
@@ -231,7 +223,6 @@ def _move(
 def _stop(session: Session, principal: Principal, rollout: Rollout, said: str) -> None:
     _move(session, principal, rollout, RolloutEvent.CANCEL_REQUESTED, said)
     rollout.asks = None
-    tell_others(session, rollout)
 
 
 def _record(

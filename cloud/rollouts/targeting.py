@@ -12,7 +12,7 @@ from cloud.access.principal import Principal
 from cloud.errors import ConflictError, InvalidError, NotFoundError
 from cloud.fleet import selectors
 from cloud.fleet import service as fleet
-from cloud.fleet.models import Device
+from cloud.fleet.devices import Listed
 from cloud.fleet.selectors import Selector
 from cloud.registry import service as registry
 from cloud.registry.models import Build
@@ -36,7 +36,7 @@ class Meant:
     """
 
     builds: Sequence[Build]
-    devices: Sequence[Device]
+    devices: Sequence[Listed]
     waves: list[WaveAsked]
     assigned: Sequence[Sequence[str]]
     pinned: Sequence[DevicePin]
@@ -76,7 +76,7 @@ def named(field: str, text: str, groups: Mapping[str, Selector]) -> Selector:
 
 def _assigned(
     asked: RolloutCreate,
-    devices: Sequence[Device],
+    devices: Sequence[Listed],
     seed: str,
     groups: Mapping[str, Selector],
 ) -> Sequence[Sequence[str]]:
@@ -140,9 +140,9 @@ def _get(field: str, find: Callable[[], Found]) -> Found:
 
 def _selected(
     session: Session, principal: Principal, asked: RolloutCreate, groups: Mapping[str, Selector]
-) -> list[Device]:
+) -> list[Listed]:
     model, wanted = asked.model, named("selector", asked.selector, groups)
-    everything = fleet.list_devices(session, principal)
+    everything = list(fleet.roster(session, principal))
     ids = None if asked.devices is None else set(asked.devices)
     if ids is not None:
         _check_named(model, ids, {device.id: device for device in everything})
@@ -166,7 +166,7 @@ def _selected(
     return chosen
 
 
-def _check_named(model: str, ids: set[str], known: Mapping[str, Device]) -> None:
+def _check_named(model: str, ids: set[str], known: Mapping[str, Listed]) -> None:
     if not ids:
         raise InvalidError("devices: it names none", "name some, or leave it out for all")
     missing = sorted(ids - set(known))

@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import json
-
-from cloud.fleet.models import Device
 from cloud.registry.resolution import BuildOffer
-from cloud.rollouts.plans import PLAN_DEVICES_MAX, plan
+from cloud.rollouts.plans import PLAN_DEVICES_MAX, Placed, plan
 from cloud.rollouts.spec import WaveAsked
 from tests.simulation.rollouts.builds import ABLE, IDENTITY, UNABLE
 from tests.unit.cloud.rollouts.conftest import DIGESTS
@@ -14,20 +11,19 @@ from tests.unit.cloud.rollouts.conftest import DIGESTS
 OFFERS = [BuildOffer(DIGESTS[1], IDENTITY)]
 
 
-def device(number: int, able: bool | None, presence: str = "online") -> Device:
+def device(number: int, able: bool | None, wave: int = 0, presence: str = "online") -> Placed:
     """`able` None: it never said anything."""
-    capabilities = (ABLE if able else UNABLE).model_dump(mode="json")
-    text = None if able is None else json.dumps({"capabilities": capabilities})
-    return Device(id=f"dev-{number:05}", created_at=0, presence=presence, reported=text)
+    text = None if able is None else (ABLE if able else UNABLE).model_dump_json()
+    return Placed(f"dev-{number:05}", wave, presence, text)
 
 
 def test_devices_are_counted_by_wave_and_by_build() -> None:
     waves = [WaveAsked(count=2, needs_approval=True), WaveAsked(selector="line=b")]
     placed = [
-        (device(0, True), 0),
-        (device(1, None, "unknown"), 0),
-        (device(2, False, "offline"), 1),
-        (device(3, True), 1),
+        device(0, True),
+        device(1, None, presence="unknown"),
+        device(2, False, 1, "offline"),
+        device(3, True, 1),
     ]
 
     found = plan(("caps", 1), OFFERS, waves, placed)
@@ -44,7 +40,7 @@ def test_devices_are_counted_by_wave_and_by_build() -> None:
 
 def test_of_a_large_fleet_those_without_a_build_are_named_first() -> None:
     total = PLAN_DEVICES_MAX + 500
-    placed = [(device(number, number < total - 3), 0) for number in range(total)]
+    placed = [device(number, number < total - 3) for number in range(total)]
 
     found = plan(("caps", 1), OFFERS, [WaveAsked(percent=100)], placed)
 

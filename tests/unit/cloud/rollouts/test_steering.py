@@ -204,16 +204,3 @@ def test_a_refused_verb_leaves_no_trace(hub: Hub) -> None:
             do(hub, verb, rollout_id, "too late")
     assert written(hub, rollout_id) == []
     assert hub.rollout(rollout_id).revision == before
-
-
-def test_what_begins_or_stops_has_others_of_the_model_look_again(hub: Hub) -> None:
-    hub.create(waves=[{"count": 1}])
-    touched(hub)
-    newer = hub.create(version=2, devices=["dev-3"])
-    assert touched(hub) == {"dev-3"}
-    do(hub, service.cancel, newer)
-    assert touched(hub) == {"dev-3"}
-    waiting = hub.create(version=2, devices=["dev-4"], needs_approval=True)
-    assert touched(hub) == set()
-    do(hub, service.approve, waiting)
-    assert touched(hub) == {"dev-4"}

@@ -45,6 +45,11 @@ def texts(session: Session, device_ids: Collection[str]) -> dict[str, Texts]:
     return {row[0]: Texts(row[1], row[2]) for row in queries.texts(session, device_ids)}
 
 
+def boots(session: Session, device_ids: Collection[str]) -> dict[str, int]:
+    """How often each was seen to start, by device id."""
+    return dict(queries.boots(session, device_ids))
+
+
 def rows(session: Session, device_ids: Collection[str]) -> dict[str, Device]:
     """The devices' own rows, to change them, by device id; a few hundred at most."""
     return {device.id: device for device in queries.rows(session, device_ids)}

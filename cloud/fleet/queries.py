@@ -100,6 +100,11 @@ def texts(
     return session.exec(query.where(col(Device.id).in_(device_ids))).all()
 
 
+def boots(session: Session, device_ids: Collection[str]) -> Sequence[tuple[str, int]]:
+    query = select(Device.id, Device.boots)
+    return session.exec(query.where(col(Device.id).in_(device_ids))).all()
+
+
 def rows(session: Session, device_ids: Collection[str]) -> Sequence[Device]:
     """Kept from others until the transaction ends."""
     query = select(Device).where(col(Device.id).in_(device_ids))

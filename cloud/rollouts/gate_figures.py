@@ -35,7 +35,9 @@ LIGHT_TOLERANCE = 16.0
 RIGHT_MIN = 20.0
 """Detections that are likely right, below which a camera tells nothing of how well it sees."""
 WINDOWS_MIN = 8
-PLACEBOS_MIN, PLACEBOS_MAX = 4, 64
+PLACEBOS_MIN, PLACEBOS_MAX = 2, 64
+OVERLAP_WORTH = 1.5
+"""Spans that overlap tell of a variance about as much as this many times those that do not."""
 QUANTILE = 0.95
 _HEADS = ("frames", "captured", "dropped", "worth", "squares", "cubes", "fourths")
 _HEAD = len(_HEADS)
@@ -71,7 +73,7 @@ class Measured:
     before_rounds: Floats
     after_rounds: Floats
     placebos: Floats
-    freedom: tuple[float, float, float]
+    freedom: tuple[float, ...]
 
     def over(self, weights: Floats, *, certain: bool = False) -> Estimate:
         """The sum of the cameras' shifts by `weights` (C,).
@@ -105,14 +107,12 @@ class Measured:
     def _error(self, variances: Sequence[float]) -> tuple[float, float]:
         """Standard error, and its degrees of freedom by Welch's rule (1947)."""
         before, after, placebo = variances
-        freedom = self.freedom
-        if self.placebos.shape[1]:
-            freedom = (freedom[0], max(freedom[1], freedom[2]), freedom[2])
+        freedom = self.freedom[2] if placebo > after else self.freedom[1]
         after = max(after, placebo)
         whole = before + after
         if whole <= 0:
-            return 0.0, freedom[0]
-        parts = before**2 / freedom[0] + after**2 / freedom[1]
+            return 0.0, self.freedom[0]
+        parts = before**2 / self.freedom[0] + after**2 / freedom
         return math.sqrt(whole), max(resampling.FREEDOM_MIN, whole**2 / parts)
 
 
@@ -151,19 +151,26 @@ def measure(
     length = max(resampling.block_length(series) for series in _series(before))
     rng = np.random.default_rng(seed)
     lengths = (length, max(1, min(length, after.shape[1] // 4)))
-    drawn = [
+    sides = [
         resampling.block_weights(side.shape[1], blocks, ROUNDS, rng) @ side
         for side, blocks in zip((before, after), lengths, strict=True)
     ]
-    spans = _spans(before, after.shape[1])
+    steps = (before.shape[1], after.shape[1])
     freedom = (
-        max(resampling.FREEDOM_MIN, before.shape[1] / length - 1),
-        max(resampling.FREEDOM_MIN, after.shape[1] / length - 1),
-        max(resampling.FREEDOM_MIN, before.shape[1] // after.shape[1] - 1.0),
+        steps[0] / length - 1,
+        steps[1] / length - 1,
+        OVERLAP_WORTH * steps[0] / steps[1] - 1,
     )
-    known = _known(cameras, drawn[0][:, 0], drawn[1][:, 0], frames_min)
+    drawn = _Drawn(
+        before=sides[0],
+        after=sides[1],
+        spans=_spans(before, steps[1]),
+        part=min(steps[1] / steps[0], 1 / PLACEBOS_MIN),
+        freedom=tuple(max(resampling.FREEDOM_MIN, each) for each in freedom),
+    )
+    known = _known(cameras, sides[0][:, 0], sides[1][:, 0], frames_min)
     with np.errstate(divide="ignore", invalid="ignore"):
-        return {kind: _measured(kind, drawn, spans, known[kind], freedom) for kind in KINDS}
+        return {kind: _measured(kind, drawn, known[kind]) for kind in KINDS}
 
 
 def same_hour(camera: CameraEvidence, day_s: float = 86_400.0) -> bool:
@@ -218,14 +225,19 @@ def _aligned(
     return sums
 
 
-def _series(sums: Floats) -> tuple[Floats, Floats]:
-    """What each step adds to detections per frame and to confidence, (cameras, steps)."""
+def _series(sums: Floats) -> tuple[Floats, ...]:
+    """What each step adds to detections per frame and to confidence, (cameras, steps), and the
+    means of both over the cameras, (1, steps)."""
     frames, worth, squares, cubes = (sums[..., column] for column in (0, 3, 4, 5))
     tiny = np.finfo(float).tiny
     rate = worth.sum(axis=1, keepdims=True) / np.maximum(frames.sum(axis=1, keepdims=True), tiny)
     mean = cubes.sum(axis=1, keepdims=True) / np.maximum(squares.sum(axis=1, keepdims=True), tiny)
     missing = np.where(frames > 0, 0.0, np.nan)
-    return worth - rate * frames + missing, cubes - mean * squares + missing
+    each = (worth - rate * frames + missing, cubes - mean * squares + missing)
+    size = np.maximum(np.where(frames > 0, worth, 0.0).mean(axis=1, keepdims=True), tiny)
+    known = np.maximum((frames > 0).sum(axis=0, keepdims=True), 1)
+    # What all share is slow, and small beside what each has of its own: it shows in their mean.
+    return *each, *(np.nan_to_num(one / size).sum(axis=0, keepdims=True) / known for one in each)
 
 
 def _spans(before: Floats, steps: int) -> Floats:
@@ -257,37 +269,42 @@ def _known(
     }
 
 
-def _measured(
-    kind: Kind,
-    drawn: Sequence[Floats],
-    spans: Floats,
-    known: Bools,
-    freedom: tuple[float, float, float],
-) -> Measured:
-    before, after = (figure(kind, sums) for sums in drawn)
+@dataclass(frozen=True, eq=False)
+class _Drawn:
+    """Sums of both sides (cameras, rounds + 1, columns), as they are in round 0; and of spans
+    within the baseline, each of which is the share `part` of it."""
+
+    before: Floats
+    after: Floats
+    spans: Floats
+    part: float
+    freedom: tuple[float, ...]
+
+
+def _measured(kind: Kind, drawn: _Drawn, known: Bools) -> Measured:
+    sides = (drawn.before, drawn.after)
+    before, after = (figure(kind, sums) for sums in sides)
     first, last = before[:, :1], after[:, :1]
     whole = _shift(kind, first, last)
     certain = whole
     if kind == "latency":
-        bins = [_p95_bin(sums[:, :1, -LATENCY_BINS:])[0] for sums in drawn]
+        bins = [_p95_bin(sums[:, :1, -LATENCY_BINS:])[0] for sums in sides]
         certain = ((bins[1] - bins[0] - 1) * BIN_STEP)[..., None]
-    placebos = _shift(kind, first, figure(kind, spans))
-    if spans.shape[1]:  # a span is a part of the baseline that it is held against
-        share = freedom[2] / (freedom[2] + 1)
-        placebos = placebos / math.sqrt(share)
+    # A span is a part of the baseline that it is held against, and so the nearer to it.
+    placebos = _shift(kind, first, figure(kind, drawn.spans)) / math.sqrt(1 - drawn.part)
     told = _shown(kind, first, last)
     return Measured(
         kind=kind,
         before=told[0][:, 0],
         after=told[1][:, 0],
-        things=_things(*(sums[:, 0, 3:_HEAD] / sums[:, 0, :1] for sums in drawn)),
+        things=_things(*(sums[:, 0, 3:_HEAD] / sums[:, 0, :1] for sums in sides)),
         shift=_only(whole, known)[:, 0],
         certain=_only(certain, known)[:, 0],
         known=known,
         before_rounds=_only(_shift(kind, before[:, 1:], last) - whole, known),
         after_rounds=_only(_shift(kind, first, after[:, 1:]) - whole, known),
         placebos=_only(placebos, known),
-        freedom=freedom,
+        freedom=drawn.freedom,
     )
 
 

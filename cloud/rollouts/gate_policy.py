@@ -43,7 +43,7 @@ class GatePolicy(Body):
     frames_min: int = Field(default=500, ge=1, le=100_000_000)
     detections_min: int = Field(default=100, ge=1, le=100_000_000)
     camera_frames_min: int = Field(default=200, ge=1, le=100_000_000)
-    camera_factor: float = Field(default=3.0, ge=1, le=100)
+    camera_factor: float = Field(default=5.0, ge=1, le=100)
     baseline_s: float = Field(default=86_400.0, gt=0, le=30 * 86_400)
     every_s: float = Field(default=30.0, gt=0, le=86_400)
     deadline_s: Seconds = 3600.0

@@ -371,3 +371,50 @@ def attempts(session: Session, rollout_id: str, names: Sequence[str]) -> Sequenc
     wanted = [getattr(Execution, name) for name in names]
     query = columns(*wanted).where(col(Execution.rollout_id) == rollout_id)
     return [tuple(row) for row in session.execute(query)]
+
+
+class Gated(NamedTuple):
+    """Columns of an attempt of a wave that has begun, as its gate reads them."""
+
+    device_id: str
+    attempt: int
+    state: str
+    digest: str | None
+    before: str | None
+    started_at: float | None
+    exchanged_at: float | None
+    by_hand: bool
+    reverts: bool
+    figures: dict[str, float]
+    boots: int
+
+
+def begun(session: Session, rollout_id: str, wave: int, limit: int) -> list[Gated]:
+    """The latest attempt of each device of a wave that has begun one, by device."""
+    query = (
+        columns(*(getattr(Execution, name) for name in Gated._fields))
+        .where(
+            col(Execution.rollout_id) == rollout_id,
+            col(Execution.wave) == wave,
+            col(Execution.started_at).is_not(None),
+        )
+        .order_by(col(Execution.device_id), col(Execution.attempt))
+        .limit(limit)
+    )
+    rows = (Gated(*row) for row in session.connection().execute(query))
+    return list({row.device_id: row for row in rows}.values())
+
+
+def waiting_after(session: Session, rollout_id: str, wave: int, limit: int) -> Sequence[str]:
+    """Devices of later waves that have not begun, the next wave's first."""
+    query = (
+        select(Execution.device_id)
+        .where(
+            Execution.rollout_id == rollout_id,
+            Execution.wave > wave,
+            col(Execution.started_at).is_(None),
+            Execution.state == ExecutionState.QUEUED.value,
+        )
+        .order_by(col(Execution.wave), col(Execution.device_id))
+    )
+    return session.exec(query.limit(limit)).all()

@@ -47,6 +47,62 @@ def windows(
     return session.exec(query.order_by(col(TelemetryWindow.id)).limit(limit)).all()
 
 
+def cameras(
+    session: Session, slot: str, device_ids: Collection[str], since: float
+) -> Sequence[tuple[str, str]]:
+    """(device id, camera) of all with a window of the slot that starts at or after `since`."""
+    w = TelemetryWindow
+    query = (
+        select(w.device_id, w.camera)
+        .where(col(w.device_id).in_(device_ids), w.slot == slot, w.window_start >= since)
+        .distinct()
+    )
+    return session.exec(query).all()
+
+
+def window_texts(
+    session: Session,
+    *,
+    device_id: str,
+    camera: str,
+    slot: str,
+    bundle_digest: str,
+    since: float,
+    until: float,
+    limit: int,
+) -> Sequence[tuple[float, float, str]]:
+    """(start, end, message) of the newest windows of a build that start in [since, until)."""
+    w = TelemetryWindow
+    query = (
+        select(w.window_start, w.window_end, w.payload)
+        .where(
+            w.device_id == device_id,
+            w.camera == camera,
+            w.window_start >= since,
+            w.window_start < until,
+            w.slot == slot,
+            w.bundle_digest == bundle_digest,
+        )
+        .order_by(col(w.window_start).desc())
+        .limit(limit)
+    )
+    return session.exec(query).all()
+
+
+def event_texts(
+    session: Session, kind: str, device_ids: Collection[str], since: float, limit: int
+) -> Sequence[tuple[str, float, str]]:
+    """(device id, time, message) of the newest events at or after `since`."""
+    e = DeviceEvent
+    query = (
+        select(e.device_id, e.at, e.payload)
+        .where(col(e.device_id).in_(device_ids), e.kind == kind, e.at >= since)
+        .order_by(col(e.at).desc())
+        .limit(limit)
+    )
+    return session.exec(query).all()
+
+
 def summary(
     session: Session,
     *,

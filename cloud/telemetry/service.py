@@ -7,7 +7,7 @@ and promise acknowledgements that go out after its commit.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from typing import NamedTuple
 
 from sqlalchemy.dialects.sqlite import insert
@@ -141,6 +141,57 @@ def list_windows(
     return queries.windows(
         session, device_id=device_id, camera=camera, since=since, after=after, limit=limit
     )
+
+
+def cameras_of(
+    session: Session,
+    principal: Principal,
+    device_ids: Collection[str],
+    *,
+    slot: str,
+    since: float,
+) -> list[tuple[str, str]]:
+    """(device id, camera) of what these devices have counted of the slot since then, in order.
+
+    device_ids: a few hundred at most. since: Unix seconds at the device.
+    """
+    require(principal, Role.VIEWER)
+    return sorted(queries.cameras(session, slot, device_ids, since))
+
+
+def window_texts(
+    session: Session,
+    principal: Principal,
+    device_id: str,
+    camera: str,
+    *,
+    slot: str,
+    bundle_digest: str,
+    since: float,
+    until: float,
+    limit: int,
+) -> Sequence[tuple[float, float, str]]:
+    """The newest windows of one camera and build that start in [since, until), newest first:
+    start and end (Unix seconds at the device), and the message as JSON text."""
+    require(principal, Role.VIEWER)
+    return queries.window_texts(
+        session, device_id=device_id, camera=camera, slot=slot, bundle_digest=bundle_digest,
+        since=since, until=until, limit=limit,
+    )  # fmt: skip
+
+
+def alert_texts(
+    session: Session,
+    principal: Principal,
+    device_ids: Collection[str],
+    *,
+    since: float,
+    limit: int,
+) -> Sequence[tuple[str, float, str]]:
+    """The newest alerts of these devices (a few hundred at most) at or after `since`: device id,
+    Unix seconds at the device, and the message as JSON text."""
+    require(principal, Role.VIEWER)
+    return queries.event_texts(session, "alert", device_ids, since, limit)
 
 
 def summarise(

@@ -10,7 +10,7 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
 
-from cloud.errors import HubError
+from cloud.errors import HubError, place_and_words
 
 log = logging.getLogger(__name__)
 
@@ -38,9 +38,9 @@ async def _on_hub_error(_: Request, error: Exception) -> JSONResponse:
 async def _on_validation_error(_: Request, error: Exception) -> JSONResponse:
     assert isinstance(error, RequestValidationError)  # noqa: S101 - registered for this class
     first: dict[str, Any] = error.errors()[0]
-    where = ".".join(str(part) for part in first["loc"]) or "request"
-    remedy = f"correct {where}; /openapi.json describes the request"
-    return JSONResponse(error_body("invalid", f"{where}: {first['msg']}", remedy), status_code=422)
+    where, said = place_and_words(first["loc"], first["msg"])
+    remedy = f"correct {where or 'the request'}; /openapi.json describes it"
+    return JSONResponse(error_body("invalid", f"{where}: {said}", remedy), status_code=422)
 
 
 async def _on_http_error(_: Request, error: Exception) -> JSONResponse:

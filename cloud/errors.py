@@ -5,6 +5,12 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Sequence
+
+_VALIDATORS_PREFIX = "Value error, "
+_NAMED = re.compile(r"([a-z][a-z0-9_.]*): ")
+
 from typing import ClassVar
 
 
@@ -68,3 +74,15 @@ class ConfigurationError(HubError):
 
     http_status = 500
     code = "configuration"
+
+
+def place_and_words(place: Sequence[str | int], said: str) -> tuple[str, str]:
+    """Which field is wrong, and why. What checks a whole body says the field itself."""
+    parts = [str(part) for part in place]
+    if parts[:1] == ["body"]:
+        parts = parts[1:]
+    own = said.removeprefix(_VALIDATORS_PREFIX)
+    if own != said and (named := _NAMED.match(own)):
+        parts.append(named[1])
+        own = own[named.end() :]
+    return ".".join(parts), own

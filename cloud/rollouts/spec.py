@@ -10,7 +10,7 @@ from typing import Annotated, Literal
 
 from pydantic import ConfigDict, Field, ValidationError, model_validator
 
-from cloud.errors import InvalidError
+from cloud.errors import InvalidError, place_and_words
 from cloud.rollouts import contradictions, yaml_text
 from cloud.rollouts.bodies import Body, Percent, Reaction, Seconds
 from cloud.rollouts.gate_policy import GatePolicy
@@ -222,8 +222,7 @@ def read_spec(text: str) -> RolloutCreate:
         return RolloutCreate.model_validate(values)
     except ValidationError as error:
         first = error.errors(include_url=False, include_context=False, include_input=False)[0]
-        where = ".".join(str(part) for part in first["loc"])
-        said = first["msg"].removeprefix("Value error, ")
+        where, said = place_and_words(first["loc"], first["msg"])
         raise InvalidError(
             f"{where}: {said}" if where else said,
             "`argosy rollout template` shows every field with what it takes",

@@ -7,11 +7,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from typing import ClassVar
 
 _VALIDATORS_PREFIX = "Value error, "
 _NAMED = re.compile(r"([a-z][a-z0-9_.]*): ")
-
-from typing import ClassVar
 
 
 class HubError(Exception):

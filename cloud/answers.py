@@ -9,6 +9,7 @@ from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect
 
 from cloud.errors import HubError, place_and_words
 
@@ -25,6 +26,7 @@ def install(app: FastAPI) -> None:
     app.add_exception_handler(HubError, _on_hub_error)
     app.add_exception_handler(RequestValidationError, _on_validation_error)
     app.add_exception_handler(HTTPException, _on_http_error)
+    app.add_exception_handler(ClientDisconnect, _on_hang_up)
     app.add_exception_handler(Exception, _on_fault)
 
 
@@ -48,6 +50,12 @@ async def _on_http_error(_: Request, error: Exception) -> JSONResponse:
     code = {404: "not_found", 405: "method_not_allowed"}.get(error.status_code, "http_error")
     body = error_body(code, str(error.detail), "see /openapi.json for what there is")
     return JSONResponse(body, status_code=error.status_code, headers=error.headers)
+
+
+async def _on_hang_up(request: Request, _: Exception) -> JSONResponse:
+    """A device that lost its power or its network is no fault of the hub."""
+    log.info("the sender of %s %s hung up", request.method, request.url.path)
+    return JSONResponse(error_body("invalid", "the body was cut off", "send it again"), 400)
 
 
 async def _on_fault(request: Request, error: Exception) -> JSONResponse:

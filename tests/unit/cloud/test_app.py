@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import asyncio
+from collections.abc import MutableMapping
 from pathlib import Path
 from typing import Any
 
 import pytest
+from fastapi import FastAPI, Request
 from fastapi.testclient import TestClient
 from sqlalchemy.exc import OperationalError
 from sqlmodel import Session
 
 from cloud import settings
 from cloud.access.principal import Role
+from cloud.answers import install
 from cloud.app import application
 from cloud.errors import ConfigurationError
 from cloud.hub import Hub
@@ -30,6 +34,29 @@ def test_a_commit_that_fails_is_no_success(api: Api, monkeypatch: pytest.MonkeyP
     monkeypatch.undo()
     assert (answer.status_code, answer.json()["error"]["code"]) == (500, "fault")
     assert http.get("/sites").json()["items"] == []
+
+
+def test_a_sender_that_hangs_up_is_no_fault_of_the_hub(caplog: pytest.LogCaptureFixture) -> None:
+    app = FastAPI()
+    install(app)
+
+    @app.put("/image")
+    async def take(request: Request) -> int:
+        return len(await request.body())
+
+    told: list[MutableMapping[str, Any]] = []
+
+    async def receive() -> dict[str, Any]:
+        return {"type": "http.disconnect"}
+
+    async def send(message: MutableMapping[str, Any]) -> None:
+        told.append(message)
+
+    scope = {"type": "http", "method": "PUT", "path": "/image", "headers": [], "query_string": b""}
+    asyncio.run(app(scope, receive, send))
+
+    assert told[0]["status"] == 400
+    assert [r for r in caplog.records if r.levelname == "ERROR"] == []
 
 
 def test_what_there_is_not_is_said_in_the_same_shape(api: Api) -> None:

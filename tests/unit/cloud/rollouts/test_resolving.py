@@ -16,9 +16,10 @@ from cloud.rollouts import service
 from protocol.messages import Reported, encode
 from tests.simulation.rollouts.builds import UNABLE
 from tests.unit.cloud.rollouts.conftest import ADMIN, DIGESTS, MODEL, Hub
-from tests.unit.cloud.rollouts.test_http_and_cli import api, argosy, http
+from tests.unit.cloud.rollouts.terminal import argosy
+from tests.unit.cloud.rollouts.test_command_line import api
 
-__all__ = ["api", "http"]
+__all__ = ["api"]
 
 
 def cripple(hub: Hub, device_id: str) -> None:

@@ -1,41 +1,21 @@
-"""The slice over HTTP and from the command line, against a database without a broker."""
+"""The slice from the command line, against a database without a broker."""
 
 from __future__ import annotations
 
 import json
-from typing import Any
 
 import pytest
-from fastapi import FastAPI
 from fastapi.testclient import TestClient
 from rich.console import Console
-from typer.testing import CliRunner, Result
 
-from cloud import answers
-from cloud.access import service as access
-from cloud.access.principal import PrincipalKind, Role
+from cloud.access.principal import Role
 from cloud.cli import client as cli_client
 from cloud.cli.client import HubClient
-from cloud.cli.rollout import rollouts
 from cloud.cli.rollout_plan import EXIT_NOT_ON_ALL
 from cloud.cli.rollout_watch import picture
-from cloud.rollouts.router import router
 from protocol.states import ExecutionState
-from tests.unit.cloud.rollouts.conftest import Hub
-
-
-@pytest.fixture
-def http(hub: Hub) -> TestClient:
-    app = FastAPI()
-    answers.install(app)
-    app.include_router(router, prefix="/api/v1")
-    app.state.database = hub.database
-    return TestClient(app)
-
-
-def token(hub: Hub, role: Role) -> str:
-    with hub.database.transaction() as session:
-        return access.issue(session, PrincipalKind.USER, role.word, role)[1]
+from tests.unit.cloud.rollouts.conftest import Hub, token
+from tests.unit.cloud.rollouts.terminal import argosy
 
 
 @pytest.fixture
@@ -43,66 +23,6 @@ def api(hub: Hub, http: TestClient, monkeypatch: pytest.MonkeyPatch) -> HubClien
     client = HubClient("http://hub", token(hub, Role.OPERATOR), transport=http._transport)
     monkeypatch.setattr(cli_client, "open_client", lambda *_: client)
     return client
-
-
-def argosy(*words: str) -> Result:
-    return CliRunner().invoke(rollouts, list(words))
-
-
-def test_the_contract_of_a_rollout(hub: Hub, api: HubClient) -> None:
-    made = api.post("rollouts", {"model": "caps", "version": 1, "waves": [{"count": 2}]})
-    hub.settle()
-
-    shown = api.get(f"rollouts/{made['id']}")
-
-    assert (shown["state"], shown["wave"]) == ("RUNNING", 0)
-    assert [(wave["devices"], wave["counts"]) for wave in shown["waves"]] == [
-        (2, {"QUEUED": 2}),
-        (4, {"QUEUED": 4}),
-    ]
-    assert shown["counts"] == {"QUEUED": 6}
-    assert {"device", "attempt", "state", "reason", "updated_at", "diverged"} <= set(
-        shown["executions"][0]
-    )
-    assert [row["id"] for row in api.items("rollouts", limit=1)] == [made["id"]]
-
-
-@pytest.mark.parametrize(
-    ("body", "status", "said"),
-    [
-        ({"model": "caps", "version": 1, "waves": [{"count": 0}]}, 422, "body.waves.0.count"),
-        ({"model": "caps", "version": 7}, 404, "no version 7"),
-        ({"model": "caps", "version": 1, "selector": "site=x"}, 422, "selector"),
-    ],
-)
-def test_refusals_name_field_and_remedy(
-    hub: Hub, http: TestClient, body: dict[str, Any], status: int, said: str
-) -> None:
-    headers = {"Authorization": f"Bearer {token(hub, Role.OPERATOR)}"}
-    answer = http.post("/api/v1/rollouts", json=body, headers=headers)
-
-    assert answer.status_code == status
-    error = answer.json()["error"]
-    assert said in error["message"]
-    assert error["remedy"]
-
-
-@pytest.mark.parametrize(
-    ("role", "verb", "status"),
-    [
-        (Role.VIEWER, "pause", 403),
-        (Role.OPERATOR, "pause", 200),
-        (Role.OPERATOR, "approve", 403),
-        (Role.APPROVER, "approve", 409),
-    ],
-)
-def test_verbs_ask_for_their_role(
-    hub: Hub, http: TestClient, role: Role, verb: str, status: int
-) -> None:
-    rollout_id = hub.create()
-    headers = {"Authorization": f"Bearer {token(hub, role)}"}
-
-    assert http.post(f"/api/v1/rollouts/{rollout_id}/{verb}", headers=headers).status_code == status
 
 
 @pytest.mark.usefixtures("api")

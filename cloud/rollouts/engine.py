@@ -16,7 +16,7 @@ from cloud.database import Database, after_commit
 from cloud.fleet import service as fleet
 from cloud.loops import Loop
 from cloud.lots import lots
-from cloud.rollouts import acting, floors, joining, lease, receiving
+from cloud.rollouts import acting, floors, gating, joining, lease, receiving
 from cloud.rollouts.board import Board, Look, Watched, settled
 from cloud.rollouts.lease import LeaseLost, Term
 from cloud.rollouts.models import Rollout, RolloutGate
@@ -52,7 +52,7 @@ class Engine:
     """
 
     def __init__(
-        self, database: Database, period_s: float, look_at_gate: LooksAtGate | None = None
+        self, database: Database, period_s: float, look_at_gate: LooksAtGate = gating.look
     ) -> None:
         self._database = database
         self._lease_s = LEASE_PERIODS * period_s
@@ -171,11 +171,10 @@ class Engine:
     def _judge(self, watched: Watched, action: LookAtGate, now: float) -> bool:
         """Have a gate looked at. That reads much and takes long: it is done beside the writers,
         and only what it found is written as they are kept out."""
-        assert self._look_at_gate is not None  # noqa: S101
         with self._database.reading() as session:
             rollout = session.get_one(Rollout, watched.head.id)
             self._look_at_gate(session, rollout, action.wave, settled=action.settled, now=now)
-            found = list(session.new)
+            found = [*session.new, *session.dirty]
             session.expunge_all()
         with self._acting(now) as session:
             if _unchanged(session, watched) is None:

@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from typing import Any
 
 import pytest
+from sqlmodel import Session
 
+from cloud.rollouts import queries, service
 from cloud.rollouts.engine import Engine
+from cloud.rollouts.journal import BY_ENGINE, note
+from cloud.rollouts.models import Rollout, RolloutGate
 from cloud.telemetry.service import Step
 from protocol.messages import ExecutionReport
-from protocol.states import ExecutionState
+from protocol.states import ExecutionState, Verdict
 from protocol.topics import Topic
 from tests.unit.cloud.rollouts.conftest import DIGESTS, MODEL, Hub
 
@@ -85,3 +90,121 @@ def test_a_report_that_moves_nothing_wakes_nobody(hub: Hub, engine: Engine) -> N
         engine.on_executions(session, [Step("dev-0", report, hub.now)])
 
     assert woken == []
+
+
+GATED = {"waves": [{"count": 2}], "gates": {"every_s": 30, "deadline_s": 100, "on_fail": "revert"}}
+
+
+class Gate:
+    """Stands where the statistics do: answers what a test says, and keeps it as they do."""
+
+    def __init__(self, verdict: Verdict) -> None:
+        self.verdict = verdict
+        self.asked: list[tuple[int, bool]] = []
+        self.meanwhile: Callable[[], object] = lambda: None
+
+    def __call__(
+        self, session: Session, rollout: Rollout, wave: int, *, settled: bool, now: float
+    ) -> RolloutGate:
+        self.asked.append((wave, settled))
+        self.meanwhile()
+        last = queries.last_gate(session, rollout.id, wave)
+        row = RolloutGate(
+            rollout_id=rollout.id, wave=wave, look=last.look + 1 if last else 1, at=now,
+            settled=settled, verdict=self.verdict.value, reason="as the test says", figures={},
+        )  # fmt: skip
+        session.add(row)
+        note(session, rollout, "gate", by=BY_ENGINE, now=now, wave=wave, text=row.verdict)
+        return row
+
+
+def gated(hub: Hub, verdict: Verdict, **asked: Any) -> tuple[Gate, str]:
+    """A rollout whose first wave is done on all its devices."""
+    gate = Gate(verdict)
+    hub.engine = Engine(hub.database, 1.0, gate)
+    rollout_id = hub.create(**{**GATED, **asked})
+    hub.settle()
+    for (device_id, _), row in hub.executions(rollout_id).items():
+        if row.started_at is not None:
+            hub.succeed(device_id)
+    hub.settle()
+    return gate, rollout_id
+
+
+def started(hub: Hub, rollout_id: str) -> int:
+    return sum(row.started_at is not None for row in hub.executions(rollout_id).values())
+
+
+def test_a_wave_goes_on_where_its_gate_says_pass(hub: Hub) -> None:
+    gate, rollout_id = gated(hub, Verdict.PASS)
+    assert gate.asked == [(0, True)]
+    assert started(hub, rollout_id) == 6
+
+
+def test_a_gate_that_says_fail_takes_the_rollout_back(hub: Hub) -> None:
+    _, rollout_id = gated(hub, Verdict.FAIL)
+    rollout = hub.rollout(rollout_id)
+    assert (rollout.state, rollout.reverting) == ("STOPPED", True)
+    assert "its gate says FAIL: as the test says" in rollout.reason
+    assert started(hub, rollout_id) == 2
+
+
+def test_a_gate_without_a_verdict_is_looked_at_again_and_then_a_person_is_asked(hub: Hub) -> None:
+    gate, rollout_id = gated(hub, Verdict.INCONCLUSIVE)
+    hub.settle(29)
+    assert len(gate.asked) == 1
+    hub.settle(1)
+    assert len(gate.asked) == 2
+    assert hub.rollout(rollout_id).asks is None
+    for _ in range(3):
+        hub.settle(30)
+    assert hub.rollout(rollout_id).asks == "GATE"
+    assert started(hub, rollout_id) == 2
+
+    hub.call(service.approve, rollout_id)
+    hub.settle()
+    assert started(hub, rollout_id) == 6
+
+
+def test_a_look_is_thrown_away_where_a_person_was_faster(hub: Hub) -> None:
+    gate = Gate(Verdict.FAIL)
+    hub.engine = Engine(hub.database, 1.0, gate)
+    rollout_id = hub.create(**GATED)
+    hub.settle()
+    gate.meanwhile = lambda: hub.call(service.pause, rollout_id)
+    for (device_id, _), row in hub.executions(rollout_id).items():
+        if row.started_at is not None:
+            hub.succeed(device_id)
+    hub.settle()
+    with hub.database.reading() as session:
+        assert queries.last_gate(session, rollout_id, 0) is None
+    assert hub.rollout(rollout_id).state == "PAUSED"
+
+
+def test_a_second_look_may_overwrite_the_first(hub: Hub) -> None:
+    """Looks that find the same are kept as one row that is changed."""
+
+    class Changes(Gate):
+        def __call__(
+            self, session: Session, rollout: Rollout, wave: int, *, settled: bool, now: float
+        ) -> RolloutGate:
+            last = queries.last_gate(session, rollout.id, wave)
+            if last is None:
+                return super().__call__(session, rollout, wave, settled=settled, now=now)
+            last.at, last.figures = now, {"frames": 7}
+            session.add(last)
+            return last
+
+    gate = Changes(Verdict.INCONCLUSIVE)
+    hub.engine = Engine(hub.database, 1.0, gate)
+    rollout_id = hub.create(**GATED)
+    hub.settle()
+    for (device_id, _), row in hub.executions(rollout_id).items():
+        if row.started_at is not None:
+            hub.succeed(device_id)
+    hub.settle()
+    hub.settle(31)
+    with hub.database.reading() as session:
+        row = queries.last_gate(session, rollout_id, 0)
+    assert row is not None
+    assert (row.look, row.at, row.figures) == (1, hub.now, {"frames": 7})

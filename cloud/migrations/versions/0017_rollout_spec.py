@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from typing import Any
 
 import sqlalchemy as sa
@@ -22,6 +23,7 @@ PLAIN: tuple[str, ...] = (
 )
 PLAIN += ("total_timeout_s", "attempts_max", "site_atomic", "timeout_s")
 DOCUMENTS = ("shadow", "window", "waves", "selector")
+_PLAIN_WORD = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._/:@+-]*")
 EXECUTION = ("exchanged_at", "reverts", "figures", "boots")
 ROLLOUT = ("spec", "priority", "asks", "approved_waves", "reverting", "revision")
 
@@ -61,7 +63,7 @@ def _gather_specs() -> None:
     connection = op.get_bind()
     names = ", ".join(f'"{name}"' for name in ("id", "state", *PLAIN, *DOCUMENTS))
     for row in connection.execute(sa.text(f"SELECT {names} FROM rollout")).mappings().all():  # noqa: S608
-        documents = {name: json.loads(row[name] or "null") for name in DOCUMENTS}
+        documents = {name: _read(row[name]) for name in DOCUMENTS}
         spec = {name: row[name] for name in PLAIN}
         spec["site_atomic"] = bool(spec["site_atomic"])
         spec |= {name: documents[name] for name in ("shadow", "window")}
@@ -76,11 +78,24 @@ def _gather_specs() -> None:
         )
 
 
+def _read(value: Any) -> Any:
+    """A JSON column's value; PostgreSQL's driver has read it already."""
+    return json.loads(value) if isinstance(value, str) else value
+
+
 def _selector(old: dict[str, Any]) -> str:
-    parts = [f"{key}={value}" for key, value in (old.get("labels") or {}).items()]
+    labels = old.get("labels") or {}
+    parts = [f"{_word(key)}={_word(value)}" for key, value in labels.items()]
     if old.get("sites"):
-        parts.append(f"site in ({','.join(old['sites'])})")
+        parts.append(f"site in ({','.join(map(_word, old['sites']))})")
     return ",".join(parts)
+
+
+def _word(text: str) -> str:
+    """As selectors write it."""
+    if _PLAIN_WORD.fullmatch(text) and text not in ("in", "notin"):
+        return text
+    return '"' + text.replace("\\", "\\\\").replace('"', '\\"') + '"'
 
 
 def _wave(old: dict[str, Any], connection: sa.Connection, rollout: str, number: int) -> Any:

@@ -14,7 +14,7 @@ import time
 from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
-from functools import partial
+from functools import cache, partial
 from multiprocessing import get_context
 from pathlib import Path
 from typing import Any, TypeVar
@@ -27,7 +27,7 @@ from cloud.fleet.models import Device
 from cloud.inbound import Received
 from cloud.lots import lots
 from cloud.registry.models import Build, DetectorModel, ModelVersion
-from cloud.rollouts import receiving
+from cloud.rollouts import floors, receiving
 from cloud.rollouts.engine import Engine
 from cloud.rollouts.models import Execution, Rollout
 from cloud.rollouts.spec import RolloutSpec
@@ -50,6 +50,7 @@ CHANGED_SHARE = 0.01
 SUCCEEDED_SHARE = 0.3
 IN_FLIGHT_SHARE = 0.3
 TURNS = 9
+STARTED = 5000
 MODEL, ROLLOUT = "caps", "f" * 32
 OLD, NEW = "1" * 64, "2" * 64
 S = ExecutionState
@@ -142,24 +143,23 @@ def desired(device_id: str, digest: str, rollout_id: str | None) -> str:
     return encode(Desired(device_id=device_id, generation=1, slots={MODEL: slot})).decode()
 
 
-def fleet_of(folder: Path, count: int) -> Fleet:
-    """Build the database; its engine has not looked yet."""
+def fleet_of(folder: Path, count: int, *, begun: bool = True) -> Fleet:
+    """Build the database; its engine has not looked yet. Not `begun`: all devices wait, and
+    nothing limits how many are started."""
     database = Database(f"sqlite:///{folder / f'hub-{count}.sqlite3'}")
     database.migrate()
     now = 1_000_000.0
     with database.transaction() as session:
         _add_builds(session)
-        session.add(_rollout(count, now))
+        session.add(_rollout(count, now, begun))
         session.flush()
     ids = [f"dev-{number:06d}" for number in range(count)]
     for some in lots(enumerate(ids), 5000):
+        stages = [(device_id, _stage(n, count) if begun else S.QUEUED) for n, device_id in some]
         with database.transaction() as session:
-            session.connection().execute(
-                insert(Device), [_device(number, device_id, count) for number, device_id in some]
-            )
-            session.connection().execute(
-                insert(Execution), [_execution(number, i, count, now) for number, i in some]
-            )
+            connection = session.connection()
+            connection.execute(insert(Device), [_device(*one) for one in stages])
+            connection.execute(insert(Execution), [_execution(*one, now) for one in stages])
     return Fleet(database, Engine(database, 1.0), count, now)
 
 
@@ -170,14 +170,13 @@ def _stage(number: int, count: int) -> S:
     return STEPS[number % 4] if under_way else S.QUEUED
 
 
-def _device(number: int, device_id: str, count: int) -> dict[str, Any]:
-    stage = _stage(number, count)
+def _device(device_id: str, stage: S) -> dict[str, Any]:
     running = NEW if stage is S.SUCCEEDED else OLD
     wanted = (OLD, None) if stage is S.QUEUED else (NEW, ROLLOUT)
     return {
         "id": device_id,
         "site": None,
-        "labels": {"line": f"line-{number % 50}"},
+        "labels": {"line": f"line-{device_id[-2:]}"},
         "models": [MODEL],
         "created_at": 0.0,
         "presence": "online",
@@ -192,8 +191,7 @@ def _device(number: int, device_id: str, count: int) -> dict[str, Any]:
     }
 
 
-def _execution(number: int, device_id: str, count: int, now: float) -> dict[str, Any]:
-    stage = _stage(number, count)
+def _execution(device_id: str, stage: S, now: float) -> dict[str, Any]:
     begun, done = stage is not S.QUEUED, stage is S.SUCCEEDED
     row = Execution(
         rollout_id=ROLLOUT,
@@ -210,11 +208,11 @@ def _execution(number: int, device_id: str, count: int, now: float) -> dict[str,
     return row.model_dump()
 
 
-def _rollout(count: int, now: float) -> Rollout:
+def _rollout(count: int, now: float, begun: bool) -> Rollout:
     spec = RolloutSpec.model_validate(
         {
             "waves": [{"percent": 10}, {"percent": 100}],
-            "in_flight_max": round(count * IN_FLIGHT_SHARE),
+            "in_flight_max": round(count * IN_FLIGHT_SHARE) if begun else None,
             "step_timeout_s": 86_400,
             "total_timeout_s": 86_400,
         }
@@ -289,17 +287,27 @@ def measure_ticks(count: int) -> dict[str, Any]:
         before = resident_mib()
         cold = fleet.tick()
         board_mib = resident_mib() - before
+        for _ in range(count // floors.DEVICES_A_LOOK):  # which it does every ten minutes
+            fleet.tick()
         rest = [fleet.tick() for _ in range(TURNS)]
         changed = [fleet.turn() for _ in range(TURNS)]
         fleet.database.close()
-        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
     return {
         "cold_s": cold,
         "nothing_changed_s": spread(rest),
         "changed_s": spread(changed),
         "board_mib": board_mib,
-        "peak_mib": peak,
+        "peak_mib": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,
     }
+
+
+def measure_starts() -> dict[str, Any]:
+    """Milliseconds for each device that is started, of many at once, without the broker."""
+    with tempfile.TemporaryDirectory() as folder:
+        fleet = fleet_of(Path(folder), STARTED, begun=False)
+        seconds = fleet.tick()
+        fleet.database.close()
+    return {"started": STARTED, "start_ms": seconds / STARTED * 1000}
 
 
 def measure_scaling() -> dict[str, Any]:
@@ -315,8 +323,13 @@ def measure_scaling() -> dict[str, Any]:
     return {"small_s": smalls, "large_s": larges}
 
 
+@cache
+def _large() -> dict[str, Any]:
+    return _alone(partial(measure_ticks, LARGE))
+
+
 def tick_100k() -> Row:
-    found = _alone(partial(measure_ticks, LARGE))
+    found = _large()
     return row(
         "rollout.tick_100k_s",
         found["changed_s"]["median"],
@@ -325,8 +338,10 @@ def tick_100k() -> Row:
         devices=LARGE,
         changed=round(LARGE * CHANGED_SHARE),
         **found,
+        **_alone(measure_starts),
         note="the whole look: reading what changed, planning all devices, starting those for whom "
-        "there is room again; cold_s: the first one of an engine, which reads every device",
+        "there is room again; cold_s: the first one of an engine, which reads every device; "
+        "start_ms: of each of many devices that are started at once, with the commits",
     )
 
 
@@ -345,7 +360,7 @@ def tick_scaling() -> Row:
 
 
 def memory_100k() -> Row:
-    found = _alone(partial(measure_ticks, LARGE))
+    found = _large()
     return row(
         "rollout.memory_100k_mib",
         found["peak_mib"],

@@ -119,7 +119,7 @@ class Story:
         device_id = self.dice.choice(IDS)
         self.epochs[device_id] += 1
         status = self.dice.choice(["online", "offline"])
-        message = Presence(**self._session(device_id), status=status)  # type: ignore[arg-type]
+        message = Presence(**self._session(device_id), status=status)
         self._say(Kind.PRESENCE, message, inbound.store_presences)
 
     def alerts(self) -> None:

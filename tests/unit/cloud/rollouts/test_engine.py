@@ -205,6 +205,23 @@ def test_a_second_look_may_overwrite_the_first(hub: Hub) -> None:
     hub.settle()
     hub.settle(31)
     with hub.database.reading() as session:
-        row = queries.last_gate(session, rollout_id, 0)
-    assert row is not None
-    assert (row.look, row.at, row.figures) == (1, hub.now, {"frames": 7})
+        kept = queries.last_gate(session, rollout_id, 0)
+    assert kept is not None
+    assert (kept.look, kept.at, kept.figures) == (1, hub.now, {"frames": 7})
+
+
+def test_cameras_that_have_shown_nothing_abort_nothing(hub: Hub) -> None:
+    """With the gate's own statistics: a night without telemetry ends with a question."""
+    rollout_id = hub.create(**GATED)
+    hub.settle()
+    for (device_id, _), row in hub.executions(rollout_id).items():
+        if row.started_at is not None:
+            hub.succeed(device_id)
+    for _ in range(8):
+        hub.settle(31)
+    rollout = hub.rollout(rollout_id)
+    assert (rollout.state, rollout.asks, rollout.wave) == ("RUNNING", "GATE", 0)
+    with hub.database.reading() as session:
+        looks = queries.looks_at_gate(session, rollout_id, 0)
+        assert {one.verdict for one in looks} == {"INCONCLUSIVE"}
+        assert looks[-1].at > hub.now - 31

@@ -86,11 +86,41 @@ def enrol(
 def list_devices(
     client: HubClient,
     site: Annotated[str | None, typer.Option(help="Only of this site.")] = None,
+    select: Annotated[str | None, typer.Option(help="Only these: line in (1,2).")] = None,
     as_json: JsonOption = False,
 ) -> None:
     """List devices, whether they are there, and what they run."""
     columns = ("id", "site", "presence", "last_seen", "models", "running", "desired_generation")
-    print_table(client.items("devices", site=site), columns, as_json=as_json)
+    found = client.items("devices", site=site, selector=select)
+    print_table(found, columns, as_json=as_json)
+
+
+@devices.command("change")
+@connected
+def change(
+    client: HubClient,
+    device_id: DeviceArgument,
+    *,
+    site: Annotated[str | None, typer.Option(help='Where it stands; "" is nowhere.')] = None,
+    label: Annotated[
+        list[str] | None, typer.Option(help="key=value, or key= to take it away; repeat.")
+    ] = None,
+    model: Annotated[str | None, typer.Option(help="All its models, with commas.")] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Change where a device stands, its labels or its models; what is not given stays."""
+    body: dict[str, Any] = {}
+    if site is not None:
+        body["site"] = site or None
+    if label:
+        body["labels"] = {key: value or None for key, value in map(_label, label)}
+    if model is not None:
+        body["models"] = [name.strip() for name in model.split(",") if name.strip()]
+    if not body:
+        raise CommandError("nothing is to change", "give --site, --label or --model")
+    row = client.request("PATCH", f"devices/{quote(device_id)}", body=body)
+    shown = ("id", "site", "labels", "models")
+    print_fields({name: row[name] for name in shown}, as_json=as_json)
 
 
 @devices.command("show")

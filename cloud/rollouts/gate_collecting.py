@@ -6,10 +6,10 @@ that it is the same at each look and another one at the next rollout.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
+from pydantic_core import from_json
 from sqlmodel import Session
 
 from cloud.fleet import facts as fleet_facts
@@ -81,11 +81,32 @@ class _Reading:
     limit: int
 
 
+def frames_at_most(session: Session, rollout: Rollout, wave: int) -> int:
+    """Frames of the wave after the exchange, as many as a gate could come to look at: a sum that
+    is cheap to have, and tells whether all else need be read."""
+    sides = [s for a in _attempts(session, rollout, wave) if (s := _sides(a)) is not None]
+    return sum(
+        telemetry.frames_of(
+            session, ENGINE, [one.device_id for one in some], slot=rollout.model,
+            bundle_digests={one.after for one in some},
+            since=min(one.exchanged_at for one in some),
+        )
+        for some in lots(sides)
+    )  # fmt: skip
+
+
+def collect_devices(
+    session: Session, rollout: Rollout, wave: int, now: float
+) -> list[DeviceEvidence]:
+    """What is counted of the wave's devices until `now` (Unix seconds), without their windows."""
+    return _devices(session, rollout, _attempts(session, rollout, wave), now)
+
+
 def collect(
     session: Session, rollout: Rollout, wave: int, policy: GatePolicy, now: float
 ) -> WaveEvidence:
     """Everything that a gate looks at, of the wave until `now` (Unix seconds)."""
-    attempts = [a for a in queries.begun(session, rollout.id, wave, ATTEMPTS_MAX) if not a.reverts]
+    attempts = _attempts(session, rollout, wave)
     sides = {a.device_id: s for a in attempts if (s := _sides(a)) is not None}
     cameras = _cameras(session, rollout, sides, CAMERAS_MAX)
     control_sides = _control_sides(session, rollout, wave, list(sides.values()))
@@ -106,9 +127,14 @@ def collect(
     )
 
 
+def _attempts(session: Session, rollout: Rollout, wave: int) -> list[Gated]:
+    begun = queries.begun(session, rollout.id, wave, ATTEMPTS_MAX)
+    return [attempt for attempt in begun if not attempt.reverts]
+
+
 def _sides(attempt: Gated) -> _Sides | None:
     """None where there was no other build before, or this one does not serve."""
-    before = json.loads(attempt.before)["bundle_digest"] if attempt.before else None
+    before = from_json(attempt.before)["bundle_digest"] if attempt.before else None
     exchanged_at = attempt.exchanged_at or attempt.started_at
     if (
         attempt.state not in _SERVING
@@ -241,14 +267,14 @@ def _alerted(session: Session, slot: str, attempts: Sequence[Gated]) -> set[str]
         device_id
         for device_id, at, text in alerts
         if at >= began[device_id]
-        and (alert := json.loads(text)["alert"])["name"] == BY_HAND_ALERT
+        and (alert := from_json(text)["alert"])["name"] == BY_HAND_ALERT
         and alert["text"].startswith(f"{slot}: ")
     }
 
 
 def _overridden(attempt: Gated, reported: str | None, slot: str, alerted: bool, now: float) -> str:
     """What somebody at the device said against the build, in words."""
-    said = json.loads(reported)["slots"].get(slot, {}) if reported else {}
+    said = from_json(reported)["slots"].get(slot, {}) if reported else {}
     if attempt.by_hand or alerted or said.get("by_hand"):
         return "went back by hand"
     if (said.get("veto_until") or 0.0) > now:

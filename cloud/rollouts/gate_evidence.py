@@ -6,13 +6,13 @@ floor, so that a build with other thresholds or another scale is measured by the
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+from pydantic_core import from_json
 
 from protocol.histograms import confidence_histogram, milliseconds_histogram
 
@@ -135,7 +135,7 @@ def read_windows(rows: Iterable[WindowRow], class_names: Sequence[str] = ()) -> 
     class_names: of the build, by class id; an id that has none goes by its number. Confidences
     and latencies in other bins than the protocol's are left out, as unknown.
     """
-    found = sorted((start, end, json.loads(text)["stats"]) for start, end, text in rows)
+    found = sorted((start, end, from_json(text)["stats"]) for start, end, text in rows)
     stats = [each for _, _, each in found]
     ids = sorted({int(i) for each in stats for i in each.get("classes", {})})
     names = tuple(class_names[i] if i < len(class_names) else str(i) for i in ids)

@@ -18,7 +18,7 @@ from cloud.promotion.gate import Finding
 from cloud.rollouts import gate_counts
 from cloud.rollouts.gate_comparing import compare
 from cloud.rollouts.gate_component import Component
-from cloud.rollouts.gate_evidence import CameraEvidence, Floats, WaveEvidence
+from cloud.rollouts.gate_evidence import CameraEvidence, DeviceEvidence, Floats, WaveEvidence
 from cloud.rollouts.gate_figures import WINDOWS_MIN, in_like_light
 from cloud.rollouts.gate_policy import GatePolicy
 from protocol.states import Verdict
@@ -116,11 +116,11 @@ def judge(evidence: WaveEvidence, policy: GatePolicy, test: int) -> GateResult:
     )
 
 
-def carry(last: GateResult, evidence: WaveEvidence, policy: GatePolicy) -> GateResult:
+def carry(last: GateResult, devices: Sequence[DeviceEvidence], policy: GatePolicy) -> GateResult:
     """`last` as it stands while there is not enough more for another test: what is measured is
     as it was found then, what is counted (starts, words of people) is as of now."""
     measured = [c for c in last.components if c.kind not in gate_counts.KINDS]
-    components = (*measured, *gate_counts.count(evidence.devices, policy))
+    components = (*measured, *gate_counts.count(devices, policy))
     verdict, reason = _verdict(components)
     return replace(last, verdict=verdict, reason=reason, components=components)
 

@@ -30,8 +30,13 @@ def look(
     policy = spec_of(rollout).gates or GatePolicy()
     looks = queries.looks_at_gate(session, rollout.id, wave)
     kept = next((one for one in reversed(looks) if one.figures), None)
-    evidence = gate_collecting.collect(session, rollout, wave, policy, now)
-    result = _judge(evidence, policy, None if kept is None else GateResult.of(kept.figures))
+    last = None if kept is None else GateResult.of(kept.figures)
+    if last is not None and last.test and not _may_have_grown(session, rollout, wave, last):
+        devices = gate_collecting.collect_devices(session, rollout, wave, now)
+        result = gates.carry(last, devices, policy)
+    else:
+        evidence = gate_collecting.collect(session, rollout, wave, policy, now)
+        result = _judge(evidence, policy, last)
     kind = (result.verdict.value, settled, result.test)
     alike = [one for one in looks[-2:] if _kind_of(one) == kind and one.answered_by is None]
     row = looks[-1]  if len(alike) == 2 else RolloutGate(
@@ -58,7 +63,12 @@ def _judge(evidence: WaveEvidence, policy: GatePolicy, last: GateResult | None) 
         result = gates.judge(evidence, policy, last.test + 1)
         if result.test > last.test or last.test == 0:
             return result
-    return gates.carry(last, evidence, policy)
+    return gates.carry(last, evidence.devices, policy)
+
+
+def _may_have_grown(session: Session, rollout: Rollout, wave: int, last: GateResult) -> bool:
+    frames = gate_collecting.frames_at_most(session, rollout, wave)
+    return frames >= gates.GROWTH * last.frames
 
 
 def _kind_of(row: RolloutGate) -> _Kind:

@@ -60,6 +60,24 @@ def cameras(
     return session.exec(query).all()
 
 
+def frames(
+    session: Session,
+    slot: str,
+    device_ids: Collection[str],
+    bundle_digests: Collection[str],
+    since: float,
+) -> int:
+    """Sum over windows that start at or after `since`."""
+    w = TelemetryWindow
+    query = select(func.sum(w.frames_inferred)).where(
+        col(w.device_id).in_(device_ids),
+        w.window_start >= since,
+        w.slot == slot,
+        col(w.bundle_digest).in_(bundle_digests),
+    )
+    return session.exec(query).one() or 0
+
+
 def window_texts(
     session: Session,
     *,

@@ -159,6 +159,20 @@ def cameras_of(
     return sorted(queries.cameras(session, slot, device_ids, since))
 
 
+def frames_of(
+    session: Session,
+    principal: Principal,
+    device_ids: Collection[str],
+    *,
+    slot: str,
+    bundle_digests: Collection[str],
+    since: float,
+) -> int:
+    """Frames that these devices (a few hundred at most) have inferred with these builds since."""
+    require(principal, Role.VIEWER)
+    return queries.frames(session, slot, device_ids, bundle_digests, since)
+
+
 def window_texts(
     session: Session,
     principal: Principal,

@@ -204,3 +204,62 @@ def test_a_refused_verb_leaves_no_trace(hub: Hub) -> None:
             do(hub, verb, rollout_id, "too late")
     assert written(hub, rollout_id) == []
     assert hub.rollout(rollout_id).revision == before
+
+
+def started(hub: Hub, rollout_id: str) -> list[str]:
+    return sorted(key[0] for key, row in hub.executions(rollout_id).items() if row.started_at)
+
+
+def test_past_a_fail_it_goes_by_force_and_resume_alone(hub: Hub) -> None:
+    """Against the engine itself: resumed it pauses again, and forced it opens the next wave."""
+    rollout_id = hub.create(waves=TWO_WAVES, gates={"on_fail": "pause"})
+    hub.settle()
+    for device_id in started(hub, rollout_id):
+        hub.succeed(device_id)
+    hub.settle()
+    looked(hub, rollout_id, "FAIL", look=99)
+    hub.settle(1)
+    assert hub.rollout(rollout_id).state == "PAUSED"
+    do(hub, service.resume, rollout_id, "let me try", by=OLGA)
+    hub.settle(1)
+    assert (hub.rollout(rollout_id).state, len(started(hub, rollout_id))) == ("PAUSED", 2)
+
+    do(hub, service.force, rollout_id, "the light changed")
+    hub.settle(1)
+    assert len(started(hub, rollout_id)) == 2
+    do(hub, service.resume, rollout_id, by=OLGA)
+    hub.settle(1)
+
+    assert (hub.rollout(rollout_id).wave, len(started(hub, rollout_id))) == (1, 6)
+
+
+def test_each_wave_that_asks_is_opened_by_a_person(hub: Hub) -> None:
+    waves = [{"count": 1, "needs_approval": True}, {"percent": 100, "needs_approval": True}]
+    rollout_id = hub.create(waves=waves)
+    hub.settle()
+    assert (hub.rollout(rollout_id).asks, started(hub, rollout_id)) == (Asks.WAVE, [])
+    do(hub, service.approve, rollout_id, "the first")
+    hub.settle()
+    (first,) = started(hub, rollout_id)
+    hub.succeed(first)
+    hub.settle(1)
+    assert (hub.rollout(rollout_id).asks, started(hub, rollout_id)) == (Asks.WAVE, [first])
+    do(hub, service.approve, rollout_id, "and the rest")
+    hub.settle(1)
+    assert len(started(hub, rollout_id)) == 6
+
+
+def test_a_device_that_comes_to_fit_joins_a_continuous_rollout(hub: Hub) -> None:
+    rollout_id = hub.create(selector="line=a", continuous=True, waves=TWO_WAVES[:1])
+    hub.settle()
+    assert started(hub, rollout_id) == ["dev-0", "dev-1"]
+    for device_id in ("dev-0", "dev-1"):
+        hub.succeed(device_id)
+    hub.settle(1)
+    with hub.database.transaction() as session:
+        service.pin(session, PAUL, "dev-4", "caps", version=2)
+        for device_id in ("dev-3", "dev-4"):
+            fleet.describe(session, PAUL, device_id, {"labels": {"line": "a"}})
+    hub.settle(1)
+    assert started(hub, rollout_id) == ["dev-0", "dev-1", "dev-3"]
+    assert hub.rollout(rollout_id).state == "RUNNING"

@@ -32,7 +32,7 @@ def _retraction(rollout: RolloutView, device: DeviceView) -> tuple[ExecutionEven
         return ExecutionEvent.CANCEL_REQUESTED, rollout.stopped_by
     if device.pinned:
         return ExecutionEvent.NEWER_DESIRED, "a person has pinned the slot to a build"
-    if device.newer:
+    if device.newer and not device.reverts:
         return ExecutionEvent.NEWER_DESIRED, "another rollout takes the slot"
     if device.started_at is not None and not device.owned:
         return ExecutionEvent.NEWER_DESIRED, "the slot's desired build was changed"

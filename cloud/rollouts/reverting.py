@@ -57,6 +57,7 @@ def _return_digest(device: DeviceView) -> str | None:
 
 def _has_build(device: DeviceView) -> bool:
     """Whether the rollout's build is still what a device is to run. That holds too for one that
-    was lost after the word to its site, and follows when it comes back."""
+    was lost after the word to its site and follows when it comes back, and for one that a newer
+    rollout outranks and has not come to yet."""
     given = device.started_at is not None and not device.open and not device.reverts
-    return given and device.owned and not device.newer and not device.pinned
+    return given and device.owned and not device.pinned

@@ -1,88 +1,75 @@
-"""The barrier: whatever devices do, a site is exchanged at one word."""
+"""The barrier: whatever devices do, a site is exchanged at one word, and all of it is under way
+together within what may be in flight."""
 
 from __future__ import annotations
 
-from dataclasses import replace
+from random import Random
 
 import pytest
 
-from cloud.rollouts.states import RolloutState
-from protocol.states import TERMINAL_EXECUTION_STATES, ExecutionState
-from tests.simulation.rollouts.world import Edge, World, build_world
+from cloud.rollouts.states import Outcome
+from cloud.rollouts.views import PacePolicy, Policy, WavePolicy
+from protocol.states import ExecutionState
+from tests.simulation.rollouts.builds import DIGEST
+from tests.simulation.rollouts.devices import ROLLOUT
+from tests.simulation.rollouts.scenario import build_world
+from tests.simulation.rollouts.test_seeds import check_the_end, run_to_the_end
+from tests.simulation.rollouts.world import World
 
-KINDS = ("good", "good", "slow", "failing", "silent", "unable", "losing", "losing")
-SITES = ("ulm", "bonn", None)
-STEPS_MAX = 600
-ENDED = (RolloutState.FINISHED, RolloutState.STOPPED)
-FOLLOWED_S = 5000.0
-
-
-def run(world: World, cancel_at: int = -1) -> None:
-    for step in range(STEPS_MAX):
-        world.now += world.rng.choice([1.0, 10.0, 40.0])
-        before = {name: edge.exchanged for name, edge in world.edges.items()}
-        world.step_devices()
-        for name, edge in world.edges.items():
-            if edge.exchanged and not before[name]:
-                assert may_exchange(world, name, edge), f"{name} exchanged without the word"
-        world.settle()
-        if world.rollout.state is RolloutState.PAUSED:
-            world.resume()
-        if step == cancel_at and world.rollout.state is RolloutState.RUNNING:
-            world.cancel()
-        if world.rollout.state in ENDED:
-            return
-    raise AssertionError(f"not at its end after {STEPS_MAX} steps: {world.rollout}")
+KINDS = ("good", "good", "slow", "flaky", "failing", "silent", "unable", "losing", "losing")
+RETRIED = frozenset({ExecutionState.FAILED, ExecutionState.TIMED_OUT})
 
 
-def may_exchange(world: World, name: str, edge: Edge) -> bool:
-    alone = world.devices[name].site is None
-    return alone or name in world.released or edge.attempt > 1
+def atomic_world(seed: int, kinds: tuple[str, ...] = KINDS, **values: object) -> World:
+    """Sites of a few devices, often with hardly room for the largest of them."""
+    rng = Random(seed)
+    given: dict[str, object] = {
+        "waves": (WavePolicy(success_percent=50.0),) * rng.randint(1, 3),
+        "in_flight_max": rng.choice([None, 8, 20]),
+        "pace": rng.choice([None, PacePolicy(2.0), PacePolicy(30.0, 2.0, 2)]),
+        "failed_max": rng.choice([1, 5, None]),
+        "retries": rng.choice([0, 2]),
+        "retry_kinds": RETRIED,
+        "retry_after_s": 60.0,
+        "step_timeout_s": 120.0,
+        "total_timeout_s": 1800.0,
+        "site_atomic": True,
+    }
+    policy = Policy(**{**given, **values})  # type: ignore[arg-type]
+    world = build_world(seed, 20, kinds=kinds, policy=policy)
+    world.people.meddle = 0.0
+    return world
 
 
 @pytest.mark.parametrize("seed", range(250))
 def test_no_device_exchanges_before_its_site_is_prepared(seed: int) -> None:
-    world = build_world(seed, KINDS, sites=SITES)
-
-    run(world)
-
-    assert {device.state for device in world.devices.values()} <= TERMINAL_EXECUTION_STATES
-
-
-@pytest.mark.parametrize("seed", range(60))
-def test_a_cancel_calls_no_device_back_that_was_given_the_word(seed: int) -> None:
-    world = build_world(seed, KINDS, sites=SITES)
-
-    run(world, cancel_at=seed % 9)
-
-    canceled = {n for n, d in world.devices.items() if d.state is ExecutionState.CANCELED}
-    assert not canceled & world.released
+    world = atomic_world(seed)
+    run_to_the_end(world)
+    check_the_end(world)
 
 
 @pytest.mark.parametrize("seed", range(100))
 def test_a_device_that_is_lost_after_the_word_follows_when_it_comes_back(seed: int) -> None:
-    world = build_world(seed, ("good", "losing"), sites=SITES)
+    world = atomic_world(seed, ("good", "losing"), retries=0)
+    world.people.reverts = False
 
-    run(world)
-    for name in sorted(world.edges):
-        world.edges[name].kind = "good"
-    world.now += FOLLOWED_S
-    for _ in range(20):
-        world.step_devices()
-        world.settle()
+    run_to_the_end(world)
 
-    for name in world.released:
-        assert world.edges[name].state is ExecutionState.SUCCEEDED
-        assert world.devices[name].state in (ExecutionState.SUCCEEDED, ExecutionState.TIMED_OUT)
+    for device_id, rows in world.hub.rows.items():
+        slot = world.hub.slots[device_id]
+        if rows[-1].released and slot is not None and slot.owner == ROLLOUT:
+            assert rows[-1].state in (ExecutionState.SUCCEEDED, ExecutionState.TIMED_OUT)
+            assert world.hub.edges[device_id].running == DIGEST
 
 
 @pytest.mark.parametrize("seed", range(60))
 def test_a_patient_rollout_brings_every_site_over(seed: int) -> None:
-    world = build_world(seed, ("good", "slow", "losing"), sites=SITES)
-    patient = replace(world.rollout.policy, step_timeout_s=1e6, total_timeout_s=1e6)
-    world.rollout = replace(world.rollout, policy=patient)
+    patient = {"step_timeout_s": 1e6, "total_timeout_s": 1e6, "in_flight_max": 20}
+    world = atomic_world(seed, ("good", "slow", "losing"), **patient)
+    world.people.abort_at = world.people.newer_at = -1
 
-    run(world)
+    run_to_the_end(world)
 
-    assert {d.state for d in world.devices.values()} == {ExecutionState.SUCCEEDED}
-    assert world.released == {n for n, d in world.devices.items() if d.site is not None}
+    assert world.hub.outcome is Outcome.SUCCEEDED
+    assert {rows[-1].state for rows in world.hub.rows.values()} == {ExecutionState.SUCCEEDED}
+    assert all(rows[-1].released or not rows[-1].held for rows in world.hub.rows.values())

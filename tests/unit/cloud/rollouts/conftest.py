@@ -30,7 +30,7 @@ from protocol.messages import Desired, ExecutionReport, Reported, SlotReported, 
 from protocol.states import ExecutionState
 from protocol.topics import Kind, Topic
 from tests.simulation.rollouts.builds import ABLE, IDENTITY
-from tests.simulation.rollouts.world import PATH
+from tests.simulation.rollouts.devices import PATH
 
 ADMIN = Principal(PrincipalKind.USER, "ada", Role.ADMINISTRATOR)
 DIGESTS = {1: "1" * 64, 2: "2" * 64}

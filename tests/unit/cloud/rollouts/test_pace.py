@@ -46,7 +46,8 @@ def test_below_one_a_minute_they_go_one_by_one() -> None:
 
 @given(rate=RATES, steps=STEPS)
 def test_no_minute_ever_sees_more_than_the_rate(rate: float, steps: list[float]) -> None:
-    now, started = 1000.0, []
+    now = 1000.0
+    started: list[float] = []
     for step in steps:
         now += step
         lately = [at for at in started if at > now - memory_s(PacePolicy(rate))]

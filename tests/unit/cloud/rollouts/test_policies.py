@@ -28,7 +28,7 @@ from protocol.messages import (
 from protocol.states import ExecutionState
 from protocol.topics import Kind, Topic
 from tests.simulation.rollouts.builds import ABLE
-from tests.simulation.rollouts.world import PATH
+from tests.simulation.rollouts.devices import PATH
 from tests.unit.cloud.rollouts.conftest import ADMIN, DIGESTS, MODEL, Hub
 
 S = ExecutionState

@@ -56,7 +56,6 @@ def test_every_device_with_the_build_gets_what_it_had_before() -> None:
         {"no_return": "below the floor"},
         {"return_digest": None},
         {"owned": False},
-        {"newer": True},
         {"pinned": True},
     ],
 )
@@ -68,6 +67,17 @@ def test_who_has_nothing_to_go_back_to_is_left_and_counted(values: dict[str, Any
 def test_who_was_lost_after_the_word_to_its_site_is_told_too() -> None:
     lost = replace(brought("a"), state=S.TIMED_OUT, released=True)
     assert plan(REVERTING, [lost], NOW) == [StartExecution("a", 2, OTHER, reverts=True)]
+
+
+def test_who_is_outranked_goes_back_until_the_newer_rollout_comes_to_it() -> None:
+    assert plan(REVERTING, [brought("a", newer=True)], NOW) == [
+        StartExecution("a", 2, OTHER, reverts=True)
+    ]
+    back = returning("a", S.DOWNLOADING, ended_at=None, owned=True, newer=True)
+    assert plan(REVERTING, [back], NOW) == []
+    (end,) = plan(REVERTING, [replace(back, owned=False)], NOW)
+    assert isinstance(end, EndExecution)
+    assert end.event is ExecutionEvent.NEWER_DESIRED
 
 
 def test_an_exchange_under_way_is_let_end_before_it_is_taken_back() -> None:

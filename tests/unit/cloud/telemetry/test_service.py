@@ -123,3 +123,36 @@ def test_an_execution_is_told_once_in_its_transaction(place: Place) -> None:
     with place.database.reading() as session:
         kinds = [e.kind for e in service.list_events(session, OPERATOR)]
     assert (kinds, acked(place.heard)) == (["execution", "alert"], {"events": 2})
+
+
+def test_windows_of_one_camera_and_build_are_read_newest_first(place: Place) -> None:
+    other = "f" * 64
+    store(place, [window(n) for n in range(1, 6)])
+    store(place, [window(6, bundle_digest=other), window(7, camera="door"), window(8, slot="shop")])
+    with place.database.reading() as session:
+        rows = service.window_texts(
+            session, OPERATOR, "line-1", "cam", slot="factory", bundle_digest=DIGEST,
+            since=20.0, until=50.0, limit=2,
+        )  # fmt: skip
+        assert [(start, end) for start, end, _ in rows] == [(40.0, 50.0), (30.0, 40.0)]
+        assert '"sequence":4' in rows[0][2]
+        cameras = service.cameras_of(session, OPERATOR, ["line-1"], slot="factory", since=60.0)
+        assert cameras == [("line-1", "cam"), ("line-1", "door")]
+        frames = service.frames_of(
+            session, OPERATOR, ["line-1"], slot="factory", bundle_digests=[DIGEST], since=40.0
+        )
+        assert frames == 5 * 3
+        assert service.frames_of(
+            session, OPERATOR, ["nobody"], slot="factory", bundle_digests=[DIGEST], since=0.0
+        ) == 0  # fmt: skip
+
+
+def test_alerts_of_some_devices_are_read_newest_first(place: Place) -> None:
+    batch = [event(n, alert=Alert(name="disk", text=str(n))) for n in (1, 2, 3)]
+    batch.append(event(4, execution=EXECUTION))
+    with place.database.transaction() as session:
+        service.store_events(session, batch, ranges_max=16)
+    with place.database.reading() as session:
+        rows = service.alert_texts(session, OPERATOR, ["line-1"], since=2.0, limit=10)
+        assert [(device_id, at) for device_id, at, _ in rows] == [("line-1", 3.0), ("line-1", 2.0)]
+        assert service.alert_texts(session, OPERATOR, ["line-2"], since=0.0, limit=10) == []

@@ -75,8 +75,9 @@ class Watched:
         return self.changed or not ended or bool(self.moving)
 
     def _may_start_again(self, view: DeviceView) -> bool:
-        odd = view.running_digest not in (None, view.digest)
-        return odd and not view.by_hand_marked and view.attempt < self.policy.attempts_max
+        odd = view.running_digest not in (None, view.digest) and not view.by_hand_marked
+        taken = view.newer or view.pinned or view.reverts or not view.owned
+        return odd and not taken and view.attempt < self.policy.attempts_max
 
 
 @dataclass(frozen=True)

@@ -51,7 +51,7 @@ class Candidate:
         if term.expires_at > now:
             return False
         # An engine that has just begun takes over from one that may have been killed in a step.
-        if not self._has_led or queries.is_any_open(session):
+        if not self._has_led or queries.is_any_under_way(session):
             return True
         return self._are_changes_left(session, now)
 

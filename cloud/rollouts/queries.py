@@ -17,11 +17,8 @@ from cloud.rollouts.models import (
     RolloutEntry,
     RolloutGate,
 )
-from cloud.rollouts.states import RolloutState
+from cloud.rollouts.ranking import IDLE
 from protocol.states import ExecutionState
-
-# A rollout in one of these gives nothing to any device any more, or not yet.
-_IDLE = (RolloutState.CREATING, RolloutState.WAITING_FOR_APPROVAL, RolloutState.STOPPED)
 
 
 def rollouts(
@@ -59,38 +56,10 @@ def executions_at(session: Session, keys: Sequence[tuple[str, str, int]]) -> Seq
     return session.exec(select(Execution).where(named)).all()
 
 
-def prepared_of(
-    session: Session, rollout_id: str, device_ids: Sequence[str]
-) -> Sequence[Execution]:
-    """Attempts of these devices that wait in PREPARED."""
-    query = select(Execution).where(
-        Execution.rollout_id == rollout_id,
-        Execution.state == ExecutionState.PREPARED.value,
-    )
-    wanted = set(device_ids)
-    return [row for row in session.exec(query).all() if row.device_id in wanted]
-
-
 def device_count(session: Session, rollout_id: str) -> int:
     """How many devices the rollout is meant for."""
     query = select(func.count(func.distinct(col(Execution.device_id))))
     return session.exec(query.where(Execution.rollout_id == rollout_id)).one()
-
-
-def devices_of_newer(session: Session, rollout: Rollout) -> set[str]:
-    """Devices that a newer standing rollout for the same slot targets."""
-    return set(
-        session.exec(
-            select(Execution.device_id)
-            .join(Rollout, col(Rollout.id) == col(Execution.rollout_id))
-            .where(
-                Rollout.model == rollout.model,
-                col(Rollout.created_at) > rollout.created_at,
-                col(Rollout.state).not_in([state.value for state in _IDLE]),
-            )
-            .distinct()
-        ).all()
-    )
 
 
 def latest_counts(session: Session, rollout_id: str) -> Sequence[tuple[int, str, int]]:
@@ -301,19 +270,20 @@ def heads(session: Session) -> list[Head]:
         columns(*(getattr(Rollout, name) for name in Head._fields))
         .where(
             col(Rollout.watched)
-            | (
-                (col(Rollout.created_at) > watching)
-                & col(Rollout.state).not_in([state.value for state in _IDLE])
-            )
+            | ((col(Rollout.created_at) > watching) & col(Rollout.state).not_in(IDLE))
         )
         .order_by(col(Rollout.created_at))
     )
     return [Head(*row) for row in session.connection().execute(query)]
 
 
-def is_any_open(session: Session) -> bool:
-    """Whether a rollout is watched that has not ended."""
-    query = select(Rollout.id).where(col(Rollout.watched), col(Rollout.ended_at).is_(None))
+def is_any_under_way(session: Session) -> bool:
+    """Whether a rollout is watched that has begun and has not ended."""
+    query = select(Rollout.id).where(
+        col(Rollout.watched),
+        col(Rollout.ended_at).is_(None),
+        col(Rollout.state).not_in(IDLE),
+    )
     return session.exec(query.limit(1)).first() is not None
 
 

@@ -71,6 +71,7 @@ CORE_MODULES = (
     "cloud/rollouts/planner.py",
     "cloud/rollouts/progress.py",
     "cloud/rollouts/record.py",
+    "cloud/rollouts/ranking.py",
     "cloud/rollouts/reverting.py",
     "cloud/rollouts/sites.py",
     "cloud/rollouts/starting.py",

@@ -96,6 +96,14 @@ def test_a_rollout_under_way_is_not_left_waiting(hub: Hub) -> None:
     assert may_lead(hub, candidate, 22)
 
 
+def test_one_that_waits_for_an_approver_is_not_under_way(hub: Hub) -> None:
+    candidate = led_and_lost(hub)
+    hub.create(needs_approval=True)
+    with hub.database.transaction() as session:
+        fleet.forget(session, fleet.changed(session, 99))
+    assert not may_lead(hub, candidate, 22)
+
+
 def test_an_engine_prolongs_its_lease_while_a_rollout_is_under_way(hub: Hub) -> None:
     hub.create()
     hub.settle()

@@ -113,7 +113,7 @@ def act(session: Session, rollout: Rollout, action: Action, now: float) -> bool:
         return act_on(at_hand(session, rollout, devices_of([action]), now), action)
     match action:
         case NextWave(wave=wave):
-            rollout.wave = max(rollout.wave, wave)
+            rollout.wave, rollout.asks = max(rollout.wave, wave), None
             session.add(rollout)
             note(session, rollout, "wave", by=BY_ENGINE, now=now, wave=rollout.wave)
         case AskPerson(asks=asks, reason=reason):

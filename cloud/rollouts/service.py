@@ -200,4 +200,4 @@ def _add_executions(
         for number, wave in enumerate(assigned)
         for device_id in wave
     ]
-    session.execute(insert(Execution), rows)
+    session.connection().execute(insert(Execution), rows)

@@ -31,7 +31,10 @@ def store_presences(session: Session, batch: Sequence[Received]) -> Tally:
         device = devices.get(received.topic.device_id)
         fresh = device is not None and _speaks_for(device, received.message)
         if device is not None and fresh:
-            if device.presence != received.message.status:
+            # When one that is away was last heard of is the beginning of its silence.
+            if ONLINE not in (device.presence, received.message.status) or (
+                device.presence != received.message.status
+            ):
                 changed.add(device.id)
             device.presence = received.message.status
             _heard(session, device, received)
@@ -98,7 +101,8 @@ def _speaks_for(device: Device, message: Presence) -> bool:
 
 
 def _says_other(before: str | None, now: str) -> bool:
-    """Whether two reports differ in what the device can run, runs, or has measured."""
+    """Whether two reports differ in what the device can run, runs, or has measured, and in
+    whether its line says "not now"."""
     return before is None or _substance(before) != _substance(now)
 
 
@@ -117,6 +121,7 @@ def _substance(payload: str) -> tuple[Any, dict[str, Any]]:
         name: (
             slot.get("running_digest"),
             slot.get("by_hand", False),
+            slot.get("veto_until") is not None,
             (slot.get("execution") or {}).get("figures"),
         )
         for name, slot in report.get("slots", {}).items()

@@ -24,6 +24,7 @@ from cloud.rollouts.looking import INCONCLUSIVE, ONLINE, SHADOW_FIGURE, went_bac
 from cloud.rollouts.queries import Latest
 from cloud.rollouts.views import DeviceView
 from protocol.builds import Capabilities
+from protocol.messages import MaintenanceWindow
 from protocol.states import TERMINAL_EXECUTION_STATES, ExecutionState
 
 CAPABILITIES_CACHED_MAX = 4096
@@ -89,7 +90,8 @@ def _view(scene: _Scene, row: Latest, facts: Facts, texts: Texts) -> DeviceView:
     device_id = intern(row.device_id)
     newer = device_id in scene.newer
     reported = _parsed(texts.reported)
-    owned = row.started_at is not None and _is_owned(scene, texts.desired)
+    slot = {} if row.started_at is None else _own_slot(scene, texts.desired)
+    owned, held = bool(slot), row.held and row.released_at is None
     running = _running_digest(scene, row, facts, reported)
     odd = running not in (None, row.digest)
     by_hand = row.by_hand or (odd and owned and not newer and _went_back(scene, row, reported))
@@ -115,8 +117,10 @@ def _view(scene: _Scene, row: Latest, facts: Facts, texts: Texts) -> DeviceView:
         running_digest=_interned(running),
         capabilities=_capabilities(reported) if waits else None,
         site=_interned(facts.site),
-        held=row.held and row.released_at is None,
+        held=held,
         released=row.released_at is not None,
+        vetoed=held and _slot(reported, scene.model).get("veto_until") is not None,
+        window=_window(slot) if held else None,
         online=online,
         # Only of those that are away each word is a change: see the fleet's inbound.
         heard_at=None if online else facts.last_seen,
@@ -129,12 +133,22 @@ def _view(scene: _Scene, row: Latest, facts: Facts, texts: Texts) -> DeviceView:
     )
 
 
-def _is_owned(scene: _Scene, desired: str | None) -> bool:
-    """Whether the device's desired slot names the rollout."""
+def _own_slot(scene: _Scene, desired: str | None) -> Mapping[str, Any]:
+    """The device's desired slot, where it names the rollout."""
     if desired is None or scene.rollout_id not in desired:
-        return False
-    slot = from_json(desired).get("slots", {}).get(scene.model, {})
-    return bool(slot.get("rollout_id") == scene.rollout_id)
+        return {}
+    slot = _slot(from_json(desired), scene.model)
+    return slot if slot.get("rollout_id") == scene.rollout_id else {}
+
+
+def _slot(state: Mapping[str, Any], name: str) -> Mapping[str, Any]:
+    found: Mapping[str, Any] = state.get("slots", {}).get(name) or {}
+    return found
+
+
+def _window(slot: Mapping[str, Any]) -> MaintenanceWindow | None:
+    said = slot.get("window")
+    return None if said is None else MaintenanceWindow.model_validate(said)
 
 
 def _running_digest(
@@ -153,7 +167,7 @@ def _running_digest(
 
 
 def _went_back(scene: _Scene, row: Latest, reported: Mapping[str, Any]) -> bool:
-    said = reported.get("slots", {}).get(scene.model, {}).get("by_hand", False)
+    said = _slot(reported, scene.model).get("by_hand", False)
     since = row.device_ended_at or 0.0
     return bool(said) or went_back_by_hand(scene.session, row.device_id, scene.model, since)
 
@@ -162,7 +176,7 @@ def _shadow(scene: _Scene, row: Latest, reported: Mapping[str, Any]) -> str:
     """As `looking.shadow_of`."""
     if row.shadow or row.state != _SHADOWING:
         return row.shadow
-    told = reported.get("slots", {}).get(scene.model, {}).get("execution") or {}
+    told = _slot(reported, scene.model).get("execution") or {}
     mine = (told.get("rollout_id"), told.get("attempt")) == (scene.rollout_id, row.attempt)
     return INCONCLUSIVE if mine and told.get("figures", {}).get(SHADOW_FIGURE) == 1 else ""
 

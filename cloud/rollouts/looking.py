@@ -27,7 +27,7 @@ from cloud.rollouts.views import (
     WavePolicy,
 )
 from cloud.telemetry import service as telemetry
-from protocol.messages import EventReport
+from protocol.messages import EventReport, SlotReported
 from protocol.states import ExecutionState, Verdict
 
 INCONCLUSIVE, ACCEPTED = "INCONCLUSIVE", "ACCEPTED"
@@ -151,27 +151,47 @@ def shadow_of(rollout: Rollout, row: Execution, device: Device) -> str:
     """
     if row.shadow or row.state != ExecutionState.SHADOWING.value:
         return row.shadow
+    slot = _reported_slot(rollout, row, device)
+    told = slot.execution if slot else None
+    asks = told is not None and told.figures.get(SHADOW_FIGURE) == 1
+    return INCONCLUSIVE if asks else ""
+
+
+_MAY_WAIT = (
+    *(ExecutionState.QUEUED, ExecutionState.SHADOWING),
+    *(ExecutionState.WAITING_WINDOW, ExecutionState.PREPARED),
+)
+
+
+def waiting(session: Session, rollout: Rollout, row: Execution) -> tuple[str, str, str]:
+    """What the execution's shadow says, what the device waits for, and why it is where it is:
+    its own last words, where it says them in its reports only (a full disk, a window)."""
+    state = ExecutionState(row.state)
+    if row.started_at is None or state not in _MAY_WAIT:
+        return row.shadow, "", row.reason
+    device = fleet.get_device(session, ENGINE, row.device_id)
+    shadow, slot = shadow_of(rollout, row, device), _reported_slot(rollout, row, device)
+    said = slot.execution.reason if slot is not None and slot.execution is not None else ""
+    vetoed = slot is not None and slot.veto_until is not None
+    waits_for = ""
+    if state is ExecutionState.SHADOWING and shadow == INCONCLUSIVE:
+        waits_for = "a person: its shadow is INCONCLUSIVE"
+    elif state is ExecutionState.WAITING_WINDOW:
+        waits_for = "its maintenance window"
+    elif state is ExecutionState.PREPARED and vetoed:
+        waits_for = "its line, which says not now"
+    elif state is ExecutionState.PREPARED and row.held and row.released_at is None:
+        waits_for = "the rest of its site"
+    return shadow, waits_for, row.reason or said
+
+
+def _reported_slot(rollout: Rollout, row: Execution, device: Device) -> SlotReported | None:
+    """What the device last reported of the slot, where that is of this execution."""
     reported = fleet.reported(device)
     slot = reported.slots.get(rollout.model) if reported else None
     told = slot.execution if slot else None
     mine = told is not None and (told.rollout_id, told.attempt) == (rollout.id, row.attempt)
-    asks = mine and told is not None and told.figures.get(SHADOW_FIGURE) == 1
-    return INCONCLUSIVE if asks else ""
-
-
-def waiting(session: Session, rollout: Rollout, row: Execution) -> tuple[str, str]:
-    """What the execution's shadow says, and what the device waits for, in words."""
-    match ExecutionState(row.state):
-        case ExecutionState.SHADOWING:
-            device = fleet.get_device(session, ENGINE, row.device_id)
-            shadow = shadow_of(rollout, row, device)
-            asks = shadow == INCONCLUSIVE
-            return shadow, "a person: its shadow is INCONCLUSIVE" if asks else ""
-        case ExecutionState.WAITING_WINDOW:
-            return row.shadow, "its maintenance window"
-        case ExecutionState.PREPARED if row.held and row.released_at is None:
-            return row.shadow, "the rest of its site"
-    return row.shadow, ""
+    return slot if mine else None
 
 
 def went_back_by_hand(session: Session, device_id: str, slot: str, since: float) -> bool:

@@ -102,7 +102,7 @@ def _starts(look: _Look) -> list[Action]:
 
 
 def _releases(look: _Look) -> list[Action]:
-    return sites.releases(look.rollout, look.devices, look.tally)
+    return sites.releases(look.rollout, look.devices, look.tally, look.now)
 
 
 def _looks(look: _Look) -> list[Action]:

@@ -262,8 +262,9 @@ def _view(session: Session, rollout: Rollout) -> RolloutView:
 
 
 def _execution_view(session: Session, rollout: Rollout, row: Execution) -> ExecutionView:
-    shadow, waits_for = waiting(session, rollout, row)
-    values = {**row.model_dump(), "shadow": shadow, "waits_for": waits_for}
+    shadow, waits_for, reason = waiting(session, rollout, row)
+    said = {"shadow": shadow, "waits_for": waits_for, "reason": reason}
+    values = {**row.model_dump(), **said}
     return ExecutionView(device=row.device_id, updated_at=row.step_at, **values)
 
 

@@ -13,7 +13,11 @@ from dataclasses import dataclass, field
 
 from cloud.rollouts.tally import Tally
 from cloud.rollouts.views import Action, DeviceView, Policy, Release, RolloutView
+from protocol import maintenance
 from protocol.states import BEFORE_EXCHANGE, ExecutionState
+
+WORD_S = 15.0
+"""What the word may take to every device of a site."""
 
 SiteKey = tuple[str, int]
 """A site and a wave."""
@@ -78,12 +82,17 @@ def _is_late(device: DeviceView) -> bool:
     """Whether a device that was started holds its site up."""
     prepared = device.state is ExecutionState.PREPARED
     if device.held:
-        return not (prepared and device.online)
+        return not (prepared and device.online and not device.vetoed)
     return device.state in BEFORE_EXCHANGE and not prepared and device.attempt == 1
 
 
-def releases(rollout: RolloutView, devices: Sequence[DeviceView], tally: Tally) -> list[Action]:
+def releases(
+    rollout: RolloutView, devices: Sequence[DeviceView], tally: Tally, now: float
+) -> list[Action]:
     """The word to each site of which every open device is prepared and there to hear it.
+
+    Nobody there may be bound to wait all the same, by a line that says "not now" or a window that
+    is shut or about to: the others would exchange without it.
 
     Failures of a site do not hold it up: where they are more than is tolerated, the rollout has
     been paused before this is asked. Nor do devices that came to it when no room was left.
@@ -94,8 +103,14 @@ def releases(rollout: RolloutView, devices: Sequence[DeviceView], tally: Tally) 
     return [
         Release(name, tuple(device.device_id for device in site.held))
         for (name, _), site in sites_of(devices, tally).items()
-        if site.begun and not site.hindered and (full or not site.to_come)
+        if site.begun and not site.hindered and (full or not site.to_come) and _is_open(site, now)
     ]
+
+
+def _is_open(site: Site, now: float) -> bool:
+    """Whether the window of every device is open, and stays so until the word has got there."""
+    windows = {device.window for device in site.held if device.window is not None}
+    return all(maintenance.is_open(window, at) for window in windows for at in (now, now + WORD_S))
 
 
 def is_full(policy: Policy, tally: Tally) -> bool:

@@ -8,6 +8,7 @@ from cloud.registry.resolution import BuildOffer
 from cloud.rollouts.bodies import Reaction
 from cloud.rollouts.states import FAILURES, UNCOUNTED, Asks, Outcome, RolloutState
 from protocol.builds import Capabilities
+from protocol.messages import MaintenanceWindow
 from protocol.states import (
     TERMINAL_EXECUTION_STATES,
     ExecutionEvent,
@@ -136,6 +137,7 @@ class DeviceView:
     pinned: a person has pinned the slot to a build.
     running_digest: what a report made after the execution's end says that it runs.
     held: it was told to wait in PREPARED for its site; `released`: and then to go on.
+    vetoed: its line says "not now"; `window`: when one that is held may be exchanged.
     online: it is connected; `heard_at` is its last word of any kind.
     inconclusive: its shadow ended without a verdict, and nobody has accepted that yet.
     by_hand: somebody at the device went back from what had succeeded; `by_hand_marked`: and
@@ -163,6 +165,8 @@ class DeviceView:
     site: str | None = None
     held: bool = False
     released: bool = False
+    vetoed: bool = False
+    window: MaintenanceWindow | None = None
     online: bool = False
     heard_at: float | None = None
     inconclusive: bool = False

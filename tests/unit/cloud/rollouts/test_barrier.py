@@ -19,6 +19,7 @@ from cloud.rollouts.views import (
     Release,
     StartExecution,
 )
+from protocol.messages import MaintenanceWindow
 from protocol.states import ExecutionEvent
 from tests.simulation.rollouts.builds import DIGEST, OTHER
 from tests.unit.cloud.rollouts.views import NOW, ROLLOUT, WAITING, S, device, done, flying
@@ -30,6 +31,16 @@ LONG_AGO = NOW - 2000
 def held(name: str, state: S = S.PREPARED, site: str = "ulm", **values: Any) -> DeviceView:
     given = {"site": site, "held": True, "online": True, **values}
     return replace(flying(state, **given), device_id=name)
+
+
+def test_no_word_while_the_window_is_shut_or_about_to() -> None:
+    window = MaintenanceWindow(cron="0 2 * * *", duration_s=3600)
+    views = [held("a", window=window), held("b", window=window), WAITING]
+    patient = replace(ROLLOUT, policy=Policy(site_atomic=True, total_timeout_s=86_400))
+    midnight = NOW - NOW % 86_400
+    for hour, given in ((1.99, False), (2.0, True), (2.99, True), (2.999, False), (3.0, False)):
+        planned = plan(patient, views, midnight + hour * 3600)
+        assert any(isinstance(action, Release) for action in planned) is given, hour
 
 
 def test_a_device_of_a_site_starts_held_and_one_of_none_does_not() -> None:
@@ -53,6 +64,7 @@ def test_each_site_gets_its_own_word_when_all_of_it_are_prepared() -> None:
         held("b", S.PROVING),
         held("b", S.SHADOWING, inconclusive=True),
         held("b", online=False),
+        held("b", vetoed=True),
         replace(flying(S.VERIFIED, site="ulm"), device_id="b"),
     ],
 )

@@ -3,6 +3,8 @@ taken too long. Pure."""
 
 from __future__ import annotations
 
+from collections.abc import Container
+
 from cloud.rollouts.states import RolloutState
 from cloud.rollouts.tally import Tally
 from cloud.rollouts.views import Action, DeviceView, EndExecution, Policy, RolloutView
@@ -14,15 +16,20 @@ _WAITING = (ExecutionState.SHADOWING, ExecutionState.WAITING_WINDOW, ExecutionSt
 
 def endings(rollout: RolloutView, tally: Tally, now: float) -> list[Action]:
     """An end for every attempt that is not to go on."""
-    return [end for device in tally.opened if (end := _ending(rollout, device, now))]
+    standing = {offer.digest for offer in rollout.builds if offer.admitted and not offer.revoked}
+    return [end for device in tally.opened if (end := _ending(rollout, device, standing, now))]
 
 
-def _ending(rollout: RolloutView, device: DeviceView, now: float) -> EndExecution | None:
-    cause = _retraction(rollout, device) or _expiry(rollout.policy, device, now)
+def _ending(
+    rollout: RolloutView, device: DeviceView, standing: Container[str], now: float
+) -> EndExecution | None:
+    cause = _retraction(rollout, device, standing) or _expiry(rollout.policy, device, now)
     return EndExecution(device.device_id, device.attempt, *cause) if cause else None
 
 
-def _retraction(rollout: RolloutView, device: DeviceView) -> tuple[ExecutionEvent, str] | None:
+def _retraction(
+    rollout: RolloutView, device: DeviceView, standing: Container[str]
+) -> tuple[ExecutionEvent, str] | None:
     """Why the attempt is no longer wanted. After the exchange it is let go to its end, and
     so it is after the word to a whole site, of which others have exchanged already."""
     if device.state not in BEFORE_EXCHANGE:
@@ -30,13 +37,20 @@ def _retraction(rollout: RolloutView, device: DeviceView) -> tuple[ExecutionEven
     stopping = rollout.state is RolloutState.STOPPING
     if stopping and not device.released and not device.reverts:
         return ExecutionEvent.CANCEL_REQUESTED, rollout.stopped_by
+    if device.digest is not None and device.digest not in standing and not device.reverts:
+        return ExecutionEvent.CANCEL_REQUESTED, "its build was revoked or rejected meanwhile"
+    taken = _taken(device)
+    return (ExecutionEvent.NEWER_DESIRED, taken) if taken else None
+
+
+def _taken(device: DeviceView) -> str:
+    """Who has the device's slot in this rollout's place, in words; empty where nobody has."""
     if device.pinned:
-        return ExecutionEvent.NEWER_DESIRED, "a person has pinned the slot to a build"
+        return "a person has pinned the slot to a build"
     if device.newer and not device.reverts:
-        return ExecutionEvent.NEWER_DESIRED, "another rollout takes the slot"
-    if device.started_at is not None and not device.owned:
-        return ExecutionEvent.NEWER_DESIRED, "the slot's desired build was changed"
-    return None
+        return "another rollout takes the slot"
+    started = device.started_at is not None
+    return "the slot's desired build was changed" if started and not device.owned else ""
 
 
 def _expiry(policy: Policy, device: DeviceView, now: float) -> tuple[ExecutionEvent, str] | None:

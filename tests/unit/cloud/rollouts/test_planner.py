@@ -191,3 +191,15 @@ def test_stopping_cancels_what_has_not_been_exchanged_and_waits_for_the_rest() -
 @pytest.mark.parametrize("state", [RolloutState.WAITING_FOR_APPROVAL, RolloutState.STOPPED])
 def test_other_states_ask_for_nothing(state: RolloutState) -> None:
     assert plan(replace(ROLLOUT, state=state), [device("a")], NOW) == []
+
+
+@pytest.mark.parametrize("revoked", [True, False])
+def test_what_was_revoked_or_rejected_meanwhile_is_withdrawn(revoked: bool) -> None:
+    builds = tuple(replace(o, revoked=revoked, admitted=revoked) for o in ROLLOUT.builds)
+    before, after = flying(S.PREPARED), replace(flying(S.PROBATION), device_id="b")
+
+    planned = plan(replace(ROLLOUT, builds=builds), [before, after, WAITING], NOW)
+
+    reason = "its build was revoked or rejected meanwhile"
+    event = ExecutionEvent.CANCEL_REQUESTED
+    assert planned == [EndExecution(before.device_id, 1, event, reason)]

@@ -29,6 +29,42 @@ GATES = {"frames_min": 500, "detections_min": 50, "camera_frames_min": 100}
 GOOD, BAD = (0.92, 0.9, 0.86), (0.6, 0.45, 0.3)
 
 
+def store_windows(
+    session: Session,
+    device_id: str,
+    digest: str,
+    numbers: range,
+    *,
+    levels: tuple[float, ...] = GOOD,
+    at: float = AT,
+) -> None:
+    """Windows by their number from `at` on (negative: before it), things at confidences `levels`
+    and some background."""
+    rng = np.random.default_rng([int(device_id[-1]), numbers.start + 10_000])
+    for n in numbers:
+        found = rng.choice(levels, size=int(rng.integers(50, 70))).tolist()
+        found += rng.uniform(0.0, 0.2, size=20).tolist()
+        stats = WindowStats(
+            frames_captured=100,
+            frames_inferred=100,
+            classes={0: ClassStats(calibrated=confidence_histogram().add(found), served=50)},
+            latency_ms=milliseconds_histogram().add(rng.normal(20, 2, size=100).tolist()),
+        )
+        report = TelemetryReport(
+            device_id=device_id, epoch="ab" * 16, sequence=20_000 + n, camera="cam", slot=MODEL,
+            bundle_digest=digest, window_start=at + n * WINDOW_S,
+            window_end=at + (n + 1) * WINDOW_S, stats=stats,
+        )  # fmt: skip
+        columns = report.model_dump(exclude={"kind", "stats", "schema_version"})
+        session.add(
+            TelemetryWindow(
+                **columns, frames_inferred=100, served=50, served_confidence_sum=40.0,
+                payload=encode(report).decode(),
+            )
+        )  # fmt: skip
+    session.flush()
+
+
 @dataclass
 class Stage:
     """A rollout whose first wave is dev-0 and dev-1, the others wait; and a clock."""
@@ -52,42 +88,7 @@ class Stage:
     def windows(
         self, device_id: str, digest: str, first: int, count: int, levels: tuple[float, ...] = GOOD
     ) -> None:
-        """`count` windows from the `first` after the exchange on (negative: before it)."""
-        rng = np.random.default_rng([int(device_id[-1]), first + 10_000])
-        for n in range(first, first + count):
-            found = rng.choice(levels, size=int(rng.integers(50, 70))).tolist()
-            found += rng.uniform(0.0, 0.2, size=20).tolist()
-            classes = {0: ClassStats(calibrated=confidence_histogram().add(found), served=50)}
-            stats = WindowStats(
-                frames_captured=100,
-                frames_inferred=100,
-                classes=classes,
-                latency_ms=milliseconds_histogram().add(rng.normal(20, 2, size=100).tolist()),
-            )
-            report = TelemetryReport(
-                device_id=device_id,
-                epoch="ab" * 16,
-                sequence=20_000 + n,
-                camera="cam",
-                slot=MODEL,
-                bundle_digest=digest,
-                window_start=AT + n * WINDOW_S,
-                window_end=AT + (n + 1) * WINDOW_S,
-                stats=stats,
-            )
-            self.session.add(
-                TelemetryWindow(
-                    **report.model_dump(
-                        include={"device_id", "epoch", "sequence", "camera", "slot",
-                                 "bundle_digest", "window_start", "window_end"}
-                    ),
-                    frames_inferred=100,
-                    served=50,
-                    served_confidence_sum=40.0,
-                    payload=encode(report).decode(),
-                )
-            )  # fmt: skip
-        self.session.flush()
+        store_windows(self.session, device_id, digest, range(first, first + count), levels=levels)
 
     def entries(self) -> list[str]:
         return [row.text for row in queries.entries(self.session, self.rollout.id, 0, 100)]
@@ -247,3 +248,62 @@ def test_reads_are_bounded_and_what_is_left_out_is_told(
     assert one.figures["cameras_unread"] == 1
     assert one.figures["frames"] == 20 * 100
     assert one.figures == two.figures
+
+
+def rolled_out(hub: Hub) -> str:
+    """All six devices run version 1; version 2 is on the first wave's two, who counted before."""
+    first = hub.create(version=1)
+    hub.settle()
+    for n in range(6):
+        hub.succeed(f"dev-{n}")
+        hub.runs(f"dev-{n}", OLD)
+    hub.settle(2000)
+    asked = {"version": 2, "gates": GATES, "waves": [{"count": 2}, {"percent": 100}]}
+    second = hub.create(**asked)
+    hub.settle()
+    with hub.database.transaction() as session:
+        for n in range(6):
+            store_windows(session, f"dev-{n}", OLD, range(-100, -1), at=hub.now)
+    for device_id in first_wave(hub, second):
+        hub.succeed(device_id)
+        hub.runs(device_id, NEW)
+    return second
+
+
+def first_wave(hub: Hub, rollout_id: str) -> list[str]:
+    return [d for (d, _), row in hub.executions(rollout_id).items() if row.wave == 0]
+
+
+@pytest.mark.parametrize("levels", [GOOD, BAD], ids=["good", "bad"])
+def test_the_engine_looks_and_goes_on_or_back(hub: Hub, levels: tuple[float, ...]) -> None:
+    rollout_id = rolled_out(hub)
+    hub.settle()
+    assert hub.rollout(rollout_id).wave == 0
+    with hub.database.transaction() as session:
+        for n in range(6):
+            new = f"dev-{n}" in first_wave(hub, rollout_id)
+            store_windows(session, f"dev-{n}", NEW if new else OLD, range(30),
+                          levels=levels if new else GOOD, at=hub.now)  # fmt: skip
+    hub.settle(301)
+    found = hub.rollout(rollout_id)
+    with hub.database.reading() as session:
+        row = queries.last_gate(session, rollout_id, 0)
+        assert row is not None
+        assert row.verdict == ("PASS" if levels is GOOD else "FAIL"), row.reason
+    if levels is GOOD:
+        assert (found.wave, found.state) == (1, "RUNNING")
+    else:
+        assert (found.wave, found.reverting) == (0, True)
+        assert all(row.started_at is None for (d, _), row in hub.executions(rollout_id).items()
+                   if d not in first_wave(hub, rollout_id))  # fmt: skip
+
+
+def test_the_engine_keeps_two_looks_of_a_wave_that_holds(hub: Hub) -> None:
+    rollout_id = rolled_out(hub)
+    for _ in range(6):
+        hub.settle(31)
+    with hub.database.reading() as session:
+        looks = queries.looks_at_gate(session, rollout_id, 0)
+        settled = [look for look in looks if look.settled]
+        assert [look.verdict for look in settled] == ["INCONCLUSIVE", "INCONCLUSIVE"]
+        assert settled[1].at > settled[0].at + 100

@@ -132,10 +132,12 @@ class Agent:
             self._follow(known.desired)
         self._link.start()
         self._life.start()
+        asked = False
         try:
             self._loop()
+            asked = True
         finally:
-            self._shut_down()
+            self._shut_down(asked=asked)
 
     def stop(self) -> None:
         self._inbox.put(Stop())
@@ -161,14 +163,14 @@ class Agent:
         if self._timer.due(now):
             self._report()
 
-    def _shut_down(self) -> None:
+    def _shut_down(self, *, asked: bool) -> None:
         """Stop seeing, keep its last words, say goodbye; within `limits.stop_s`."""
         self._life.stop(self._limits.stop_s / 3)
         self._seeing.stop()
         while (item := self._inbox.get(0)) is not None:
             if isinstance(item, WindowEmitted | HarvestedSample | CameraChanged):
                 self._handlers[type(item)](item)
-        self._slots.stop(self._now())
+        self._slots.stop(self._now(), asked=asked)
         self._sender.pump(self._now())
         self._link.stop(self._limits.stop_s / 3)
         self._http.close()

@@ -14,7 +14,7 @@ from edge_agent.link.waiting import outbox_account
 from edge_agent.local.client import live_status
 from edge_agent.report import ReportedState, SessionState
 from edge_agent.store import Store
-from edge_agent.update.account import bundles_account, slot_account, slot_history
+from edge_agent.update.account import bundles_account, is_revoked, slot_account, slot_history
 
 
 def read_status(config: AgentConfig, wall: float, *, history: bool = False) -> dict[str, Any]:
@@ -22,8 +22,8 @@ def read_status(config: AgentConfig, wall: float, *, history: bool = False) -> d
     outbox on the disk, whether an agent runs now, and as `live` what that one says of itself.
     Unknown is None; `wall` and all times are Unix time (s).
 
-    What is served only the running agent knows: the folder says what was committed, which a
-    device that lacks the runtime for it does not serve."""
+    What is served only the running agent knows (`seen`: it says so): the folder says what was
+    committed, which a device that lacks the runtime for it does not serve."""
     store = Store(config.device.data_dir)
     last = store.load("reported", ReportedState)
     session = store.load("session", SessionState)
@@ -59,14 +59,17 @@ def _slot(
 ) -> dict[str, Any]:
     seen = {} if live is None else live["slots"].get(name, {})
     told = {} if reported is None else reported["slots"].get(name, {})
-    serves = seen.get("digest")
+    serves, account = seen.get("digest"), slot_account(store, name, wall)
+    of, prefix = (account, "committed_") if not seen else (seen, "")
     return {
+        "seen": bool(seen),
         "serves": serves,
         "model": seen.get("model"),
         "version": seen.get("version"),
         "engine": told.get("engine") if serves and told.get("running_digest") == serves else None,
         "error": seen.get("error"),
-        **slot_account(store, name, wall),
+        "revoked": is_revoked(store, of.get(f"{prefix}model"), of.get(f"{prefix}version")),
+        **account,
     }
 
 

@@ -10,6 +10,7 @@ from edge_agent.clock import Clock
 from edge_agent.config import AgentConfig, Limits
 from edge_agent.errors import EdgeError
 from edge_agent.store import Store
+from edge_agent.update.maintenance import zone_of
 from edge_agent.update.requests import HOLD_S_MAX, Answer
 from edge_agent.update.states import UpdateRecord, attempt_key, record_name
 from edge_agent.update.veto import Vetoes, granted_words
@@ -57,7 +58,7 @@ def hold(
     store = opened(config)
     try:
         if for_s is None:
-            answers = {name: _release(name, store, config.limits) for name in slots}
+            answers = {name: _release(name, store, config.limits, wall) for name in slots}
         else:
             answers = {name: _hold(name, store, for_s, config.limits, wall) for name in slots}
     finally:
@@ -65,14 +66,15 @@ def hold(
     return found(answers, live=False)
 
 
-def _release(slot: str, store: Store, limits: Limits) -> Answer:
-    Vetoes((slot,), store, limits).release(slot)
+def _release(slot: str, store: Store, limits: Limits, wall: float) -> Answer:
+    Vetoes((slot,), store, limits, wall).release(slot)
     return Answer(id="", ok=True, text=f"{slot} is held no longer")
 
 
 def _hold(slot: str, store: Store, for_s: float, limits: Limits, wall: float) -> Answer:
     record = store.load(record_name(slot), UpdateRecord)
-    attempt = "" if record is None or record.terminal else attempt_key(record.desired)
-    granted_s = Vetoes((slot,), store, limits).hold(slot, attempt, for_s, wall)
-    ok, text = granted_words(slot, for_s, granted_s, wall, limits)
+    desired = None if record is None or record.terminal else record.desired
+    attempt = "" if desired is None else attempt_key(desired)
+    granted_s = Vetoes((slot,), store, limits, wall).hold(slot, attempt, for_s, wall)
+    ok, text = granted_words(slot, for_s, granted_s, wall, limits, zone=zone_of(desired))
     return Answer(id="", ok=ok, text=text)

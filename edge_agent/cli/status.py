@@ -10,6 +10,8 @@ from rich.console import Group, RenderableType
 from rich.padding import Padding
 from rich.table import Table
 
+from edge_agent.update.maintenance import at_words
+
 MIB = 1024 * 1024
 FIGURES_SHOWN_MAX = 12
 STARTS_TOLD_MIN = 2
@@ -55,7 +57,8 @@ def _slot_table(slots: dict[str, Any]) -> Table:
         attempt = slot["attempt"]
         told = "none"
         if attempt is not None:
-            why = f": {attempt['reason']}" if attempt["reason"] else ""
+            # What an open one waits for has a line of its own.
+            why = f": {attempt['reason']}" if attempt["reason"] and attempt["over"] else ""
             digest = attempt["bundle_digest"][:12]
             told = f"{attempt['attempt']} of {digest}: {attempt['state']}{why}"
         table.add_row(name, _served(slot), told)
@@ -65,6 +68,8 @@ def _slot_table(slots: dict[str, Any]) -> Table:
 def _served(slot: dict[str, Any]) -> str:
     serves, committed = slot["serves"], slot["committed"]
     told = serves[:12] if serves else f"committed {committed[:12]}" if committed else "nothing"
+    if committed and slot["seen"] and not serves:
+        told = f"NOTHING; {told}"
     name = (
         _name(slot["model"], slot["version"])
         if serves
@@ -84,13 +89,23 @@ def _slot_lines(name: str, slot: dict[str, Any]) -> Iterator[str]:
         yield f"{name}: before it served {slot['served_before'][:12]}" + (
             f", {before}" if before else ""
         )
-    if slot["by_hand"] and (attempt is None or attempt["over"]):
+    as_committed = slot["serves"] in (None, slot["committed"])
+    if slot["why"] and as_committed:
+        yield f"{name}: this serves because {slot['why']}"
+    started = slot["last_start"]
+    if started is not None and (started["digest"] == slot["serves"] or not slot["seen"]):
+        yield from (f"{name}: at the last start: {why}" for why in started["why"])
+    if slot["revoked"]:
+        yield f"{name}: the version that serves is revoked; it serves until another can"
+    if slot["by_hand"] and as_committed and (attempt is None or attempt["over"]):
         yield f"{name}: somebody went back to this by hand; it stays until another is desired"
     if slot["floor"] is not None and slot["floor"] > 1:
         yield f"{name}: nothing below v{slot['floor']} may serve"
     if slot["veto_until"] is not None:
-        yield f'{name}: the line says "not now" until {_at(slot["veto_until"])}'
-    if boot is not None and boot["starts"] >= STARTS_TOLD_MIN:
+        zone = "UTC" if attempt is None else attempt["time_zone"]
+        yield f'{name}: the line says "not now" until {at_words(slot["veto_until"], zone)}'
+    watched = boot is not None and boot["digest"] in (slot["serves"], slot["committed"])
+    if watched and boot["starts"] >= STARTS_TOLD_MIN:
         yield (
             f"{name}: {boot['starts']} starts in a row with {boot['digest'][:12]}; it is being "
             "watched until one of them has lasted"
@@ -106,7 +121,7 @@ def _attempt_lines(name: str, attempt: dict[str, Any]) -> Iterator[str]:
         return
     if attempt["waiting"]:
         yield f"{name}: it waits: {attempt['waiting']}"
-    if attempt["window"]:
+    if attempt["window"] and attempt["window"] not in (attempt["waiting"] or ""):
         yield f"{name}: {attempt['window']}"
     if attempt["figures"]:
         yield f"{name}: {_figures(attempt['figures'])}"

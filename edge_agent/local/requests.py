@@ -29,7 +29,7 @@ from edge_agent.local.holding import PATH as HOLD
 from edge_agent.local.holding import HoldError, may_hold
 from edge_agent.local.pictures import Pictures
 from edge_agent.local.settings import LocalSection, is_expected_host
-from edge_agent.local.view import View, document
+from edge_agent.local.view import View, blind_slots, document
 from edge_agent.update.requests import Answer
 
 if TYPE_CHECKING:
@@ -169,8 +169,10 @@ class PagesHandler(BaseHTTPRequestHandler):
         self._answer(page.encode(), "text/html; charset=utf-8", {"Content-Security-Policy": policy})
 
     def healthz(self) -> None:
-        stuck = self._desk.view.stuck()
+        stuck, blind = self._desk.view.stuck(), blind_slots(self._desk.view)
         text = f"inference is stuck: {', '.join(stuck)}" if stuck else "ok"
+        if blind and not stuck:  # a restart does not help, so whoever restarts is not called
+            text = f"nothing serves: {', '.join(blind)}; see /status.json"
         status = HTTPStatus.SERVICE_UNAVAILABLE if stuck else HTTPStatus.OK
         self._answer(text.encode() + b"\n", "text/plain; charset=utf-8", status=status)
 

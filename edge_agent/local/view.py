@@ -75,6 +75,7 @@ def document(view: View) -> dict[str, Any]:
         "version": view.version,
         "healthy": not stuck,
         "stuck_slots": list(stuck),
+        "blind_slots": blind_slots(view),
         "link_up": view.link_up(),
         "cameras": {name: _camera(view, name, c) for name, c in view.cameras().items()},
         "slots": {
@@ -87,6 +88,13 @@ def document(view: View) -> dict[str, Any]:
         "channel_problems": dict(view.problems()),
         "lost_classes": {name: list(c) for name, c in view.lost_classes().items()},
     }
+
+
+def blind_slots(view: View) -> list[str]:
+    """Slots that have had a bundle and serve none: what was committed cannot."""
+    updates = view.updates()
+    blind = [name for name, bundle in view.slots().items() if bundle is None]
+    return [name for name in blind if updates.get(name, {}).get("committed")]
 
 
 def _camera(view: View, name: str, reported: CameraReported) -> dict[str, Any]:

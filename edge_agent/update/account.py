@@ -15,16 +15,17 @@ from edge_agent.update.boot_guard import BootCount, boot_name
 from edge_agent.update.bundle_store import BundleStore
 from edge_agent.update.floors import FLOORS, Floors
 from edge_agent.update.history import History, history_name
-from edge_agent.update.maintenance import opening_words
+from edge_agent.update.maintenance import opening_words, zone_of
 from edge_agent.update.retention import references
 from edge_agent.update.slot_state import slot_state
+from edge_agent.update.start_note import StartNote, start_note_name
 from edge_agent.update.states import (
     Committed,
     UpdateRecord,
     committed_name,
     record_name,
 )
-from edge_agent.update.veto import Veto, veto_name
+from edge_agent.update.veto import Veto, left_after, veto_name
 from protocol.errors import ProtocolError
 from protocol.states import BEFORE_EXCHANGE, ExecutionState
 
@@ -32,11 +33,13 @@ _BEFORE_WINDOW = (ExecutionState.WAITING_WINDOW, ExecutionState.PREPARED)
 
 
 def slot_account(store: Store, slot: str, wall: float) -> dict[str, Any]:
-    """What is committed, what was before, the attempt with why it waits, the line's veto, the
-    count of starts, and the model's floor. `wall` is Unix time (s), and so are all times."""
+    """What is committed and why, what was before, what the last start passed over, the attempt
+    with why it waits, the line's veto, the count of starts, and the model's floor. `wall` is
+    Unix time (s), and so are all times."""
     committed = store.load(committed_name(slot), Committed)
     record = store.load(record_name(slot), UpdateRecord)
     boot = store.load(boot_name(slot), BootCount)
+    start = store.load(start_note_name(slot), StartNote)
     bundles = BundleStore(store.bundles)
     served = None if committed is None else committed.digest
     before = _before(committed, record, bundles)
@@ -46,6 +49,8 @@ def slot_account(store: Store, slot: str, wall: float) -> dict[str, Any]:
         "committed_model": None if known is None else known["model"],
         "committed_version": None if known is None else known["version"],
         "by_hand": None if committed is None else committed.by_hand,
+        "why": committed.why or None if committed is not None else None,
+        "last_start": None if start is None else {"digest": start.digest, "why": start.why},
         "served_before": before,
         "before_model": None if previous is None else previous["model"],
         "before_version": None if previous is None else previous["version"],
@@ -54,6 +59,12 @@ def slot_account(store: Store, slot: str, wall: float) -> dict[str, Any]:
         "boot": None if boot is None else {"digest": boot.digest, "starts": boot.starts},
         "floor": _floor(store, None if known is None else known["model"], record),
     }
+
+
+def is_revoked(store: Store, model: str | None, version: int | None) -> bool:
+    """Whether a version lies below its model's floor; nothing is known of None."""
+    floors = store.load(FLOORS, Floors) or Floors()
+    return model is not None and version is not None and version < floors.by_model().get(model, 1)
 
 
 def slot_history(store: Store, slot: str) -> list[dict[str, Any]]:
@@ -105,6 +116,7 @@ def _attempt(record: UpdateRecord, wall: float) -> dict[str, Any]:
         "since": record.entered_at,
         "waiting": record.waiting or None,
         "window": window,
+        "time_zone": zone_of(record.desired),
         "hold": record.desired.hold,
         "over": record.terminal,
     }
@@ -122,9 +134,8 @@ def _bundle(bundles: BundleStore, digest: str | None) -> dict[str, Any] | None:
 
 def _veto_until(veto: Veto | None, wall: float) -> float | None:
     """What was granted was bounded then; here it is enough that it has not ended."""
-    if veto is None or not veto.left_s or not veto.granted_at <= wall < veto.until:
-        return None
-    return wall + min(veto.left_s, veto.until - wall)
+    left_s = 0.0 if veto is None else left_after(veto, wall)
+    return wall + left_s if left_s else None
 
 
 def _floor(store: Store, model: str | None, record: UpdateRecord | None) -> int | None:

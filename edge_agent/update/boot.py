@@ -1,13 +1,14 @@
 """What a slot serves right after a start: from disk, offline too, before anything else.
 
 The bundle that was committed last, or the one before it, where the first is damaged, revoked,
-or has ended the agent too often. A revoked one serves only where nothing else can: a blind
-line helps nobody, and the hub is told.
+or has ended the agent too often. Where neither can, another that stood its attempt on this
+device and still lies on its disk, the newest first. A revoked one serves only where nothing
+else can: a blind line helps nobody, and the hub is told.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass
 
 import structlog
@@ -16,13 +17,13 @@ from edge_agent.detect.bundle import LoadedBundle
 from edge_agent.errors import BundleError, EdgeError
 from edge_agent.store import Store
 from edge_agent.update.boot_guard import BootGuard
+from edge_agent.update.history import History, history_name, stood
 from edge_agent.update.judging import Judging
 from edge_agent.update.load import Loader
 from edge_agent.update.retention import SlotState, references
 from edge_agent.update.slot_state import slot_state
-from edge_agent.update.states import (
-    boot_digest,
-)
+from edge_agent.update.start_note import note_start
+from edge_agent.update.states import boot_digest
 from edge_agent.update.trust import Refusal, Refused
 from protocol.errors import ProtocolError
 
@@ -42,12 +43,22 @@ def pinned_digests(slots: Iterable[str], store: Store) -> set[str]:
     return set(references(slot_state(slot, store) for slot in slots))
 
 
-def choices(state: SlotState) -> tuple[str, ...]:
-    """The bundles that may serve after a start, the preferred one first. Pure."""
+def choices(
+    state: SlotState, history: History | None = None, held: Collection[str] = ()
+) -> tuple[str, ...]:
+    """The bundles that may serve after a start, the preferred one first. Pure.
+
+    `held` are the bundles on the disk: of the history, only what lies there can serve. What a
+    person left by hand comes last.
+    """
     committed = state.committed
     wanted = [boot_digest(state.record, committed)]
+    left = None
     if committed is not None:
-        wanted += [committed.digest, committed.previous_digest]
+        left = committed.previous_digest if committed.by_hand else None
+        wanted += [committed.digest, None if left else committed.previous_digest]
+    wanted += [digest for digest in stood(history) if digest in held and digest != left]
+    wanted.append(left)
     return tuple(dict.fromkeys(digest for digest in wanted if digest is not None))
 
 
@@ -61,6 +72,7 @@ class Boot:
         self._troubles: list[Trouble] = []
         self._revoked: list[str] = []
         self._passed: list[str] = []
+        self._why: dict[str, str] = {}
         self.passed_over = False
 
     def load(self) -> tuple[LoadedBundle | None, list[Trouble]]:
@@ -69,14 +81,38 @@ class Boot:
         `passed_over` says afterwards that one was left out because it had its starts. One
         that is damaged is set aside, so that its bad files are fetched again.
         """
-        self._troubles, self._revoked, self._passed = [], [], []
+        self._troubles, self._revoked, self._passed, self._why = [], [], [], {}
         self.passed_over = False
-        digests = choices(slot_state(self._slot, self._store))
+        state = slot_state(self._slot, self._store)
+        history = self._store.load(history_name(self._slot), History)
+        digests = choices(state, history, self._held())
         found = self._first(digests, self._trusted) or self._alone()
-        if found is not None and found.digest in self._revoked:
-            text = f"{found.manifest.model} v{found.manifest.version} serves: there is no other"
-            self._trouble("revoked", text)
+        if found is not None:
+            self._tell_of(found, usual=choices(state))
+        digest = None if found is None else found.digest
+        note_start(self._store, self._slot, digest, tuple(self._why.values()))
         return found, self._troubles
+
+    def why_not(self, digest: str) -> str:
+        """Why a bundle was passed over by the last `load`, in words; "" where it was not."""
+        return self._why.get(digest, "")
+
+    def _held(self) -> list[str]:
+        try:
+            return self._judging.bundles.digests()
+        except OSError as error:
+            log.warning("bundles_unreadable", slot=self._slot, error=str(error))
+            return []
+
+    def _tell_of(self, found: LoadedBundle, usual: Collection[str]) -> None:
+        name = f"{found.manifest.model} v{found.manifest.version}"
+        if found.digest in self._revoked:
+            self._trouble("revoked", f"{name} serves: there is no other")
+        elif found.digest not in usual:
+            self._trouble(
+                "last_resort",
+                f"{name} serves: what was committed and what served before cannot",
+            )
 
     def _alone(self) -> LoadedBundle | None:
         """Nothing serves yet: what is revoked may, and what had its starts has more of them."""
@@ -95,15 +131,20 @@ class Boot:
                     if loaded is not None:
                         return loaded
             except (EdgeError, ProtocolError, OSError) as error:
-                self._trouble("bundle_not_served", str(error))
+                self._pass_over("bundle_not_served", digest, str(error))
         return None
 
     def _whole(self, digest: str) -> bool:
+        bundles = self._judging.bundles
+        if digest in bundles.damaged():
+            text = f"bundle {digest[:12]} is damaged, and not repaired yet"
+            self._pass_over("bundle_not_served", digest, text)
+            return False
         try:
-            self._judging.bundles.verify(digest)
+            bundles.verify(digest)
         except BundleError as error:
-            self._trouble("bundle_not_served", str(error))
-            self._judging.bundles.set_aside(digest)
+            self._pass_over("bundle_not_served", digest, str(error))
+            bundles.set_aside(digest)
             return False
         return True
 
@@ -113,7 +154,7 @@ class Boot:
             return True
         if answer.refusal is Refusal.REVOKED:
             self._revoked.append(digest)
-        self._trouble("bundle_not_served", answer.reason)
+        self._pass_over("bundle_not_served", digest, answer.reason)
         return False
 
     def _load(self, digest: str, *, alone: bool) -> LoadedBundle | None:
@@ -122,13 +163,18 @@ class Boot:
             if alone:
                 return None
             self._passed.append(digest)
-            self._trouble("boot_loop", f"bundle {digest[:12]} ended the agent at each start")
+            text = f"bundle {digest[:12]} ended the agent at each start"
+            self._pass_over("boot_loop", digest, text)
             return None
         try:
             return self._loader.at_once(digest)
         except (EdgeError, ProtocolError, OSError):
             self.guard.withdraw()
             raise
+
+    def _pass_over(self, name: str, digest: str, text: str) -> None:
+        self._why[digest] = text
+        self._trouble(name, text)
 
     def _trouble(self, name: str, text: str) -> None:
         log.warning(name, slot=self._slot, reason=text)

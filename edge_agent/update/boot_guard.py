@@ -2,7 +2,8 @@
 
 A bundle that kills the process (a segfault in the runtime, memory) would do so at every
 start. So each start is counted on the disk before its bundle is loaded, and forgotten when
-the agent has served it for a while. A bundle that has had its starts is passed over: the
+the agent has served it for a while. An agent that was asked to stop, and did, was not ended by
+its bundle: such a start does not count. A bundle that has had its starts is passed over: the
 one before it serves. Where nothing else can serve it goes on for `PATIENCE` times as many
 starts, for a start may have been cut short from outside (power, a kill), and a blind line helps
 nobody. After those it rests until the agent has lived for that while: long enough to hear from
@@ -56,6 +57,8 @@ class BootGuard:
     def __init__(self, slot: str, store: Store, starts_max: int) -> None:
         self._slot, self._store, self._starts_max = slot, store, starts_max
         self._before: BootCount | None = None
+        self._replaced: Committed | None = None
+        self._counted = False
 
     def enter(self, digest: str, *, alone: bool = False) -> bool:
         """Count a start with `digest`, which is loaded next; False: it had its starts.
@@ -65,6 +68,7 @@ class BootGuard:
         line.
         """
         self._before = self._store.load(boot_name(self._slot), BootCount)
+        self._replaced, self._counted = None, False
         starts_max = self._starts_max * (PATIENCE if alone else 1)
         count, admitted = admit(self._before, digest, starts_max)
         if not admitted:
@@ -73,6 +77,7 @@ class BootGuard:
         try:
             self._prefer(digest)
             self._store.save(boot_name(self._slot), count)
+            self._counted = True
         except OSError as error:
             log.warning("boot_not_counted", slot=self._slot, error=str(error))
         return True
@@ -80,22 +85,38 @@ class BootGuard:
     def withdraw(self) -> None:
         """What was entered last could not be loaded, which killed nobody: not a start."""
         try:
-            if self._before is None:
-                self._store.remove(boot_name(self._slot))
-            else:
-                self._store.save(boot_name(self._slot), self._before)
+            if self._replaced is not None:
+                self._store.save(committed_name(self._slot), self._replaced)
+            self._uncount()
         except OSError as error:
             log.warning("boot_not_counted", slot=self._slot, error=str(error))
 
+    def asked_to_stop(self) -> None:
+        """The agent ends because it was asked to, with what it loaded in good order."""
+        if not self._counted:
+            return
+        try:
+            self._uncount()
+        except OSError as error:
+            log.warning("boot_count_kept", slot=self._slot, error=str(error))
+
     def stable(self) -> None:
         """The agent has lived for `boot_stable_s` with what it loaded: forget the count."""
+        self._counted = False
         try:
             self._store.remove(boot_name(self._slot))
         except OSError as error:
             log.warning("boot_count_kept", slot=self._slot, error=str(error))
 
+    def _uncount(self) -> None:
+        self._counted = False
+        if self._before is None:
+            self._store.remove(boot_name(self._slot))
+        else:
+            self._store.save(boot_name(self._slot), self._before)
+
     def _prefer(self, digest: str) -> None:
-        """Where the previous bundle takes over from the committed one, it is committed.
+        """Where another bundle takes over from the committed one, it is committed, with why.
 
         Else each boot would begin with the starts of the one that kills the agent.
         """
@@ -105,9 +126,11 @@ class BootGuard:
             self._before is not None
             and self._before.starts >= self._starts_max
             and committed is not None
-            and committed.digest == self._before.digest
-            and committed.previous_digest == digest
+            and committed.digest == self._before.digest != digest
         ):
             log.warning("boot_went_back", slot=self._slot, bundle=digest)
-            swapped = {"digest": digest, "previous_digest": committed.digest}
-            self._store.save(name, committed.model_copy(update=swapped))
+            starts = self._before.starts
+            why = f"{committed.digest[:12]} ended the agent at {starts} starts in a row"
+            swapped = Committed(digest=digest, previous_digest=committed.digest, why=why)
+            self._store.save(name, swapped)
+            self._replaced = committed

@@ -78,6 +78,9 @@ class Return:
         previous = self._previous()
         if previous is None:
             return self._refused("nothing served before what serves now")
+        if previous == self._exchange.running:
+            why = f"{previous[:12]} serves already: what was committed after it cannot"
+            return self._refused(why)
         if not force and (why := self._objection()):
             return self._refused(why)
         try:

@@ -12,6 +12,16 @@ from edge_agent.update.states import Committed, committed_name
 log = structlog.get_logger(__name__)
 
 
+def committed_after(committed: Committed | None, digest: str, served: str | None) -> Committed:
+    """What is committed once `digest` is, where `served` served before it. Pure."""
+    if committed is not None and committed.digest == digest:
+        if served in (None, digest, committed.previous_digest):
+            return committed
+        return Committed(digest=digest, previous_digest=served)
+    before = None if committed is None else committed.digest
+    return Committed(digest=digest, previous_digest=before if served in (None, digest) else served)
+
+
 class Exchange:
     """One slot's bundle and the one before it, which stays loaded until the commit.
 
@@ -54,12 +64,16 @@ class Exchange:
         if loaded is not self._slot.current():
             self._slot.release(loaded)
 
-    def commit(self, digest: str) -> None:
-        """Serve `digest` after every restart, and let the incumbent go. Raises OSError."""
+    def commit(self, digest: str, served: str | None = None) -> None:
+        """Serve `digest` after every restart, and let the incumbent go. Raises OSError.
+
+        `served` is what really served before it, and the way back from now on. Without it that
+        is what was committed before.
+        """
         committed = self._store.load(self._name, Committed)
-        if committed is None or committed.digest != digest:
-            previous = None if committed is None else committed.digest
-            self._store.save(self._name, Committed(digest=digest, previous_digest=previous))
+        following = committed_after(committed, digest, served)
+        if following != committed:
+            self._store.save(self._name, following)
         incumbent, self._incumbent = self._incumbent, None
         if incumbent is not None:
             self.let_go(incumbent)
@@ -69,11 +83,11 @@ class Exchange:
         a restart. Raises OSError."""
         committed = self._store.load(self._name, Committed)
         if committed is not None and committed.digest == candidate != good:
-            previous = committed.previous_digest
-            if previous is None:
+            back_to = good or committed.previous_digest
+            if back_to is None:
                 self._store.remove(self._name)
             else:
-                self._store.save(self._name, Committed(digest=previous))
+                self._store.save(self._name, Committed(digest=back_to))
         log.warning("rolled_back", slot=self._slot.name, to=self.running)
 
     def go_back(self, good: LoadedBundle) -> None:

@@ -61,6 +61,8 @@ def objection(committed: Committed | None, history: History | None) -> str:
         return ""
     digest = committed.previous_digest
     insist = "with --force it serves again all the same"
+    if committed.why:
+        return f"{committed.why}, and this would go back to it; {insist}"
     if committed.by_hand:
         return f"somebody left {digest[:12]} by hand, and this would go back to it; {insist}"
     attempts = () if history is None else history.attempts
@@ -69,6 +71,16 @@ def objection(committed: Committed | None, history: History | None) -> str:
         state = last.passages[-1].state.value
         return f"{digest[:12]} was {state} in its last attempt; {insist}"
     return ""
+
+
+def stood(history: History | None) -> tuple[str, ...]:
+    """The bundles that stood an attempt on this device and none worse since, the newest first."""
+    found: dict[str, bool] = {}
+    for attempt in reversed(() if history is None else history.attempts):
+        end = attempt.passages[-1].state if attempt.passages else None
+        if end is ExecutionState.SUCCEEDED or end in _DID_NOT_STAND:
+            found.setdefault(attempt.bundle_digest, end is ExecutionState.SUCCEEDED)
+    return tuple(digest for digest, well in found.items() if well)
 
 
 def past(record: UpdateRecord) -> PastAttempt:

@@ -16,6 +16,7 @@ from edge_agent.update.by_hand import ReturnEnded
 from edge_agent.update.fetch import ChunkRead
 from edge_agent.update.floors import FLOORS, Floors, learned
 from edge_agent.update.judging import Judging
+from edge_agent.update.maintenance import zone_of
 from edge_agent.update.repair import Repair, RepairContext
 from edge_agent.update.requests import Request, answer, refusal, take
 from edge_agent.update.slot import Slot
@@ -24,13 +25,13 @@ from edge_agent.update.steps import StepEnded
 from edge_agent.update.unit import Shared, SlotPorts, Unit, build_unit
 from edge_agent.update.updater import Leave
 from edge_agent.update.veto import Vetoes, granted_words
+from edge_agent.update.waiting import ready
 from protocol.messages import Desired, ExecutionReport, SlotDesired, SlotReported
 from protocol.states import BEFORE_EXCHANGE, ExecutionState
 
 __all__ = ["SlotPorts", "Slots"]
 
 REQUESTS_EVERY_S = 0.5
-WAITING = (ExecutionState.WAITING_WINDOW, ExecutionState.PREPARED)
 
 log = structlog.get_logger(__name__)
 
@@ -46,7 +47,7 @@ class Slots:
         self._floors = store.load(FLOORS, Floors) or Floors()
         self._floors_kept = True
         self.counters: Counter[str] = Counter()
-        self._vetoes = Vetoes(slots, store, limits)
+        self._vetoes = Vetoes(slots, store, limits, ports.wall())
         judging = Judging(
             self._bundles,
             limits,
@@ -84,6 +85,7 @@ class Slots:
         self._returns: dict[str, Request] = {}
         self._asked_at = float("-inf")
         self._stable_at: float | None = None
+        self._loaded = False
 
     def serve_from_disk(self, now: float, wall: float) -> list[Trouble]:
         """Turn back what a restart interrupted, and load what each slot serves now.
@@ -96,6 +98,7 @@ class Slots:
             loaded, found = unit.boot.load()
             unit.exchange.replace(loaded)
             troubles += found
+        self._loaded = True
         return troubles
 
     def resume(self, now: float, wall: float) -> None:
@@ -154,7 +157,7 @@ class Slots:
                 self._carry_out(request, wall)
         for name in tuple(self._returns):
             self._go_back(name, now, wall)
-        self._vetoes.tick(now, self._waiting_attempts())
+        self._vetoes.tick(now, wall, self._vetoed_attempts(wall))
         for unit in self._units.values():
             unit.updater.tick(now, wall)
         self._mend(now)
@@ -163,12 +166,19 @@ class Slots:
             self._stable_at = None
             self._lived()
 
-    def stop(self, now: float) -> None:
-        """Drop what runs beside; the attempts themselves stay as they are on the disk."""
+    def stop(self, now: float, *, asked: bool = False) -> None:
+        """Drop what runs beside; the attempts themselves stay as they are on the disk.
+
+        `asked`: the agent ends because somebody wants it to. Then a slot that answered its
+        frames, if there were any, was not what ended it.
+        """
         self._repair.stop()
-        for unit in self._units.values():
+        for name, unit in self._units.items():
             unit.updater.rest(now)
             unit.steps.cancel()
+            seen = self._ports.health(name)
+            if asked and (seen.inferred or not seen.captured):
+                unit.boot.guard.asked_to_stop()
 
     def reported(self) -> dict[str, SlotReported]:
         wall = self._ports.wall()
@@ -192,7 +202,9 @@ class Slots:
             self._returns[slot] = request
         elif request.kind == "hold":
             granted_s = self._vetoes.hold(slot, self._attempt(slot), request.for_s, wall)
-            ok, text = granted_words(slot, request.for_s, granted_s, wall, self._limits)
+            record = self._open(slot)
+            zone = zone_of(None if record is None else record.desired)
+            ok, text = granted_words(slot, request.for_s, granted_s, wall, self._limits, zone=zone)
             if granted_s < request.for_s:
                 self._ports.alert("veto_cut", text)
             self._answer(request, ok, text)
@@ -271,9 +283,14 @@ class Slots:
                 self._stable_at = self._ports.monotonic() + self._limits.boot_stable_s
 
     def _pinned(self) -> set[str]:
-        return pinned_digests(tuple(self._units), self._store)
+        """What the disk refers to, and what serves: a start may have taken something else."""
+        running = (unit.exchange.running for unit in self._units.values())
+        serving = {digest for digest in running if digest is not None}
+        return pinned_digests(tuple(self._units), self._store) | serving
 
     def _prune(self) -> None:
+        if not self._loaded:
+            return  # what this start may need as a last resort is not known yet
         try:
             self._bundles.prune(self._pinned(), self._limits.bundles_kept_max)
         except OSError as error:
@@ -284,20 +301,22 @@ class Slots:
         return None if record is None or record.terminal else record
 
     def _by_hand(self, name: str) -> bool:
+        """Whether a person went back to what serves; a start may have taken something else."""
         committed = self._store.load(committed_name(name), Committed)
-        return committed is not None and committed.by_hand
+        running = self._units[name].exchange.running
+        return committed is not None and committed.by_hand and committed.digest == running
 
     def _attempt(self, name: str) -> str:
         record = self._open(name)
         return "" if record is None else attempt_key(record.desired)
 
-    def _waiting_attempts(self) -> dict[str, str]:
-        """The attempts that a veto holds back now, by slot."""
+    def _vetoed_attempts(self, wall: float) -> dict[str, str]:
+        """The attempts that nothing but a veto, if there is one, holds back now, by slot."""
         found = {name: self._open(name) for name in self._units}
         return {
             name: attempt_key(record.desired)
             for name, record in found.items()
-            if record is not None and record.state in WAITING
+            if record is not None and self._vetoes.holds(name, "") and ready(record, wall)
         }
 
     def _veto_until(self, slot: str, record: UpdateRecord, wall: float) -> float | None:

@@ -198,12 +198,14 @@ class Committed(StateFile):
 
     Attributes:
         by_hand: a person went back to it; the attempt that was left is not taken up again.
+        why: what made it take over by itself, in words; "" where an attempt or a person did.
     """
 
     version: int = 1
     digest: str
     previous_digest: str | None = None
     by_hand: bool = False
+    why: str = ""
 
 
 def record_name(slot: str) -> str:
@@ -216,9 +218,17 @@ def committed_name(slot: str) -> str:
     return f"slot-{slot}"
 
 
-def last_good(committed: Committed | None, wanted: SlotDesired) -> str | None:
-    """What an attempt goes back to. One that brings back what was committed and got lost goes
-    back to the one before that, or to itself: it has served before."""
+def last_good(
+    committed: Committed | None, wanted: SlotDesired, running: str | None = None
+) -> str | None:
+    """What an attempt goes back to: what serves now, which need not be what was committed (a
+    start passes over what is damaged, revoked, or ended the agent).
+
+    Where nothing serves, what was committed. An attempt that brings back just that, because it
+    got lost, goes back to the one before, or to itself: it has served before.
+    """
+    if running not in (None, wanted.bundle_digest):
+        return running
     if committed is None:
         return None
     same = committed.digest == wanted.bundle_digest
@@ -239,13 +249,19 @@ def attempt_key(desired: SlotDesired) -> str:
 
 
 def opened(
-    slot: str, desired: SlotDesired, previous_digest: str | None, after: int, wall: float
+    slot: str,
+    desired: SlotDesired,
+    previous_digest: str | None,
+    after: int,
+    wall: float,
+    *,
+    why: str = "",
 ) -> UpdateRecord:
-    """A new attempt; its first passage comes after the number `after`."""
+    """A new attempt; its first passage comes after the number `after`. `why` it is made again."""
     record = UpdateRecord(
         slot=slot, desired=desired, previous_digest=previous_digest, transition=after
     )
-    return _entered(record, S.QUEUED, Outcome(), wall)
+    return _entered(record, S.QUEUED, Outcome(reason=why), wall)
 
 
 def moved(
@@ -315,7 +331,7 @@ def retry_delay_s(tries: int, limits: Limits, rng: Dice) -> float:
     return backoff_s(tries, limits.retry_first_s, limits.retry_cap_s, rng)
 
 
-# ---- restarts and time -----------------------------------------------------------------
+# ---- restarts --------------------------------------------------------------------------
 
 
 def boot_digest(record: UpdateRecord | None, committed: Committed | None) -> str | None:
@@ -352,48 +368,4 @@ def resume_event(record: UpdateRecord, limits: Limits) -> Outcome | None:
             f"the agent ended {record.starts} times in {record.state.value}; "
             f"limits.probation_starts_max is {limits.probation_starts_max}",
         )
-    return None
-
-
-def timer_s(record: UpdateRecord, limits: Limits) -> float | None:
-    """How long the record's state may last while the agent runs (s); None once it is over."""
-    desired, prepare_s = record.desired, limits.prepare_timeout_s
-    shadow_s = 0.0 if desired.shadow is None else desired.shadow.duration_max_s
-    answer_s = limits.probation_answer_s + limits.probation_idle_s
-    return {
-        S.QUEUED: limits.download_timeout_s,
-        S.DOWNLOADING: limits.download_timeout_s,
-        S.DOWNLOADED: prepare_s,
-        S.VERIFIED: prepare_s,
-        S.BUILDING: limits.engine_timeout_s + prepare_s,
-        S.PROVING: limits.proof_timeout_s + prepare_s,
-        # A verdict that is open at the end of its time waits for a person.
-        S.SHADOWING: shadow_s + limits.hold_timeout_s,
-        S.WAITING_WINDOW: limits.window_wait_s_max,
-        S.PREPARED: limits.hold_timeout_s + limits.veto_s_max + _window_s(record, limits),
-        S.SWAPPING: prepare_s,
-        S.PROBATION: desired.probation_s + answer_s + prepare_s,
-        S.COMMITTING: prepare_s,
-        S.ROLLING_BACK: prepare_s,
-    }.get(record.state)
-
-
-def _window_s(record: UpdateRecord, limits: Limits) -> float:
-    return 0.0 if record.desired.window is None else limits.window_wait_s_max
-
-
-def expired(record: UpdateRecord, limits: Limits, spent_s: float) -> Outcome | None:
-    """Whether the state's or the whole attempt's time is up. The whole one ends nothing that
-    was exchanged: what comes then takes its own time."""
-    if record.terminal:
-        return None
-    before = record.state in BEFORE_EXCHANGE
-    event = E.TIMER_EXPIRED if before else FAILURE[record.state]
-    why = f": {record.waiting}" if record.waiting else ""
-    limit_s = timer_s(record, limits)
-    if limit_s is not None and spent_s - record.entered_spent_s > limit_s:
-        return Outcome(event, f"{record.state.value} took longer than {limit_s:g} s{why}")
-    whole_s = record.desired.timeout_s or limits.update_timeout_s + _window_s(record, limits)
-    if before and spent_s > whole_s:
-        return Outcome(event, f"the attempt took longer than {whole_s:g} s{why}")
     return None

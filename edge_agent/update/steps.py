@@ -329,7 +329,7 @@ class SlotSteps:
         digest = record.desired.bundle_digest
         if self._exchange.running != digest:
             return Outcome(ExecutionEvent.ROLLBACK_STARTED, "the slot does not run the candidate")
-        self._exchange.commit(digest)
+        self._exchange.commit(digest, record.previous_digest)
         self._candidate = None
         self._context.prune()
         return Outcome()

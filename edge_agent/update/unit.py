@@ -27,7 +27,8 @@ from edge_agent.update.shadowing import Shadowing
 from edge_agent.update.slot import Slot
 from edge_agent.update.states import UpdateRecord
 from edge_agent.update.steps import SlotParts, SlotSteps, StepContext, StepEnded
-from edge_agent.update.updater import Updater, UpdaterPorts
+from edge_agent.update.updater import Updater
+from edge_agent.update.updater_ports import UpdaterPorts
 from edge_agent.update.watch import Watch
 from protocol.builds import Capabilities
 from protocol.messages import ExecutionReport
@@ -142,7 +143,7 @@ def build_unit(slot: Slot, shared: Shared) -> Unit:
     def rests() -> bool:
         return boot.passed_over and exchange.running is None
 
-    updater_ports = _updater_ports(name, shared, rests)
+    updater_ports = _updater_ports(name, shared, rests, boot.why_not)
     return Unit(
         slot=slot,
         exchange=exchange,
@@ -170,7 +171,9 @@ def _give_back() -> None:
     give_back()
 
 
-def _updater_ports(slot: str, shared: Shared, rests: Callable[[], bool]) -> UpdaterPorts:
+def _updater_ports(
+    slot: str, shared: Shared, rests: Callable[[], bool], passed_over: Callable[[str], str]
+) -> UpdaterPorts:
     ports = shared.ports
 
     def ended(record: UpdateRecord) -> None:
@@ -184,5 +187,6 @@ def _updater_ports(slot: str, shared: Shared, rests: Callable[[], bool]) -> Upda
         ended=ended,
         changed=ports.changed,
         rests=rests,
+        passed_over=passed_over,
         rng=ports.rng,
     )

@@ -9,16 +9,13 @@ here runs on the agent's thread.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping
 from enum import Enum
-from typing import Protocol
 
 import structlog
 
 from edge_agent import faults
 from edge_agent.config import Limits
-from edge_agent.dice import Dice
 from edge_agent.store import Store
 from edge_agent.update.states import (
     REASON_MAX,
@@ -26,11 +23,9 @@ from edge_agent.update.states import (
     STEPS,
     Committed,
     Outcome,
-    Step,
     UpdateRecord,
     committed_name,
     event_of,
-    expired,
     last_good,
     moved,
     opened,
@@ -39,53 +34,15 @@ from edge_agent.update.states import (
     retry_delay_s,
     same_attempt,
 )
-from protocol.messages import ExecutionReport, SlotDesired
+from edge_agent.update.timers import expired
+from edge_agent.update.updater_ports import Steps, UpdaterPorts
+from protocol.messages import SlotDesired
 from protocol.states import BEFORE_EXCHANGE, ExecutionEvent, ExecutionState
 
 SPENT_EVERY_S = 300.0
 """How often the time that was spent is written down while nothing else is."""
 
 log = structlog.get_logger(__name__)
-
-
-class Steps(Protocol):
-    """Carries out steps for one slot."""
-
-    def begin(self, step: Step, record: UpdateRecord, token: int, now: float) -> Outcome | None:
-        """Begin a step, or begin it again. Its outcome, or None where that comes later."""
-
-    def tick(self, record: UpdateRecord, now: float, wall: float) -> Outcome | None:
-        """Go on with the step that was begun; its outcome when it has one."""
-
-    def cancel(self) -> None:
-        """Drop the step that was begun, with what it loaded; nothing of it comes any more."""
-
-    def retreat(self) -> None:
-        """Serve the incumbent again at once, where it is still loaded."""
-
-    def running_digest(self) -> str | None:
-        """The bundle that the slot serves now."""
-
-
-@dataclass(frozen=True)
-class UpdaterPorts:
-    """Who hears of a slot's attempts.
-
-    Attributes:
-        tell: keep a passage by its number for the hub; False where the disk refused.
-        told: the number of the last passage that was kept.
-        ended: an attempt is over.
-        changed: what is reported of the attempt has changed.
-        rests: what is committed ended the agent too often, and is not served for a while.
-        rng: the jitter of retries.
-    """
-
-    tell: Callable[[int, ExecutionReport], bool]
-    told: Callable[[], int]
-    ended: Callable[[UpdateRecord], None]
-    changed: Callable[[], None]
-    rests: Callable[[], bool]
-    rng: Dice
 
 
 class Leave(Enum):
@@ -150,7 +107,8 @@ class Updater:
         """The hub desires this of the slot; None: nothing any more (what runs stays)."""
         self._wanted = desired
         if desired is not None and self._lost(desired):
-            self._start(desired, now, wall)
+            why = self._ports.passed_over(desired.bundle_digest)
+            self._start(desired, now, wall, f"made again: {why}" if why else "made again")
         else:
             self._refresh(now)
             self._settle(now, wall)
@@ -264,12 +222,12 @@ class Updater:
         if same_attempt(record.desired, wanted):
             self._keep(record.model_copy(update={"desired": wanted}), now)
 
-    def _start(self, wanted: SlotDesired, now: float, wall: float) -> None:
+    def _start(self, wanted: SlotDesired, now: float, wall: float, why: str = "") -> None:
         if not self._tell_untold():
             return  # the record of the last attempt holds what was not told of it
         last = 0 if self.record is None else self.record.transition
-        previous = last_good(self._committed(), wanted)
-        record = opened(self.slot, wanted, previous, max(last, self._told), wall)
+        previous = last_good(self._committed(), wanted, self._steps.running_digest())
+        record = opened(self.slot, wanted, previous, max(last, self._told), wall, why=why)
         if self._enter(record, now):
             self._follow(self._begin(now), now, wall)
 
@@ -325,8 +283,12 @@ class Updater:
         record = self.record
         if record is None:
             return False
-        event = event_of(record, outcome, self._steps.running_digest() is not None)
+        running = self._steps.running_digest()
+        event = event_of(record, outcome, running is not None)
         following = moved(record, event, outcome, wall, self._spent_s(now))
+        if event is ExecutionEvent.SWAP_STARTED:  # a start may have passed over what was good
+            good = last_good(self._committed(), record.desired, running)
+            following = following.model_copy(update={"previous_digest": good})
         if event is ExecutionEvent.ROLLBACK_STARTED:
             # A restart would go back too, so this may come before it is on the disk.
             self._steps.retreat()

@@ -1,24 +1,29 @@
 """The line's "not now": for a bounded while no attempt of a slot is exchanged.
 
-A veto is for a time, not for an attempt; what counts against an attempt is the time for which
-it was held back. One veto, and all vetoes of one attempt together, hold for
-`limits.veto_s_max` at most. A veto ends by the clock on the wall or by the time that has
-really gone by, whichever comes first, so a clock that jumps can only end it.
+A veto is for a time, not for an attempt. What counts against an attempt is the time in which
+the veto alone held it back: not while it fetches or proves, its window is shut, or the hub has
+not given its word. One veto, and what counts of all vetoes of one attempt together, last for
+`limits.veto_s_max` at most. While the agent runs a veto ends by the time that has really gone
+by, whatever the clock on the wall does. Only over a restart does the wall say how much of it is
+left: a clock that went back in between ends nothing, and adds no more than a kill may make
+forgotten.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from datetime import datetime, timezone
 
 import structlog
 from pydantic import Field
 
 from edge_agent.config import Limits
 from edge_agent.store import StateFile, Store
+from edge_agent.update.maintenance import UTC, at_words
 
 KEEP_EVERY_S = 60.0
 """How much of a veto's time a kill may make forgotten."""
+DRIFT_S = 1.0
+"""By how much the wall may be off before a veto's end is written down anew."""
 
 log = structlog.get_logger(__name__)
 
@@ -27,10 +32,10 @@ class Veto(StateFile):
     """What the line has said of a slot (state/veto-<slot>.json).
 
     Attributes:
-        granted_at, until: Unix time (s) of the last veto.
+        granted_at, until: Unix time (s) of the last veto; `until` follows a clock that is set.
         left_s: what is left of it by time that has really gone by.
         attempt: the attempt that `spent_s` is of (`states.attempt_key`), "" before the first.
-        spent_s: for how long vetoes have held that attempt back.
+        spent_s: for how long vetoes alone have held that attempt back.
     """
 
     version: int = 1
@@ -71,7 +76,7 @@ def released(veto: Veto) -> Veto:
 
 
 def passed(veto: Veto, attempt: str, elapsed_s: float) -> Veto:
-    """The veto after `elapsed_s` have gone by, with `attempt` open ("": none)."""
+    """The veto after `elapsed_s` have gone by, in which it alone held `attempt` back ("": none)."""
     held_s = min(elapsed_s, veto.left_s)
     update: dict[str, object] = {"left_s": veto.left_s - held_s}
     if attempt:
@@ -79,26 +84,37 @@ def passed(veto: Veto, attempt: str, elapsed_s: float) -> Veto:
     return veto.model_copy(update=update)
 
 
-def holds(veto: Veto | None, attempt: str, now_wall: float, limits: Limits) -> bool:
-    """Whether an attempt must wait at `now_wall` (Unix s)."""
-    return (
-        veto is not None
-        and veto.left_s > 0
-        and veto.granted_at <= now_wall < veto.until
-        and veto.until - veto.granted_at <= limits.veto_s_max
-        and _spent_s(veto, attempt) < limits.veto_s_max
-    )
+def holds(veto: Veto | None, attempt: str, limits: Limits) -> bool:
+    """Whether an attempt must wait."""
+    return veto is not None and veto.left_s > 0 and _spent_s(veto, attempt) < limits.veto_s_max
+
+
+def left_after(veto: Veto, now_wall: float) -> float:
+    """What is left (s) of a veto as the disk has it, by the clock on the wall."""
+    return max(0.0, min(veto.left_s, veto.until - now_wall))
+
+
+def taken_up(veto: Veto, now_wall: float, limits: Limits) -> Veto:
+    """The veto after a restart at `now_wall` (Unix s)."""
+    left_s = min(left_after(veto, now_wall), limits.veto_s_max)
+    return anchored(veto.model_copy(update={"left_s": left_s}), now_wall)
+
+
+def anchored(veto: Veto, now_wall: float) -> Veto:
+    """The veto with its end on the wall where what is left of it says; itself where it is."""
+    until = now_wall + veto.left_s
+    return veto if abs(until - veto.until) <= DRIFT_S else veto.model_copy(update={"until": until})
 
 
 def granted_words(
-    slot: str, asked_s: float, granted_s: float, wall: float, limits: Limits
+    slot: str, asked_s: float, granted_s: float, wall: float, limits: Limits, *, zone: str = UTC
 ) -> tuple[bool, str]:
-    """Whether anything was granted of what was asked, and words for the line."""
+    """Whether anything was granted of what was asked, and words for the line, in its `zone`."""
     bound = f"limits.veto_s_max is {limits.veto_s_max:g} s for an attempt"
     if granted_s <= 0:
         return False, f"{slot} has been held back for as long as it may be; {bound}"
-    until = datetime.fromtimestamp(wall + granted_s, timezone.utc)
-    text = f"no update is exchanged in {slot} until {until:%Y-%m-%d %H:%M:%S} UTC"
+    until = at_words(wall + granted_s, zone, seconds=True)
+    text = f"no update is exchanged in {slot} until {until}"
     return True, text if granted_s >= asked_s else f"{text}, and no longer: {bound}"
 
 
@@ -109,7 +125,7 @@ def _spent_s(veto: Veto | None, attempt: str) -> float:
 class Vetoes:
     """The vetoes of all slots, on the disk and in memory. Used by the agent's thread."""
 
-    def __init__(self, slots: Iterable[str], store: Store, limits: Limits) -> None:
+    def __init__(self, slots: Iterable[str], store: Store, limits: Limits, wall: float) -> None:
         self._store, self._limits = store, limits
         self._vetoes: dict[str, Veto] = {}
         self._unkept_s: dict[str, float] = {}
@@ -117,7 +133,7 @@ class Vetoes:
         for slot in slots:
             known = store.load(veto_name(slot), Veto)
             if known is not None:
-                self._vetoes[slot] = known
+                self._vetoes[slot] = taken_up(known, wall, limits)
 
     def hold(self, slot: str, attempt: str, for_s: float, wall: float) -> float:
         """Grant a veto; for how long (s), which is less than `for_s` where that is too long.
@@ -136,27 +152,30 @@ class Vetoes:
             self._keep(slot, released(veto))
             log.info("veto_released", slot=slot)
 
-    def tick(self, now: float, attempts: Mapping[str, str]) -> None:
-        """Let time go by (`now` is monotonic, s); `attempts` are the open ones, by slot."""
+    def tick(self, now: float, wall: float, attempts: Mapping[str, str]) -> None:
+        """Let time go by (`now` is monotonic, `wall` Unix time, s); `attempts` are those that
+        nothing but a veto holds back, by slot."""
         elapsed_s = 0.0 if self._ticked is None else now - self._ticked
         self._ticked = now
         for slot, veto in self._vetoes.items():
             if not veto.left_s:
                 continue
-            later = self._vetoes[slot] = passed(veto, attempts.get(slot, ""), elapsed_s)
+            rest = passed(veto, attempts.get(slot, ""), elapsed_s)
+            later = self._vetoes[slot] = anchored(rest, wall)
             self._unkept_s[slot] = self._unkept_s.get(slot, 0.0) + elapsed_s
-            if self._unkept_s[slot] >= KEEP_EVERY_S or not later.left_s:
+            clock_was_set = later.until != veto.until
+            if self._unkept_s[slot] >= KEEP_EVERY_S or not later.left_s or clock_was_set:
                 self._keep(slot, later)
 
-    def holds(self, slot: str, attempt: str, wall: float) -> bool:
-        """Whether the slot's attempt must wait at `wall` (Unix s)."""
-        return holds(self._vetoes.get(slot), attempt, wall, self._limits)
+    def holds(self, slot: str, attempt: str) -> bool:
+        """Whether the slot's attempt must wait."""
+        return holds(self._vetoes.get(slot), attempt, self._limits)
 
     def until(self, slot: str, attempt: str, wall: float) -> float | None:
         """Until when (Unix s) the slot is held at the latest; None where it is not."""
         veto = self._vetoes.get(slot)
-        held = veto is not None and self.holds(slot, attempt, wall)
-        return wall + min(veto.left_s, veto.until - wall) if held and veto is not None else None
+        held = veto is not None and self.holds(slot, attempt)
+        return anchored(veto, wall).until if held and veto is not None else None
 
     def _keep(self, slot: str, veto: Veto) -> None:
         self._vetoes[slot] = veto

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from datetime import datetime, timezone
-
-from edge_agent.update.maintenance import is_open, opening_words
+from edge_agent.update.maintenance import at_words, is_open, opening_words, zone_of
+from edge_agent.update.states import UpdateRecord
 from protocol.messages import SlotDesired
+from protocol.states import ExecutionState
 
 
 def waits_for(
@@ -19,11 +19,17 @@ def waits_for(
     if desired.window is not None and not is_open(desired.window, wall):
         return opening_words(desired.window, wall)
     if veto_until is not None:
-        return f"the line said not now, until {_at(veto_until)}"
+        return f"the line said not now, until {at_words(veto_until, zone_of(desired))}"
     if held and desired.hold:
         return "the hub holds it until its whole site is ready"
     return ""
 
 
-def _at(wall: float) -> str:
-    return f"{datetime.fromtimestamp(wall, timezone.utc):%Y-%m-%d %H:%M} UTC"
+def ready(record: UpdateRecord, wall: float) -> bool:
+    """Whether an attempt would go on at `wall` (Unix s) if the line said nothing against it.
+
+    Until its window opens it gets ready without the hub's word; it is exchanged only with it.
+    """
+    if record.state is ExecutionState.WAITING_WINDOW:
+        return not waits_for(record.desired, wall, None, held=False)
+    return record.state is ExecutionState.PREPARED and not waits_for(record.desired, wall, None)

@@ -14,10 +14,12 @@ from edge_agent.store import Store
 from edge_agent.update.boot import Boot, choices
 from edge_agent.update.boot_guard import PATIENCE
 from edge_agent.update.bundle_store import BundleStore
+from edge_agent.update.history import History, history_name, remember
 from edge_agent.update.judging import Judging
 from edge_agent.update.load import Loader
 from edge_agent.update.retention import SlotState
-from edge_agent.update.states import Committed, UpdateRecord
+from edge_agent.update.start_note import StartNote, start_note_name
+from edge_agent.update.states import Committed, Passage, UpdateRecord, opened
 from protocol.builds import Format
 from protocol.bundles import MANIFEST_PATH, MODEL_FILES
 from protocol.states import ExecutionState
@@ -34,12 +36,14 @@ class Device:
     def __init__(self, store: Store, folder: Path) -> None:
         self.store, self.floors = store, {"tiny": 1}
         self.bundles = BundleStore(store.bundles, store.compiled)
-        self.first, self.second = (self._place(folder / str(n), n) for n in (1, 2))
+        self._folder = folder
+        self.first, self.second = (self.place(n) for n in (1, 2))
         self.commit(self.second, self.first)
         judging = Judging(self.bundles, LIMITS, capabilities, lambda: self.floors, lambda: 0.0)
         self.boot = Boot(SLOT, store, judging, Loader(self.bundles, LoadOptions(threads=1), LIMITS))
 
-    def _place(self, folder: Path, version: int) -> str:
+    def place(self, version: int) -> str:
+        folder = self._folder / str(version)
         digest, manifest = write_bundle(folder, variant=version, version=version)
         files = {entry.blob.sha256: folder / entry.path for entry in manifest.files}
         self.bundles.place(digest, (folder / MANIFEST_PATH).read_bytes(), files)
@@ -47,6 +51,18 @@ class Device:
 
     def commit(self, digest: str, previous: str | None = None) -> None:
         self.store.save("slot-tiny", Committed(digest=digest, previous_digest=previous))
+
+    def succeeded(self, digest: str, end: ExecutionState = S.SUCCEEDED) -> None:
+        """An attempt of a bundle is over, and is remembered."""
+        history = self.store.load(history_name(SLOT), History) or History()
+        desired = wish("c").model_copy(update={"bundle_digest": digest})
+        record = opened(SLOT, desired, None, 10 * len(history.attempts), 0.0)
+        passages = (*record.passages, Passage(number=record.transition + 1, state=end, at=1.0))
+        record = record.model_copy(update={"state": end, "passages": passages})
+        remember(self.store, SLOT, record, LIMITS)
+
+    def note(self) -> StartNote | None:
+        return self.store.load(start_note_name(SLOT), StartNote)
 
     def damage(self, digest: str) -> None:
         path = self.bundles.path(digest) / MODEL_FILES[Format.ONNX][0]
@@ -111,6 +127,69 @@ def test_without_one_before_it_goes_on_longer_and_is_tried_again_after_a_while(
     assert device.served() == (None, ["boot_loop"])
     device.boot.guard.stable()
     assert device.served()[0] == device.second
+
+
+def test_as_a_last_resort_another_that_stood_its_attempt_serves(device: Device) -> None:
+    third = device.place(3)
+    device.commit(third, device.second)
+    device.succeeded(device.first)
+    device.damage(third)
+    device.damage(device.second)
+    digest, troubles = device.served()
+    assert (digest, troubles[-1]) == (device.first, "last_resort")
+    note = device.note()
+    assert note is not None
+    assert note.digest == device.first
+    assert third[:12] in note.why[0]
+    assert device.second[:12] in note.why[1]
+    assert "damaged" in note.why[0]
+    assert device.boot.why_not(third) == note.why[0]
+    assert device.served()[0] == device.first, "set aside they are damaged still"
+
+
+@pytest.mark.parametrize("end", [S.ROLLED_BACK, S.REJECTED])
+def test_what_did_worse_since_is_no_last_resort(device: Device, end: ExecutionState) -> None:
+    device.commit(device.second)
+    device.succeeded(device.first)
+    device.succeeded(device.first, end)
+    device.damage(device.second)
+    assert device.served()[0] is None
+    note = device.note()
+    assert note is not None
+    assert note.digest is None
+
+
+def test_a_last_resort_is_not_below_its_floor(device: Device) -> None:
+    third = device.place(3)
+    device.commit(third)
+    for digest in (device.second, device.first):  # the newest is looked at first
+        device.succeeded(digest)
+    device.floors = {"tiny": 2}
+    device.damage(third)
+    assert device.served()[0] == device.second
+
+
+def test_a_loop_ends_with_another_that_stood_and_the_loop_is_not_begun_again(
+    device: Device,
+) -> None:
+    third = device.place(3)
+    device.commit(third)
+    device.succeeded(device.first)
+    starts = [device.served()[0] for _ in range(LIMITS.boot_starts_max + 1)]
+    assert starts == [third] * LIMITS.boot_starts_max + [device.first]
+    device.boot.guard.stable()
+    assert device.served() == (device.first, [])
+    assert device.note() is None
+
+
+def test_what_a_person_left_comes_last(device: Device) -> None:
+    third = device.place(3)
+    committed = Committed(digest=device.second, previous_digest=third, by_hand=True)
+    device.store.save("slot-tiny", committed)
+    device.damage(device.second)
+    assert device.served()[0] == third
+    device.succeeded(device.first)
+    assert device.served()[0] == device.first
 
 
 def test_nothing_was_ever_committed(device: Device) -> None:

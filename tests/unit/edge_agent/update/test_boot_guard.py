@@ -97,6 +97,51 @@ def test_a_bundle_that_was_stable_begins_anew(store: Store) -> None:
         assert counted(store) is None
 
 
+def test_a_start_that_ended_as_it_was_asked_to_does_not_count(store: Store) -> None:
+    commit(store, A, B)
+    for _ in range(3 * MAX):
+        guard = BootGuard("slot", store, MAX)
+        assert guard.enter(A)
+        guard.asked_to_stop()
+    assert counted(store) is None
+    assert [start(store) for _ in range(MAX)] == [A] * MAX
+    assert (committed(store).digest, committed(store).why) == (A, "")
+
+
+def test_stops_between_kills_hide_no_loop(store: Store) -> None:
+    commit(store, A, B)
+    for _ in range(MAX):
+        assert start(store) == A
+        guard = BootGuard("slot", store, MAX)
+        if guard.enter(A):
+            guard.asked_to_stop()
+    assert start(store) == B
+
+
+def test_a_stop_after_it_was_stable_brings_no_count_back(store: Store) -> None:
+    commit(store, A, B)
+    start(store)
+    guard = BootGuard("slot", store, MAX)
+    guard.enter(A)
+    guard.stable()
+    guard.asked_to_stop()
+    assert counted(store) is None
+
+
+def test_who_takes_over_says_why(store: Store) -> None:
+    commit(store, A, B)
+    for _ in range(MAX + 1):
+        start(store)
+    assert committed(store).why == f"{A[:12]} ended the agent at {MAX} starts in a row"
+    assert not committed(store).by_hand
+
+
+def test_one_that_takes_over_and_cannot_be_loaded_is_not_committed(store: Store) -> None:
+    commit(store, A, B)
+    assert [start(store, frozenset({B})) for _ in range(MAX + 1)] == [A] * MAX + [None]
+    assert (committed(store).digest, committed(store).previous_digest) == (A, B)
+
+
 def test_an_only_bundle_rests_until_the_agent_has_lived(store: Store) -> None:
     commit(store, A)
     assert [start(store) for _ in range(MAX + 2)] == [A] * MAX + [None, None]

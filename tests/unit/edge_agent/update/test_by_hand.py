@@ -23,7 +23,12 @@ def test_what_was_left_by_hand_is_gone_back_to_with_force_only(tmp_path: Path) -
         store, judging, jobs.append, lambda _ended: None, lambda _name, text: alerts.append(text)
     )
     none: Any = None
-    back = Return("tiny", none, none, context)
+    exchange: Any = SimpleNamespace(running="a" * 64)
+    back = Return("tiny", exchange, none, context)
+    exchange.running = "b" * 64
+    assert "serves already" in back.refusal()
+    exchange.running = "a" * 64
+    alerts.clear()
     why = back.refusal()
     assert "--force" in why
     assert "somebody left bbbbbbbbbbbb by hand" in why

@@ -18,7 +18,6 @@ from edge_agent.update.states import (
     after_proof,
     boot_digest,
     event_of,
-    expired,
     last_good,
     moved,
     opened,
@@ -26,8 +25,8 @@ from edge_agent.update.states import (
     resume_event,
     retry_delay_s,
     same_attempt,
-    timer_s,
 )
+from edge_agent.update.timers import expired, timer_s
 from edge_agent.update.waiting import waits_for
 from protocol.errors import IllegalEvent
 from protocol.messages import MaintenanceWindow, ShadowPolicy

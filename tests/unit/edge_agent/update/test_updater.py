@@ -202,6 +202,19 @@ def test_what_succeeded_and_was_lost_is_fetched_again(rig: Rig) -> None:
     rig.desire(wish())
     assert rig.state is S.QUEUED
     assert rig.record.previous_digest == "9" * 64
+    assert rig.record.reason == "made again: aa was damaged"
+
+
+def test_the_way_back_is_what_really_served_before_the_exchange(good: Rig) -> None:
+    """A start passed over what was committed, and served another."""
+    good.steps.running = "7" * 64
+    good.bring_to(S.PREPARED)
+    assert good.record.previous_digest == "7" * 64
+    good.rise()
+    good.steps.running = "5" * 64
+    good.end(Outcome())
+    assert (good.state, good.record.previous_digest) == (S.SWAPPING, "5" * 64)
+    assert good.on_disk().previous_digest == "5" * 64
 
 
 def test_what_a_person_went_back_from_is_not_taken_up_again(rig: Rig) -> None:

@@ -7,7 +7,8 @@ from random import Random
 from edge_agent.config import Limits
 from edge_agent.store import Store
 from edge_agent.update.states import Outcome, Step, UpdateRecord, record_name
-from edge_agent.update.updater import Updater, UpdaterPorts
+from edge_agent.update.updater import Updater
+from edge_agent.update.updater_ports import UpdaterPorts
 from protocol.messages import ExecutionReport, SlotDesired
 from protocol.states import ExecutionEvent, ExecutionState
 
@@ -107,6 +108,7 @@ class Rig:
             ended=self.ended.append,
             changed=lambda: None,
             rests=lambda: False,
+            passed_over=lambda digest: f"{digest[:2]} was damaged",
             rng=Random(1),
         )
         self.updater = Updater("slot", self.store, self.steps, self.limits, ports)

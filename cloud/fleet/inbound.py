@@ -31,12 +31,10 @@ def store_presences(session: Session, batch: Sequence[Received]) -> Tally:
         device = devices.get(received.topic.device_id)
         fresh = device is not None and _speaks_for(device, received.message)
         if device is not None and fresh:
+            before, device.presence = device.presence, received.message.status
             # When one that is away was last heard of is the beginning of its silence.
-            if ONLINE not in (device.presence, received.message.status) or (
-                device.presence != received.message.status
-            ):
+            if (before, device.presence) != (ONLINE, ONLINE):
                 changed.add(device.id)
-            device.presence = received.message.status
             _heard(session, device, received)
         tally["stored" if fresh else "refused.older_session"] += 1
     service.touch(session, changed)

@@ -205,6 +205,8 @@ def test_any_word_of_one_that_was_away_is_a_change(enrolled: Database) -> None:
     changes(enrolled)
     tell_report(enrolled, 2.0)
     assert changes(enrolled) == 1
+    tell_presence(enrolled, OFFLINE, 9)
+    assert changes(enrolled) == 1
 
 
 def test_running_another_build_than_is_desired_counts_each_time(enrolled: Database) -> None:

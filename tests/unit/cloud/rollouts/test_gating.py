@@ -252,7 +252,7 @@ def test_reads_are_bounded_and_what_is_left_out_is_told(
 
 def rolled_out(hub: Hub) -> str:
     """All six devices run version 1; version 2 is on the first wave's two, who counted before."""
-    first = hub.create(version=1)
+    hub.create(version=1)
     hub.settle()
     for n in range(6):
         hub.succeed(f"dev-{n}")

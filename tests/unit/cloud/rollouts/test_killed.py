@@ -252,6 +252,7 @@ def test_an_engine_that_slept_over_its_lease_does_nothing_more(hub: Hub) -> None
 
     hub.engine.__class__ = Sleeps
     assert not hub.engine.tick(hub.now)
+    assert hub.engine._board is None, "what it knows is not true any more"
     assert len(hub.published.messages) == 3
     assert sum(row.started_at is not None for row in hub.executions(rollout_id).values()) == 3
 

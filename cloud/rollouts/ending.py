@@ -6,7 +6,7 @@ from __future__ import annotations
 from collections.abc import Container
 
 from cloud.rollouts.states import RolloutState
-from cloud.rollouts.tally import Tally
+from cloud.rollouts.tally import Tally, servable_digests
 from cloud.rollouts.views import Action, DeviceView, EndExecution, Policy, RolloutView
 from protocol.states import BEFORE_EXCHANGE, ExecutionEvent, ExecutionState
 
@@ -16,7 +16,7 @@ _WAITING = (ExecutionState.SHADOWING, ExecutionState.WAITING_WINDOW, ExecutionSt
 
 def endings(rollout: RolloutView, tally: Tally, now: float) -> list[Action]:
     """An end for every attempt that is not to go on."""
-    standing = {offer.digest for offer in rollout.builds if offer.admitted and not offer.revoked}
+    standing = servable_digests(rollout)
     return [end for device in tally.opened if (end := _ending(rollout, device, standing, now))]
 
 

@@ -124,10 +124,11 @@ def targeted_ids(session: Session, rollout_id: str) -> Sequence[str]:
 
 
 def unacknowledged_ids(session: Session, rollout_id: str, states: Sequence[str]) -> Sequence[str]:
-    """Devices with an attempt in one of `states` that nobody has acknowledged."""
+    """Devices with an attempt in one of `states`, or that has diverged, which nobody has
+    acknowledged."""
     query = select(Execution.device_id).where(
         Execution.rollout_id == rollout_id,
-        col(Execution.state).in_(states),
+        col(Execution.state).in_(states) | col(Execution.diverged).is_(True),
         col(Execution.acknowledged).is_(False),
     )
     return session.exec(query.distinct()).all()
@@ -212,12 +213,12 @@ def pins(
 
 
 def acknowledge(session: Session, rollout_id: str, states: Sequence[str]) -> None:
-    """Let no attempt in one of `states` count any more."""
+    """Let no attempt in one of `states`, or that has diverged, count any more."""
     session.execute(
         update(Execution)
         .where(
             col(Execution.rollout_id) == rollout_id,
-            col(Execution.state).in_(states),
+            col(Execution.state).in_(states) | col(Execution.diverged).is_(True),
             col(Execution.acknowledged).is_(False),
         )
         .values(acknowledged=True)

@@ -9,10 +9,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from cloud.rollouts.starting import Room, may_start_again
-from cloud.rollouts.states import FAILURES
 from cloud.rollouts.tally import Tally
 from cloud.rollouts.views import Action, DeviceView, RolloutView, StartExecution, Stop
 from protocol.states import ExecutionState
+
+_NOT_LEFT = (ExecutionState.SUCCEEDED, ExecutionState.SUPERSEDED)
+"""How an attempt to go back ends that leaves nothing of this rollout behind."""
 
 
 def reverts(
@@ -46,7 +48,7 @@ def stop(rollout: RolloutView, devices: Sequence[DeviceView], tally: Tally) -> l
         if _return_digest(device) is not None:
             return []
         reverted += device.reverts and device.state is ExecutionState.SUCCEEDED
-        left += device.state in FAILURES if device.reverts else _has_build(device)
+        left += device.state not in _NOT_LEFT if device.reverts else _has_build(device)
     return [Stop(reverted, left)]
 
 

@@ -16,7 +16,12 @@ from cloud.rollouts.views import (
     StartExecution,
     Stop,
 )
-from protocol.states import TERMINAL_EXECUTION_STATES, ExecutionState, Verdict
+from protocol.states import (
+    TERMINAL_EXECUTION_STATES,
+    ExecutionEvent,
+    ExecutionState,
+    Verdict,
+)
 from tests.simulation.rollouts.builds import UNABLE
 from tests.simulation.rollouts.devices import ROLLOUT, Slot
 from tests.simulation.rollouts.hub import Hub, Row
@@ -55,6 +60,8 @@ class Rules:
                 row = self.hub.latest(device_id)
                 assert not row.ended
                 assert row.attempt == attempt
+                canceled = action.event is ExecutionEvent.CANCEL_REQUESTED
+                assert not (canceled and row.released), "called back after the word"
             case Release():
                 self._may_exchange(action)
             case NextWave(wave=wave):

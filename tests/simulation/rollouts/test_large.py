@@ -40,6 +40,7 @@ def large_world(sees: str, devices: int = DEVICES) -> World:
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(3000)
 def test_a_hundred_thousand_devices_come_to_an_end() -> None:
     world = large_world("good")
 

@@ -98,10 +98,11 @@ def test_the_end_counts_who_is_back_and_who_is_not() -> None:
         returning("a", S.SUCCEEDED),
         returning("b", S.TIMED_OUT),
         returning("c", S.SUPERSEDED),
+        returning("f", S.CANCELED),
         done("d", S.CANCELED),
         brought("e", no_return="its build was deleted"),
     ]
-    assert plan(REVERTING, views, NOW) == [Stop(reverted=1, left=2)]
+    assert plan(REVERTING, views, NOW) == [Stop(reverted=1, left=3)]
 
 
 def test_ceilings_hold_on_the_way_back_and_the_ramp_does_not() -> None:

@@ -42,7 +42,8 @@ async def _on_validation_error(_: Request, error: Exception) -> JSONResponse:
     first: dict[str, Any] = error.errors()[0]
     where, said = place_and_words(first["loc"], first["msg"])
     remedy = f"correct {where or 'the request'}; /openapi.json describes it"
-    return JSONResponse(error_body("invalid", f"{where}: {said}", remedy), status_code=422)
+    message = f"{where}: {said}" if where else said
+    return JSONResponse(error_body("invalid", message, remedy), status_code=422)
 
 
 async def _on_http_error(_: Request, error: Exception) -> JSONResponse:

@@ -55,8 +55,8 @@ def ulm(hub: Hub) -> None:
         ({"devices": ["ghost"]}, 404, "devices: not enrolled: ghost"),
         ({"devices": ["shelf"]}, 422, "devices: shelf does not run caps"),
         # waves of nobody
-        ({"waves": [{"count": 0}]}, 422, "body.waves.0.count"),
-        ({"waves": [{"percent": 0}]}, 422, "body.waves.0.percent"),
+        ({"waves": [{"count": 0}]}, 422, "waves.0.count: "),
+        ({"waves": [{"percent": 0}]}, 422, "waves.0.percent: "),
         ({"waves": [{}]}, 422, "a wave is one of percent, count, selector"),
         ({"waves": [{"count": 6}, {"count": 1}]}, 422, "waves.1.count: comes to no device of 6"),
         (
@@ -72,7 +72,7 @@ def ulm(hub: Hub) -> None:
         # percentages
         ({"waves": [{"percent": 10}, {"percent": 90}]}, 422, "waves.1.percent: 90 is the last"),
         ({"waves": [{"percent": 50}, {"percent": 20}]}, 422, "waves.1.percent: 20 is not above"),
-        ({"waves": [{"percent": 101}]}, 422, "body.waves.0.percent"),
+        ({"waves": [{"percent": 101}]}, 422, "waves.0.percent: "),
         # builds
         ({"version": 9}, 404, "version: there is no version 9 of caps"),
         ({"model": "nothing"}, 404, "model: there is no model nothing"),
@@ -83,7 +83,7 @@ def ulm(hub: Hub) -> None:
         ({"window": {**DAILY, "cron": "0 26 * * *"}}, 422, "cron '0 26 * * *' cannot be read"),
         ({"window": {**DAILY, "cron": "at night"}}, 422, "cron 'at night' has not five fields"),
         ({"window": {**DAILY, "time_zone": "Mars"}}, 422, "no time zone is called 'Mars'"),
-        ({"window": {**DAILY, "duration_s": 0}}, 422, "body.window.duration_s"),
+        ({"window": {**DAILY, "duration_s": 0}}, 422, "window.duration_s: "),
         (
             {"window": DAILY, "total_timeout_s": 1, "step_timeout_s": 0.9, "probation_s": 0},
             422,
@@ -91,7 +91,7 @@ def ulm(hub: Hub) -> None:
         ),
         # thresholds
         ({"errors": [{**TENTH, "percent": 100}]}, 422, "errors.0.percent: more than 100 %"),
-        ({"errors": [{**TENTH, "kinds": ["SAD"]}]}, 422, "body.errors.0.kinds.0"),
+        ({"errors": [{**TENTH, "kinds": ["SAD"]}]}, 422, "errors.0.kinds.0: "),
         (
             {"errors": [{**TENTH, "executed_min": 7}]},
             422,
@@ -120,12 +120,12 @@ def ulm(hub: Hub) -> None:
         ),
         ({"waves": [{"count": 1, "gated": False}], "gates": {}, "devices": ["dev-0"]}, 422,
          "gates: no wave is gated"),
-        ({"gates": {"frames_min": 0}}, 422, "body.gates.frames_min"),
-        ({"success_percent": 101}, 422, "body.success_percent"),
+        ({"gates": {"frames_min": 0}}, 422, "gates.frames_min: "),
+        ({"success_percent": 101}, 422, "success_percent: "),
         ({"timeout_s": 7200}, 422, "timeout_s: 7200 is above total_timeout_s"),
         ({"total_timeout_s": 5}, 422, "total_timeout_s: 5 is below step_timeout_s"),
         ({"continuous": True, "devices": ["dev-0"]}, 422, "continuous: devices names"),
-        ({"wawes": []}, 422, "body.wawes"),
+        ({"wawes": []}, 422, "wawes: "),
     ],
 )  # fmt: skip
 def test_a_plan_that_cannot_be_meant_is_refused_before_anything_moves(

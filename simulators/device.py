@@ -200,8 +200,9 @@ class VirtualDevice:
     def _moves_at(self, passage: Passage) -> float:
         if waits_for_word(passage):
             return passage.due if asks_a_person(passage) and not passage.asked else math.inf
-        downloading = passage.state is ExecutionState.DOWNLOADING
-        return passage.wants_due if downloading and passage.lacks else passage.due
+        if passage.state is ExecutionState.DOWNLOADING:
+            return passage.wants_due if passage.lacks else 0.0
+        return passage.due
 
     def _begin(
         self, slot: str, wanted: SlotDesired, attempt: tuple[str, str | None, int], now: float

@@ -29,8 +29,9 @@ CONNECTS_A_TURN = 50
 BACK_AFTER_S_MAX = 5.0
 GOODBYE_S_MAX = 10.0
 INFLIGHT_MESSAGES_MAX = 100
-RECEIVE_MAX = 4
-"""Messages that the broker may have under way to one device: of chunks, half a megabyte."""
+RECEIVE_MAX = 2
+"""Messages that the broker may have under way to one device: of chunks a quarter of a
+megabyte. Thousands of devices on one machine share what its TCP may hold."""
 TOPICS_CACHED_MAX = 65_536
 _ADDRESSED = (Kind.DESIRED, Kind.ACKS)
 

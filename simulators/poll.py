@@ -8,7 +8,7 @@ from typing import Any
 
 from paho.mqtt.client import Client
 
-RECEIVE_BUFFER_BYTES = 256 * 1024
+RECEIVE_BUFFER_BYTES = 128 * 1024
 """Of each socket. Left to itself the system gives each several megabytes, times thousands."""
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import random
 from typing import Any
 
@@ -237,3 +238,51 @@ def test_what_is_not_desired_any_more_is_given_up() -> None:
     live(made, 0.0, 5.0)
     made.desired(Desired(device_id="d", generation=2), 6.0)
     assert made.executed == [(DIGEST, ExecutionState.CANCELED)]
+
+
+def acknowledge(made: VirtualDevice) -> None:
+    issued = made.outbox.issued()
+    acks = tuple(
+        Ack.model_validate({"stream": name, "epoch": made.outbox.epoch, "sequence": last})
+        for name, last in issued.items()
+        if last
+    )
+    if acks:
+        made.acks(Acks(device_id="d", acks=acks))
+
+
+def test_a_device_that_is_looked_at_only_when_it_is_due_walks_the_whole_way() -> None:
+    made = device()
+    made.connected(0.0)
+    made.desired(desired(), 0.0)
+    now, looks = 0.0, 0
+    states = []
+    while now < 20.0:
+        due = made.due_at()
+        if due > now:  # until then there is nothing to say
+            assert made.tick((now + due) / 2) == []
+        now, looks = max(now, due), looks + 1
+        outgoing = made.tick(now)
+        states += executions(outgoing)
+        answer(made, outgoing, now)
+        acknowledge(made)
+    assert states[-1] is ExecutionState.SUCCEEDED
+    assert looks < 60
+
+
+def test_changes_close_together_share_a_report_and_a_window_is_of_one_build() -> None:
+    made = device()
+    made.connected(0.0)
+    made.desired(desired(), 0.0)
+    outgoing = live(made, 0.0, 5.0)
+    reports = [o for o in outgoing if o.topic.kind is Kind.REPORTED]
+    assert 2 <= len(reports) < len(executions(outgoing))
+    other = desired(2, attempt=2)
+    made.desired(other, 5.0)
+    windows = [
+        decode(Kind.TELEMETRY, o.payload)
+        for o in outgoing + live(made, 5.0, 5.0)
+        if o.topic.kind is Kind.TELEMETRY
+    ]
+    spans = sorted((w.window_start, w.window_end) for w in windows)
+    assert all(a[1] <= b[0] + 1e-9 for a, b in itertools.pairwise(spans))

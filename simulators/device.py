@@ -311,7 +311,7 @@ class VirtualDevice:
         """Close a telemetry window when it is over."""
         if self._window_start is None or not any(self.running.values()):
             self._window_start = now
-        elif now - self._window_start >= self._window_s:
+        elif now >= self._window_start + self._window_s:
             self._close_windows(now)
 
     def _close_windows(self, now: float) -> None:

@@ -9,6 +9,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from random import Random
 
+from protocol import maintenance
+from protocol.messages import MaintenanceWindow
 from protocol.states import BEFORE_EXCHANGE, TERMINAL_EXECUTION_STATES, ExecutionState
 from tests.simulation.rollouts.builds import DIGEST, OTHER
 
@@ -25,17 +27,6 @@ AWAY_S = {"losing": (60.0, 400.0, 3000.0), "flapping": (5.0, 20.0, 60.0)}
 
 
 @dataclass(frozen=True, slots=True)
-class Window:
-    """Open for `open_s` at the start of every `period_s`."""
-
-    period_s: float
-    open_s: float
-
-    def is_open(self, now: float) -> bool:
-        return now % self.period_s < self.open_s
-
-
-@dataclass(frozen=True, slots=True)
 class Slot:
     """What is desired of a device, and by whom; `attempt` is the rollout's."""
 
@@ -45,7 +36,7 @@ class Slot:
     hold: bool = False
     shadow: bool = False
     accepted: bool = False
-    window: Window | None = None
+    window: MaintenanceWindow | None = None
 
     @property
     def key(self) -> tuple[str, str, int]:
@@ -74,7 +65,7 @@ class Edge:
         kind: what it does with an attempt.
         heard: what it was last told; it hears nothing while it is away.
         path: states that it will pass in its attempt, `position` of them done.
-        exchanged_at: when it exchanged builds, and under which slot.
+        exchanges: when it exchanged builds, and under which slot.
     """
 
     device_id: str
@@ -87,6 +78,7 @@ class Edge:
     position: int = 0
     previous: str = OTHER
     away_until: float = 0.0
+    vetoed_until: float = 0.0
     losses: int = 0
     by_hand: bool = False
     rests_s: float = SAYS_AGAIN_S
@@ -165,7 +157,7 @@ class Edge:
             "rejecting": (*PATH[:2], _S.REJECTED),
             "refusing": (*PATH[:3], _S.CANCELED),
         }
-        if self.kind == "flaky" and self.rng.random() < 0.4:
+        if self.kind == "flaky" and (desired.owner != ROLLOUT or self.rng.random() < 0.4):
             return whole
         return broken.get(self.kind) or (whole if earlier else spoiled.get(self.kind, whole))
 
@@ -186,16 +178,21 @@ class Edge:
         return True
 
     def _waits(self, now: float, desired: Slot) -> bool:
-        """Whether it waits for its site, a person, or its window."""
+        """Whether it waits for its site, its line, a person, or its window."""
+        window = desired.window
+        shut = window is not None and not maintenance.is_open(window, now)
         match self.state:
             case _S.SHADOWING:
                 return self.asks(desired)
             case _S.WAITING_WINDOW:
-                return desired.window is not None and not desired.window.is_open(now)
+                return shut
             case _S.PREPARED:
-                closed = desired.window is not None and not desired.window.is_open(now)
-                return desired.hold or closed
+                return desired.hold or shut or self.is_vetoed(now)
         return False
+
+    def is_vetoed(self, now: float) -> bool:
+        """Whether its line says "not now"."""
+        return now < self.vetoed_until
 
     def asks(self, desired: Slot) -> bool:
         """Whether its shadow has ended without a verdict, and nobody has accepted that."""

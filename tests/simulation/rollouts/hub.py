@@ -34,13 +34,14 @@ from cloud.rollouts.views import (
 )
 from protocol.builds import Capabilities
 from protocol.machine import advance
+from protocol.messages import MaintenanceWindow
 from protocol.states import (
     TERMINAL_EXECUTION_STATES,
     ExecutionEvent,
     ExecutionState,
     Verdict,
 )
-from tests.simulation.rollouts.devices import ROLLOUT, Edge, Message, Slot, Window
+from tests.simulation.rollouts.devices import ROLLOUT, Edge, Message, Slot
 
 NEWER, PIN, BY_HAND = "a newer rollout", "a pin", "a person"
 STARTED_AT = 1_000_000.0
@@ -101,7 +102,7 @@ class Hub:
     capabilities: Mapping[str, Capabilities | None]
     sites: Mapping[str, str | None]
     judge: Judge
-    window: Window | None = None
+    window: MaintenanceWindow | None = None
     shadow: bool = False
     now: float = STARTED_AT
     rows: dict[str, list[Row]] = field(default_factory=dict)
@@ -160,6 +161,8 @@ class Hub:
             site=self.sites[device_id],
             held=row.held and not row.released,
             released=row.released,
+            vetoed=edge.is_vetoed(self.now),
+            window=slot.window if slot is not None and row.held else None,
             online=edge.is_online(self.now),
             heard_at=said.made_at if said else None,
             inconclusive=row.asks,

@@ -16,6 +16,7 @@ from cloud.rollouts.views import (
     StartExecution,
     Stop,
 )
+from protocol import maintenance
 from protocol.states import (
     TERMINAL_EXECUTION_STATES,
     ExecutionEvent,
@@ -98,7 +99,8 @@ class Rules:
         row = self.hub.rows[device_id][slot.attempt - 1]
         if not row.reverts and self.hub.window is not None:
             assert slot.window == self.hub.window
-            assert slot.window.is_open(at), f"{device_id} exchanged outside its window"
+            open_then = maintenance.is_open(slot.window, at)
+            assert open_then, f"{device_id} exchanged outside its window"
         assert row.released or not row.held, f"{device_id} exchanged without its site"
 
     def _may_start(self, action: StartExecution) -> None:
@@ -155,6 +157,8 @@ class Rules:
         for row in waiting:
             assert row.state is ExecutionState.PREPARED
             assert hub.edges[row.device_id].is_online(hub.now)
+            assert not hub.edges[row.device_id].is_vetoed(hub.now)
+        assert hub.window is None or maintenance.is_open(hub.window, hub.now)
         assert self.failed <= self._tolerated()
         most = hub.rollout.policy.in_flight_max
         flying = sum(r[-1].started_at is not None and not r[-1].ended for r in hub.rows.values())

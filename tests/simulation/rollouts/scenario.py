@@ -15,10 +15,11 @@ from cloud.rollouts.views import (
     WavePolicy,
 )
 from protocol.builds import Capabilities
+from protocol.messages import MaintenanceWindow
 from protocol.states import ExecutionState, Verdict
 from tests.simulation.rollouts.builds import ABLE, DIGEST, IDENTITY, OTHER, UNABLE
-from tests.simulation.rollouts.devices import Edge, Slot, Window
-from tests.simulation.rollouts.hub import Hub, Judge
+from tests.simulation.rollouts.devices import Edge, Slot
+from tests.simulation.rollouts.hub import STARTED_AT, Hub, Judge
 from tests.simulation.rollouts.people import People
 from tests.simulation.rollouts.rules import Rules
 from tests.simulation.rollouts.world import Faults, World
@@ -29,7 +30,7 @@ KINDS = (
     *("slow", "losing", "flapping", "flaky", "hung", "silent", "failing"),
     *("rejecting", "refusing", "lying", "returned", "unable", "unsure"),
 )
-WINDOW = Window(period_s=900.0, open_s=300.0)
+WINDOW = MaintenanceWindow(cron="*/15 * * * *", duration_s=300.0, time_zone="UTC")
 FAULTS = Faults(lost=0.1, twice=0.15, late=0.15, killed=0.05, planned_twice=0.1)
 BEFORE = "what was before"
 
@@ -56,6 +57,9 @@ def build_world(
     edges = {
         name: Edge(name, rng.choice(kinds), rng, rng.choice([1.0, 5.0, 20.0])) for name in names
     }
+    for edge in edges.values():
+        if rng.random() < 0.1:
+            edge.vetoed_until = STARTED_AT + rng.uniform(0.0, 1500.0)
     sites = ("ulm", "bonn", "kiel", None) if devices < 100 else _many_sites(devices)
     hub = Hub(
         rollout,

@@ -96,8 +96,8 @@ def steps(bench: Bench, rollout_id: str) -> list[tuple[str, ExecutionReport]]:
 def test_no_device_of_a_site_exchanges_before_all_are_prepared(bench: Bench) -> None:
     bench.publish(1)
     with sites_of_devices(bench, Dials(step_s=0.05)):
-        chosen = {"sites": list(SITES)}
-        window = {"cron": "0 2 * * *", "duration_s": 3600}
+        chosen = f"site in ({','.join(SITES)})"
+        window = {"cron": "0 * * * *", "duration_s": 7200}  # it is always open
         rollout_id = begin(bench, 1, site_atomic=True, window=window, selector=chosen)
         bench.wait(lambda: outcome(bench, rollout_id) == "SUCCEEDED")
     told = steps(bench, rollout_id)

@@ -39,7 +39,7 @@ from edge_agent.update.download_pace import Pace
 from edge_agent.update.fetch import ChunkRead, Transport
 from edge_agent.update.http_child import HttpReader
 from edge_agent.update.slots import SlotPorts, Slots
-from edge_agent.update.steps import StepEnded
+from edge_agent.update.step_parts import StepEnded
 from edge_agent.version import agent_version
 from edge_agent.worker import Worker
 from protocol.builds import Capabilities

@@ -78,7 +78,6 @@ def _execution_table() -> dict[tuple[ExecutionState, ExecutionEvent], ExecutionS
         (s.QUEUED, e.NOTHING_FITS): s.NO_ARTIFACT,
         (s.DOWNLOADING, e.DOWNLOAD_FINISHED): s.DOWNLOADED,
         (s.DOWNLOADED, e.VERIFY_PASSED): s.VERIFIED,
-        (s.DOWNLOADED, e.REFUSED): s.REJECTED,
         (s.VERIFIED, e.BUILD_STARTED): s.BUILDING,
         (s.VERIFIED, e.PROOF_STARTED): s.PROVING,
         (s.VERIFIED, e.NOTHING_FITS): s.NO_ARTIFACT,
@@ -86,10 +85,8 @@ def _execution_table() -> dict[tuple[ExecutionState, ExecutionEvent], ExecutionS
         (s.PROVING, e.SHADOW_STARTED): s.SHADOWING,
         (s.PROVING, e.WINDOW_AWAITED): s.WAITING_WINDOW,
         (s.PROVING, e.PREPARE_FINISHED): s.PREPARED,
-        (s.PROVING, e.REFUSED): s.REJECTED,
         (s.SHADOWING, e.WINDOW_AWAITED): s.WAITING_WINDOW,
         (s.SHADOWING, e.PREPARE_FINISHED): s.PREPARED,
-        (s.SHADOWING, e.REFUSED): s.REJECTED,
         (s.WAITING_WINDOW, e.PREPARE_FINISHED): s.PREPARED,
         (s.PREPARED, e.SWAP_STARTED): s.SWAPPING,
         (s.SWAPPING, e.EXCHANGED): s.PROBATION,
@@ -102,6 +99,7 @@ def _execution_table() -> dict[tuple[ExecutionState, ExecutionEvent], ExecutionS
     }
     # Up to PREPARED nothing has been exchanged, so an attempt can simply end.
     for state in BEFORE_EXCHANGE:
+        table[state, e.REFUSED] = s.REJECTED
         table[state, e.ERROR] = s.FAILED
         table[state, e.TIMER_EXPIRED] = s.TIMED_OUT
         table[state, e.CANCEL_REQUESTED] = s.CANCELED

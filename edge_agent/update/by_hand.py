@@ -70,18 +70,13 @@ class Return:
             self.under_way = True
             self._context.rescue(lambda: self._load(previous))
 
-    def refusal(self, *, force: bool = False) -> str:
-        """Why there is nothing to go back to, in words, which the hub hears too; else empty.
-
-        Without `force` also why the bundle before should rather not serve again.
-        """
+    def refusal(self) -> str:
+        """Why there is nothing to go back to, in words, which the hub hears too; else empty."""
         previous = self._previous()
         if previous is None:
             return self._refused("nothing served before what serves now")
         if previous == self._exchange.running:
             why = f"{previous[:12]} serves already: what was committed after it cannot"
-            return self._refused(why)
-        if not force and (why := self._objection()):
             return self._refused(why)
         try:
             answer = self._context.judging.held(previous)
@@ -89,14 +84,19 @@ class Return:
             return self._refused(f"bundle {previous[:12]} cannot be read: {error}")
         return self._refused(answer.reason) if isinstance(answer, Refused) else ""
 
+    def objection(self) -> str:
+        """Why the bundle before should serve again only where a person insists, in words, which
+        the hub hears too; else empty."""
+        store, previous = self._context.store, self._previous()
+        if previous is None or previous == self._exchange.running:
+            return ""
+        committed = store.load(committed_name(self._slot), Committed)
+        why = objection(committed, store.load(history_name(self._slot), History))
+        return self._refused(why) if why else ""
+
     def _previous(self) -> str | None:
         committed = self._context.store.load(committed_name(self._slot), Committed)
         return None if committed is None else committed.previous_digest
-
-    def _objection(self) -> str:
-        store = self._context.store
-        committed = store.load(committed_name(self._slot), Committed)
-        return objection(committed, store.load(history_name(self._slot), History))
 
     def ended(self, ended: ReturnEnded, *, clear: bool) -> tuple[bool, str]:
         """It is loaded, and serves from here on, after every restart too. Whether it does, and

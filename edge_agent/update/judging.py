@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from edge_agent.config import Limits
 from edge_agent.update.bundle_store import BundleStore
 from edge_agent.update.states import Outcome, refusal_event
-from edge_agent.update.trust import Accepted, Claim, Facts, Refusal, Refused, judge
+from edge_agent.update.trust import Accepted, Claim, Facts, Refusal, Refused, below_floor, judge
 from protocol.builds import Capabilities
 from protocol.bundles import MANIFEST_BYTES_MAX, MANIFEST_PATH
 from protocol.messages import SlotDesired
@@ -44,6 +44,10 @@ class Judging:
         """
         facts = Facts(None, self.limits.bundle_bytes_max, self.floors())
         return judge(self.manifest_bytes(digest), Claim(digest), facts, self.wall())
+
+    def promised(self, desired: SlotDesired) -> Refused | None:
+        """Whether a version that the hub promises has been revoked; asks no disk."""
+        return below_floor(desired.model, desired.version, self.floors())
 
     def manifest_bytes(self, digest: str) -> bytes:
         """The manifest of a bundle on the disk, bounded. Raises OSError."""

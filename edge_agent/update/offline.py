@@ -29,6 +29,7 @@ from protocol.errors import ProtocolError
 from protocol.states import BEFORE_EXCHANGE, ExecutionEvent, ExecutionState
 
 CANCELED = "a person went back by hand"
+GIVES_UP = "with --force the update that has begun is given up all the same"
 _GOES_BACK = (ExecutionState.SWAPPING, ExecutionState.PROBATION, ExecutionState.ROLLING_BACK)
 
 
@@ -73,7 +74,8 @@ def go_back(
     """Commit what the slot served before. The store is open, so no agent runs.
 
     An attempt that had exchanged nothing yet is over with this; the hub hears of it from the
-    record when the agent runs again.
+    record when the agent runs again. With `force` it is over also where there is nothing to go
+    back to.
 
     Raises:
         NoWayBackError: there is nothing to go back to, it may not serve any more, or, without
@@ -82,26 +84,44 @@ def go_back(
     """
     committed = store.load(committed_name(slot), Committed)
     record = store.load(record_name(slot), UpdateRecord)
-    back_to = way_back(slot, committed, record)
-    if committed is None or back_to is None:
+    begun = record if record is not None and record.state in BEFORE_EXCHANGE else None
+    try:
+        back_to = way_back(slot, committed, record)
+        if committed is None or back_to is None:
+            digest = "" if committed is None else committed.digest
+            text = f"{slot}: an update was on probation; the next start goes back to {digest[:12]}"
+            return WentBack(digest, text)
+        name = _proven(slot, back_to, store, limits, wall)
+    except NoWayBackError as error:
+        if begun is None:
+            raise
+        if not force:
+            raise NoWayBackError(f"{error}; {GIVES_UP}") from error
+        _keep(slot, store, begun, None, wall)
         digest = "" if committed is None else committed.digest
-        text = f"{slot}: an update was on probation; the next start goes back to {digest[:12]}"
-        return WentBack(digest, text)
+        return WentBack(digest, f"{slot}: the update was given up; what serves stays: {error}")
     if not force and (why := objection(committed, store.load(history_name(slot), History))):
         raise NoWayBackError(f"{slot}: {why}")
-    name = _proven(slot, back_to, store, limits, wall)
+    following = Committed(digest=back_to, previous_digest=committed.digest, by_hand=True)
+    _keep(slot, store, begun, following, wall)
+    return WentBack(back_to, f"{slot}: {name} ({back_to[:12]}) serves from the next start on")
+
+
+def _keep(
+    slot: str, store: Store, begun: UpdateRecord | None, committed: Committed | None, wall: float
+) -> None:
+    """Cancel the attempt that has begun, and commit, where there is something to. Raises
+    StoreError."""
     try:
-        if record is not None and record.state in BEFORE_EXCHANGE:
-            outcome = Outcome(reason=CANCELED)
-            event = ExecutionEvent.CANCEL_REQUESTED
-            store.save(record_name(slot), moved(record, event, outcome, wall, record.spent_s))
-        following = Committed(digest=back_to, previous_digest=committed.digest, by_hand=True)
-        store.save(committed_name(slot), following)
+        if begun is not None:
+            event, outcome = ExecutionEvent.CANCEL_REQUESTED, Outcome(reason=CANCELED)
+            store.save(record_name(slot), moved(begun, event, outcome, wall, begun.spent_s))
+        if committed is not None:
+            store.save(committed_name(slot), committed)
     except OSError as error:
         raise StoreError(
             f"cannot write to {store.state}: {error.strerror}; make room there"
         ) from error
-    return WentBack(back_to, f"{slot}: {name} ({back_to[:12]}) serves from the next start on")
 
 
 def _proven(slot: str, digest: str, store: Store, limits: Limits, wall: float) -> str:

@@ -17,11 +17,12 @@ from edge_agent.update.fetch import ChunkRead
 from edge_agent.update.floors import FLOORS, Floors, learned
 from edge_agent.update.judging import Judging
 from edge_agent.update.maintenance import zone_of
+from edge_agent.update.offline import GIVES_UP
 from edge_agent.update.repair import Repair, RepairContext
 from edge_agent.update.requests import Request, answer, refusal, take
 from edge_agent.update.slot import Slot
 from edge_agent.update.states import Committed, UpdateRecord, attempt_key, committed_name
-from edge_agent.update.steps import StepEnded
+from edge_agent.update.step_parts import StepEnded
 from edge_agent.update.unit import Shared, SlotPorts, Unit, build_unit
 from edge_agent.update.updater import Leave
 from edge_agent.update.veto import Vetoes, granted_words
@@ -221,9 +222,18 @@ class Slots:
         record = self._open(name)
         if record is None or record.state in BEFORE_EXCHANGE:
             # Asked first: an attempt is not cancelled for a return that cannot be.
-            reason = unit.back.refusal(force=self._returns[name].force)
-            if reason:
+            force = self._returns[name].force
+            if not force and (reason := unit.back.objection()):
                 self._answer(self._returns.pop(name), False, reason)
+                return
+            if reason := unit.back.refusal():
+                gives_up = force and record is not None
+                if gives_up and unit.updater.leave_by_hand(now, wall) is Leave.CLEAR:
+                    text = f"{name}: the update was given up; what serves stays: {reason}"
+                    self._answer(self._returns.pop(name), True, text)
+                    return
+                more = "" if record is None or force else f"; {GIVES_UP}"
+                self._answer(self._returns.pop(name), False, f"{reason}{more}")
                 return
         leave = unit.updater.leave_by_hand(now, wall)
         if leave is Leave.WAIT:

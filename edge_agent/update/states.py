@@ -322,8 +322,10 @@ def after_shadow(desired: SlotDesired) -> ExecutionEvent:
 
 def refusal_event(state: ExecutionState, fits: bool) -> ExecutionEvent:
     """What it means in `state` that a bundle is not to be trusted, or does not fit."""
-    wanted = E.REFUSED if fits else E.NOTHING_FITS
-    return wanted if (state, wanted) in EXECUTION_TABLE else FAILURE[state]
+    for event in (E.REFUSED,) if fits else (E.NOTHING_FITS, E.REFUSED):
+        if (state, event) in EXECUTION_TABLE:
+            return event
+    return FAILURE[state]
 
 
 def retry_delay_s(tries: int, limits: Limits, rng: Dice) -> float:

@@ -10,73 +10,23 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
-from dataclasses import dataclass
 
 from edge_agent import faults
-from edge_agent.config import Limits
 from edge_agent.detect.bundle import LoadedBundle
 from edge_agent.errors import BundleError, EdgeError
-from edge_agent.update.acquire import Acquire
-from edge_agent.update.comparing import Comparing
-from edge_agent.update.deriving import Deriving
-from edge_agent.update.exchange import Exchange
 from edge_agent.update.fetch import ChunkRead
-from edge_agent.update.judging import Judging, refused
-from edge_agent.update.load import Loader, passes
+from edge_agent.update.judging import refused
+from edge_agent.update.load import passes
 from edge_agent.update.maintenance import check
 from edge_agent.update.prove import Proof, run_proof
 from edge_agent.update.states import FAILURE, Outcome, Step, UpdateRecord
+from edge_agent.update.step_parts import SlotParts, StepContext, StepEnded
 from edge_agent.update.trust import Refused
 from edge_agent.update.waiting import waits_for
-from edge_agent.update.watch import Watch
 from protocol.errors import ProtocolError
-from protocol.states import ExecutionEvent
-
-
-@dataclass(frozen=True)
-class StepEnded:
-    """A step that ran on a worker is over, perhaps with a bundle that it loaded."""
-
-    slot: str
-    token: int
-    outcome: Outcome
-    loaded: LoadedBundle | None = None
-
-
-@dataclass(frozen=True)
-class StepContext:
-    """What the steps of all slots share.
-
-    Attributes:
-        submit: run a job on the updates' worker.
-        rescue: run a job at once, beside what the updates' worker is busy with.
-        deliver: bring its end to the agent's thread.
-        prune: remove the bundles that nothing pins.
-        veto_until: until when a slot's attempt is vetoed at a time on the wall; None: it is not.
-    """
-
-    limits: Limits
-    judging: Judging
-    submit: Callable[[Callable[[], None]], None]
-    rescue: Callable[[Callable[[], None]], None]
-    deliver: Callable[[StepEnded], object]
-    prune: Callable[[], None]
-    veto_until: Callable[[str, UpdateRecord, float], float | None]
-
+from protocol.states import BEFORE_EXCHANGE, ExecutionEvent
 
 Job = Callable[[], tuple[Outcome, LoadedBundle | None]]
-
-
-@dataclass(frozen=True)
-class SlotParts:
-    """What the steps of one slot work with."""
-
-    acquire: Acquire
-    exchange: Exchange
-    loader: Loader
-    deriving: Deriving
-    comparing: Comparing
-    watch: Watch
 
 
 class SlotSteps:
@@ -129,15 +79,18 @@ class SlotSteps:
 
         def action() -> Outcome | None:
             faults.point(f"update.{record.state.value}.step")
-            return self._beginnings[step](record, now)
+            # What a look asks first is whether the bundle runs already.
+            revoked = None if step is Step.LOOK else self._revoked(record)
+            return revoked or self._beginnings[step](record, now)
 
         return self._guarded(record, action)
 
     def tick(self, record: UpdateRecord, now: float, wall: float) -> Outcome | None:
         self._record = record
         going = None if self._step is None else self._goings.get(self._step)
-        if going is None:
-            return None
+        revoked = None if self._step is None else self._revoked(record)
+        if revoked is not None or going is None:
+            return revoked
         return self._guarded(record, lambda: going(record, now, wall))
 
     def take_chunk(self, chunk: ChunkRead, now: float) -> Outcome | None:
@@ -292,6 +245,13 @@ class SlotSteps:
             measured = record.figures.get("proof_memory_bytes")
             self._run(record, lambda: (Outcome(), self._parts.loader.beside(digest, measured)))
         return self._candidate
+
+    def _revoked(self, record: UpdateRecord) -> Outcome | None:
+        """A floor that is raised ends at once what was not exchanged, whatever it waits for."""
+        if record.state not in BEFORE_EXCHANGE:
+            return None
+        answer = self._context.judging.promised(record.desired)
+        return None if answer is None else refused(answer, record.state)
 
     def _judged(self, record: UpdateRecord) -> Outcome | None:
         """A floor may have been raised since the bundle was placed."""

@@ -92,7 +92,17 @@ def judge(
     for check in (_promise(manifest, claim), _fit(manifest, facts), _size(manifest, facts)):
         if check is not None:
             return check
-    return _floor(manifest, facts) or Accepted(manifest)
+    return below_floor(manifest.model, manifest.version, facts.floors) or Accepted(manifest)
+
+
+def below_floor(model: str, version: int, floors: Mapping[str, int]) -> Refused | None:
+    """The refusal of a version that may serve no more; None where it may."""
+    floor = floors.get(model, 1)
+    if version >= floor:
+        return None
+    return Refused(
+        Refusal.REVOKED, f"{model} v{version} is revoked: nothing below v{floor} may serve"
+    )
 
 
 def _promise(manifest: Manifest, claim: Claim) -> Refused | None:
@@ -115,11 +125,3 @@ def _size(manifest: Manifest, facts: Facts) -> Refused | None:
         return None
     text = f"the bundle has {manifest.size_bytes} bytes; limits.bundle_bytes_max is "
     return Refused(Refusal.SIZE, f"{text}{facts.bundle_bytes_max}")
-
-
-def _floor(manifest: Manifest, facts: Facts) -> Refused | None:
-    floor = facts.floors.get(manifest.model, 1)
-    if manifest.version >= floor:
-        return None
-    text = f"{manifest.model} v{manifest.version} is revoked: nothing below v{floor} may serve"
-    return Refused(Refusal.REVOKED, text)

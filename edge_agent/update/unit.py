@@ -26,7 +26,8 @@ from edge_agent.update.probation import SlotHealth
 from edge_agent.update.shadowing import Shadowing
 from edge_agent.update.slot import Slot
 from edge_agent.update.states import UpdateRecord
-from edge_agent.update.steps import SlotParts, SlotSteps, StepContext, StepEnded
+from edge_agent.update.step_parts import SlotParts, StepContext, StepEnded
+from edge_agent.update.steps import SlotSteps
 from edge_agent.update.updater import Updater
 from edge_agent.update.updater_ports import UpdaterPorts
 from edge_agent.update.watch import Watch

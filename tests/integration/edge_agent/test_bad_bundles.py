@@ -220,7 +220,7 @@ BAD = [
     Bad("wrong_classes", misbehaving("wrong_classes"), IN_PROOF, "class|golden"),
     Bad("hungry", misbehaving("hungry"), IN_PROOF, "memory"),
     Bad("golden_frames", _of_another_version, IN_PROOF, "golden/000.png"),
-    Bad("too_large", _too_large, ("QUEUED", "FAILED"), "bundle_bytes_max"),
+    Bad("too_large", _too_large, ("QUEUED", "REJECTED"), "bundle_bytes_max"),
     Bad("blind_on_trial", convinced(_blind), ON_TRIAL, "nothing found"),
     Bad("sure_on_trial", convinced(_sure_of_many), ON_TRIAL, "detections|objects"),
     Bad("blind_in_shadow", convinced(_blind, 4), IN_SHADOW, "shadow", {"shadow": SHADOW}),

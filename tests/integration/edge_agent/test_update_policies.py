@@ -144,7 +144,7 @@ def test_a_revoked_version_is_neither_taken_nor_gone_back_to(fleet: Fleet) -> No
     assert went.returncode != 0
     assert "revoked" in went.stdout + went.stderr
     fleet.desire(1, attempt=5, floor=2)
-    fleet.reaches("FAILED", 5)
+    fleet.reaches("REJECTED", 5)
     assert "revoked" in fleet.hub.passage(5)[-1].reason
     fleet.desire(2, floor=3)
     wait_for(lambda: "revoked" in fleet.alerts(), "the alert")
@@ -153,6 +153,35 @@ def test_a_revoked_version_is_neither_taken_nor_gone_back_to(fleet: Fleet) -> No
     boots = {report.boot_id for report in fleet.hub.reports}
     wait_for(lambda: fleet.hub.reports[-1].boot_id not in boots, "a report after the kill")
     assert fleet.hub.running(SLOT) == second, "a blind line helps nobody"
+
+
+def test_a_floor_that_is_raised_ends_what_only_waits(fleet: Fleet) -> None:
+    first = fleet.install(1)
+    fleet.desire(2, hold=True)
+    fleet.reaches("PREPARED", 2)
+    fleet.desire(2, hold=True, floor=3)
+    fleet.reaches("REJECTED", 2)
+    assert "revoked" in fleet.hub.passage(2)[-1].reason
+    fleet.serves(first)
+    fleet.desire(9, attempt=7, hold=True, floor=3)
+    fleet.reaches("PREPARED", 7)
+    refused = fleet.command("rollback", "--slot", SLOT, "--json")
+    assert "--force the update that has begun is given up" in refused.stdout + refused.stderr
+    gave_up = fleet.command("rollback", "--slot", SLOT, "--force")
+    assert gave_up.returncode == 0, gave_up.stderr
+    fleet.reaches("CANCELED", 7)
+    fleet.serves(first)
+
+
+def test_stopping_it_again_and_again_brings_no_older_version_back(fleet: Fleet) -> None:
+    fleet.install(1)
+    second = fleet.install(2)
+    for _ in range(5):
+        assert fleet.device.stop() == 0
+        answered = len(fleet.device.detections())
+        fleet.device.start()
+        wait_for(lambda n=answered: len(fleet.device.detections()) > n + 2, "answers")  # type: ignore[misc]
+        assert fleet.device.detections()[-1]["bundle_digest"] == second
 
 
 def test_back_by_hand_while_the_agent_runs(fleet: Fleet) -> None:

@@ -19,7 +19,7 @@ from edge_agent.update.probation import SlotHealth
 from edge_agent.update.shadowing import Shadowing
 from edge_agent.update.slot import Slot
 from edge_agent.update.slots import SlotPorts, Slots
-from edge_agent.update.steps import StepEnded
+from edge_agent.update.step_parts import StepEnded
 from protocol.messages import Desired
 from tests.simulation.update.disk import Disk
 from tests.simulation.update.ports import CAPABILITIES, Detector, Service, Shadow

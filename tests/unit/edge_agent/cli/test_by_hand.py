@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import threading
 import time
 from collections.abc import Iterator
@@ -25,6 +26,7 @@ from edge_agent.update.bundle_store import BundleStore
 from edge_agent.update.floors import FLOORS, Floor, Floors
 from edge_agent.update.history import remember
 from edge_agent.update.requests import Request, answer, take
+from edge_agent.update.start_note import note_start
 from edge_agent.update.states import (
     Committed,
     Outcome,
@@ -35,6 +37,7 @@ from edge_agent.update.states import (
     record_name,
 )
 from edge_agent.update.veto import Veto, veto_name
+from edge_agent.update.waiting import waits_for
 from protocol.messages import MaintenanceWindow, SlotDesired
 from protocol.states import ExecutionEvent, ExecutionState
 from tests.fixtures.models import write_bundle
@@ -202,6 +205,21 @@ def test_a_revoked_bundle_is_not_gone_back_to(config: Path) -> None:
         new, _ = served_two(store)
         store.save(FLOORS, Floors(models={"tiny": Floor(version=2, generation=1)}))
     assert "revoked" in invoke("rollback", "-c", config, "--slot", "tiny", exit_code=1)
+    assert state(config, committed_name("tiny"), Committed).digest == new
+
+
+def test_an_attempt_can_be_given_up_though_there_is_no_way_back(config: Path) -> None:
+    with opened_store(config) as store:
+        new, _ = served_two(store)
+        store.save(FLOORS, Floors(models={"tiny": Floor(version=2, generation=1)}))
+        store.save(record_name("tiny"), attempt(*to_prepared(), previous=new))
+    shown = invoke("rollback", "-c", config, "--slot", "tiny", exit_code=1)
+    assert "revoked" in shown
+    assert "with --force the update that has begun is given up" in shown
+    assert state(config, record_name("tiny"), UpdateRecord).state is ExecutionState.PREPARED
+    shown = invoke("rollback", "-c", config, "--slot", "tiny", "--force")
+    assert "the update was given up; what serves stays" in shown
+    assert state(config, record_name("tiny"), UpdateRecord).state is ExecutionState.CANCELED
     assert state(config, committed_name("tiny"), Committed).digest == new
 
 
@@ -393,3 +411,34 @@ def test_status_shows_nothing_before_where_that_serves_for_a_damaged_one(config:
         path = BundleStore(store.bundles).path(new)
         path.rename(path.with_name("elsewhere"))
     assert told("status", "-c", config)["slots"]["tiny"]["served_before"] is None
+
+
+def test_status_says_why_something_else_serves_than_was_desired_last(config: Path) -> None:
+    with opened_store(config) as store:
+        new, old = served_two(store)
+        why = f"{new[:12]} ended the agent at 3 starts in a row"
+        store.save(committed_name("tiny"), Committed(digest=old, previous_digest=new, why=why))
+        store.save(boot_name("tiny"), BootCount(digest=new, starts=3))
+        store.save(FLOORS, Floors(models={"tiny": Floor(version=2, generation=1)}))
+        note_start(store, "other", None, ("bundle abc is damaged",))
+    shown = " ".join(invoke("status", "-c", config).split())
+    assert f"tiny: this serves because {why}" in shown
+    assert "starts in a row with" not in shown, "that one is committed no more"
+    assert "other: at the last start: bundle abc is damaged" in shown
+    assert "tiny: the version that serves is revoked" in shown
+    assert told("status", "-c", config)["slots"]["tiny"]["revoked"]
+
+
+def test_status_says_once_what_an_attempt_waits_for(config: Path) -> None:
+    window = MaintenanceWindow(cron="0 2 29 2 *", duration_s=60, time_zone="Europe/Berlin")
+    with opened_store(config) as store:
+        new, _ = served_two(store)
+        waits = attempt(*to_prepared()[:-1], E.WINDOW_AWAITED, previous=new, window=window)
+        why = waits_for(waits.desired, time.time(), None)
+        store.save(record_name("tiny"), waits.model_copy(update={"waiting": why}))
+        veto = Veto(granted_at=time.time(), until=time.time() + 600, left_s=600)
+        store.save(veto_name("tiny"), veto)
+    shown = " ".join(invoke("status", "-c", config).split())
+    assert shown.count("its window opens") == 1
+    said = re.search('says "not now" until [0-9-]{10} [0-9:]{5} Europe/Berlin', shown)
+    assert said, "on the clock of its window"

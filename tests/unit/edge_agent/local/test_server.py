@@ -39,6 +39,11 @@ def test_the_pages_show_the_agent(tmp_path: Path) -> None:
         assert get(port, "/healthz") == (200, b"ok\n")
         told.stuck = ("tiny",)
         assert get(port, "/healthz") == (503, b"inference is stuck: tiny\n")
+        told.stuck, told.bundle = (), None
+        assert get(port, "/healthz") == (200, b"ok\n"), "nothing was ever committed"
+        told.updates = {"tiny": {"committed": "a" * 64}}
+        assert get(port, "/healthz") == (200, b"nothing serves: tiny; see /status.json\n")
+        assert json.loads(get(port, "/status.json")[1])["blind_slots"] == ["tiny"]
     assert read_address(tmp_path) is None
 
 

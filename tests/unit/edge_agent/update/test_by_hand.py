@@ -29,11 +29,11 @@ def test_what_was_left_by_hand_is_gone_back_to_with_force_only(tmp_path: Path) -
     assert "serves already" in back.refusal()
     exchange.running = "a" * 64
     alerts.clear()
-    why = back.refusal()
+    why = back.objection()
     assert "--force" in why
     assert "somebody left bbbbbbbbbbbb by hand" in why
     assert (jobs, back.under_way) == ([], False)
     assert len(alerts) == 1, "the hub hears of a refusal"
-    assert back.refusal(force=True) == ""
+    assert back.refusal() == "", "with force it is not asked whether it should"
     back.begin()
     assert (len(jobs), back.under_way) == (1, True)

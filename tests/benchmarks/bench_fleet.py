@@ -29,7 +29,8 @@ WAVES = [{"percent": 1}, {"percent": 10}, {"percent": 100}]
 IN_FLIGHT_MAX = 2000
 PROBATION_S = 1.0
 FILES_BESIDE = 500
-DEADLINE_S = 330.0
+DEADLINE_S = 300.0
+"""Then the devices count that have the build; nobody waits longer for a busy machine."""
 MIB = 1024 * 1024
 
 
@@ -51,21 +52,24 @@ def _measure(fleet: WholeFleet, online_s: float) -> Row:
         rollout_id = fleet.roll_out(
             waves=WAVES, in_flight_max=IN_FLIGHT_MAX, probation_s=PROBATION_S
         )
-        fleet.wait_finished(rollout_id, DEADLINE_S, processes.look)
+        late = _wait(fleet, rollout_id, processes)
         took_s = time.monotonic() - began
         messages = at_broker.since_begin()
     hub = {name: value - before.get(name, 0.0) for name, value in fleet.counters().items()}
     executions, running = fleet.executions(rollout_id), fleet.running()
-    if executions != {"SUCCEEDED": DEVICES} or running != {fleet.digest: DEVICES}:
+    succeeded = executions.get("SUCCEEDED", 0)
+    if not late and (succeeded, running) != (DEVICES, {fleet.digest: DEVICES}):
         raise RuntimeError(f"not everybody has the build: {executions}, {running}")
     published = hub['argosy_published_bytes_total{kind="blob_chunk"}']
     return row(
         "rollout.fleet_10k_per_minute",
-        DEVICES / took_s * 60,
+        succeeded / took_s * 60,
         ">= 3000",
         unit="devices/min",
         note="virtual devices share a process and a poll, and their disks are its memory",
         devices=DEVICES,
+        succeeded=succeeded,
+        ended_by_the_bench=late,
         took_s=took_s,
         online_after_s=online_s,
         waves=[wave["percent"] for wave in WAVES],
@@ -82,6 +86,15 @@ def _measure(fleet: WholeFleet, online_s: float) -> Row:
         memory_max_mib=processes.memory_max_mib,
         broker="mosquitto",
     )
+
+
+def _wait(fleet: WholeFleet, rollout_id: str, processes: Watched) -> bool:
+    """Whether the rollout was not finished when the bench's time was over."""
+    try:
+        fleet.wait_finished(rollout_id, DEADLINE_S, processes.look)
+    except TimeoutError:
+        return True
+    return False
 
 
 class Watched:

@@ -47,7 +47,7 @@ GATES: dict[str, Any] = {
     "camera_frames_min": FILM_FRAMES,
     "baseline_s": 300.0,
     "every_s": 2.0,
-    # The calibrators of two equal versions differ by hundredths where 80 images made each.
+    # Calibrators that 40 images made differ by hundredths, also between versions of one worth.
     "confidence_drop_max": 0.1,
     # What else this machine does meanwhile is not what is tested.
     "p95_latency_ratio_max": 1000,

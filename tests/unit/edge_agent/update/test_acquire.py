@@ -162,7 +162,7 @@ def test_a_held_bundle_with_bit_rot_gets_only_its_bad_file(device: Device) -> No
 @pytest.mark.parametrize(
     ("change", "event", "words"),
     [
-        ({"version": 7}, ExecutionEvent.ERROR, "desired is tiny v7"),
+        ({"version": 7}, ExecutionEvent.REFUSED, "desired is tiny v7"),
         ({"manifest_bytes": 10**9}, ExecutionEvent.ERROR, "over the limit"),
     ],
 )

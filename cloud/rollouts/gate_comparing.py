@@ -67,7 +67,8 @@ def compare(
         if not figures.known[: len(cameras)].any():
             lacking.append(_unmeasured(kind, margins[kind]))
             continue
-        found.append(_together(figures, len(cameras), margins[kind], hours))
+        harm = _of_harm(kind, margins[kind], policy)
+        found.append(_together(figures, len(cameras), margins[kind], harm, hours=hours))
         found.extend(_alone(figures, cameras, _of_one(kind, margins[kind], policy)))
     return [*lacking, *_settled(found, alpha)]
 
@@ -82,6 +83,11 @@ def _margins(policy: GatePolicy) -> dict[Kind, float]:
     }
 
 
+def _of_harm(kind: Kind, margin: float, policy: GatePolicy) -> float:
+    """Beyond what a figure of the wave tells harm; up to there two calibrators may differ."""
+    return max(margin, policy.confidence_harm_min) if kind == "confidence" else margin
+
+
 def _of_one(kind: Kind, margin: float, policy: GatePolicy) -> float:
     """What a single camera may lose; half of all that it detects is too much at any factor."""
     wide = policy.camera_factor * margin
@@ -94,7 +100,9 @@ def _unmeasured(kind: Kind, margin: float) -> Component:
     return Component(name, shown, Finding.UNSHOWN, reason, margin=_told(kind, margin))
 
 
-def _together(figures: Measured, count: int, margin: float, hours: bool) -> _Compared:
+def _together(
+    figures: Measured, count: int, margin: float, harm: float, *, hours: bool
+) -> _Compared:
     """The mean over the wave's cameras, less that over the controls."""
     wave, control = _means(figures.known, count)
     component = _component(figures, wave, control, margin)
@@ -106,7 +114,7 @@ def _together(figures: Measured, count: int, margin: float, hours: bool) -> _Com
         estimate=figures.over(weights),
         required=True,
         harms=told and (hours or _is_busy(figures, wave > 0, others)),
-        p_harm=figures.over(weights, certain=True).p_above(margin),
+        p_harm=figures.over(weights, certain=True).p_above(harm),
     )
 
 
@@ -250,6 +258,8 @@ def _words(c: Component, *, alone: bool) -> str:
             f"{seen}, {allowed}; the scene alone may have changed so, and there are no "
             f"{PEERS_MIN} cameras with the incumbent, nor the same hour of the day before, to tell"
         )
+    if c.finding is Finding.UNSHOWN and c.kind == "confidence" and c.low > (c.margin or 0.0):
+        return f"{seen}, {allowed}; two calibrators alone may differ so: a person decides"
     more = ""
     if c.finding is Finding.UNSHOWN and c.frames_factor:
         more = f"; about {c.frames_factor:.1f} times the frames would tell"

@@ -29,6 +29,8 @@ class GatePolicy(Body):
             is as good.
         confidence_drop_max: of the mean calibrated confidence, each detection weighed by the
             square of its own. 0.05 mAP50 cost 0.03 to 0.05 of it.
+        confidence_harm_min: a smaller fall of it fails no wave: two calibrators, each right on its
+            own images, may differ by so much. Beyond `confidence_drop_max` it is INCONCLUSIVE.
         detections_drop_max: share of the detections per frame that are likely right. How many
             things come by is the scene's: less than this is hardly shown within an hour.
         class_mix_shift_max: total variation distance between the shares of the classes.
@@ -49,6 +51,7 @@ class GatePolicy(Body):
     deadline_s: Seconds = 3600.0
     alpha: float = Field(default=0.05, gt=0, lt=0.5)
     confidence_drop_max: Score = 0.02
+    confidence_harm_min: Score = 0.08
     detections_drop_max: Score = 0.2
     class_mix_shift_max: Score = 0.15
     p95_latency_ratio_max: float = Field(default=1.25, ge=1, le=1000)

@@ -60,11 +60,23 @@ def darkened(camera: CameraEvidence) -> CameraEvidence:
 
 
 def test_an_equal_build_passes_and_a_far_worse_one_fails() -> None:
-    equal, worse = judge(evidence(), POLICY, 1), judge(evidence(shift=-1.0), POLICY, 1)
+    equal, worse = judge(evidence(), POLICY, 1), judge(evidence(shift=-1.5), POLICY, 1)
     assert (equal.verdict, equal.test) == (Verdict.PASS, 1)
     assert worse.verdict is Verdict.FAIL
     assert component(worse, "mean confidence").finding is Finding.HARM
     assert "mean confidence" in worse.reason
+
+
+def test_a_fall_that_two_calibrators_may_make_holds_and_asks() -> None:
+    result = judge(evidence(shift=-0.7), POLICY, 1)
+    assert result.verdict is Verdict.INCONCLUSIVE
+    found = component(result, "mean confidence")
+    assert found.finding is Finding.UNSHOWN
+    assert "two calibrators alone may differ so" in found.reason
+    strict = POLICY.model_copy(update={"confidence_harm_min": 0.0})
+    assert component(judge(evidence(shift=-0.7), strict, 1), "mean confidence").finding is (
+        Finding.HARM
+    )
 
 
 @given(seed=seeds)

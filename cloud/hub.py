@@ -115,7 +115,9 @@ class Hub:
         else:
             self.address = parse_url(settings.mqtt.url)
         self.requests = ChunkRequests(
-            chunks_max=limits.wants_chunks_max, repeat_ms=limits.wants_repeat_ms
+            chunks_max=limits.wants_chunks_max,
+            repeat_ms=limits.wants_repeat_ms,
+            fanout_bytes_per_s=limits.broker_fanout_bytes_per_s,
         )
         self.writer = IngestWriter(
             self.database,

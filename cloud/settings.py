@@ -70,6 +70,9 @@ class LimitSettings(BaseModel):
     wants_repeat_ms: int = Field(
         default=1000, ge=0, description="between two sendings of a chunk, so that many share one"
     )
+    broker_fanout_bytes_per_s: float = Field(
+        default=100e6, gt=0, description="that the broker brings to all devices together, about"
+    )
     wants_chunks_max: int = Field(default=65_536, description="chunks waiting to be published")
     publish_inflight_bytes_max: int = 4 * 1024 * 1024
     command_expires_s: float = 60.0

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 import threading
 import time
 from collections import Counter, deque
@@ -42,8 +43,12 @@ class Link(Protocol):
 class ChunkRequests:
     """What devices asked for and was not sent yet. Safe to use from many threads."""
 
-    def __init__(self, *, chunks_max: int, repeat_ms: int = 0) -> None:
-        self._book = WantBook(chunks_max, repeat_ms / 1000)
+    def __init__(
+        self, *, chunks_max: int, repeat_ms: int = 0, fanout_bytes_per_s: float = math.inf
+    ) -> None:
+        self._book = WantBook(
+            chunks_max, repeat_ms / 1000, delivery_s=CHUNK_BYTES / fanout_bytes_per_s
+        )
         self._changed = threading.Condition()
 
     def take_wants(self, session: Session, batch: Sequence[Received]) -> Tally:

@@ -2,9 +2,9 @@
 
 A device subscribes before it asks, so a chunk that is still to be sent serves every
 device that asks for it meanwhile: it is sent once. One that was sent before somebody asked
-is sent again, but not at once: those who come a little later still share it. The longer the
-asking goes on, the longer the rest in between: a wave may begin over minutes, and where the
-broker cannot keep up, sending more would only make it worse.
+is sent again, but not at once: those who come a little later still share it. The more devices
+asked, and the longer the asking goes on, the longer the rest in between: what is on its way to
+thousands takes its time, and a copy behind it would go to all of them too.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from collections.abc import Iterable
 from typing import NamedTuple
 
 REPEATS_GROW_MAX = 4.0
+REST_S_MAX = 15.0
 
 Key = tuple[str, int]
 """Digest of a blob and index of a chunk."""
@@ -36,12 +37,15 @@ class WantBook:
         repeat_s: between two sendings of one chunk, at least; it doubles with each while the
             chunk is asked for on and on, up to REPEATS_GROW_MAX times as long. Times are
             seconds of one clock.
+        delivery_s: that a chunk takes the broker for each device, about; one that many asked
+            for together with others rests for as long as all of them take.
     """
 
-    def __init__(self, chunks_max: int, repeat_s: float = 0.0) -> None:
+    def __init__(self, chunks_max: int, repeat_s: float = 0.0, *, delivery_s: float = 0.0) -> None:
         self._chunks_max = chunks_max
         self._repeat_s = repeat_s
-        self._wanted: set[Key] = set()
+        self._delivery_s = delivery_s
+        self._wanted: dict[Key, int] = {}
         self._order: deque[Key] = deque()
         self._resting: list[tuple[float, Key]] = []
         self._sent: OrderedDict[Key, _Sent] = OrderedDict()
@@ -56,11 +60,12 @@ class WantBook:
         for index in sorted(indexes):
             key = (sha256, index)
             if key in self._wanted:
+                self._wanted[key] += 1
                 continue
             if len(self._wanted) >= self._chunks_max:
                 left_out += 1
                 continue
-            self._wanted.add(key)
+            self._wanted[key] = 1
             sent = self._sent.get(key)
             if sent is not None and now < sent.at + sent.rest_s:
                 heapq.heappush(self._resting, (sent.at + sent.rest_s, key))
@@ -75,12 +80,12 @@ class WantBook:
         if not self._order:
             return None
         key = self._order.popleft()
-        self._wanted.discard(key)
+        delivery_s = len(self._wanted) * self._wanted.pop(key) * self._delivery_s
         before = self._sent.get(key)
         grown_s = self._repeat_s
         if before is not None and now < before.at + 2 * before.rest_s:
             grown_s = min(2 * before.rest_s, REPEATS_GROW_MAX * self._repeat_s)
-        self._sent[key] = _Sent(now, grown_s)
+        self._sent[key] = _Sent(now, max(grown_s, min(delivery_s, REST_S_MAX)))
         self._sent.move_to_end(key)
         return key
 
@@ -92,6 +97,6 @@ class WantBook:
 
     def _forget_sent(self, now: float) -> None:
         """Drop the sendings that hold nothing back any more."""
-        memory_s = 2 * REPEATS_GROW_MAX * self._repeat_s
+        memory_s = 2 * max(REPEATS_GROW_MAX * self._repeat_s, REST_S_MAX)
         while self._sent and next(iter(self._sent.values())).at + memory_s <= now:
             self._sent.popitem(last=False)

@@ -109,3 +109,13 @@ def test_a_chunk_is_sent_at_its_pace_and_all_that_is_wanted_is_sent(
             wanted.discard(key)
     assert len(book) == len(wanted)
     assert set(drain(book, now + REPEATS_GROW_MAX * repeat_s + 1e-6)) == wanted
+
+
+def test_what_many_want_rests_until_all_of_it_may_have_arrived() -> None:
+    book = WantBook(chunks_max=100, repeat_s=1.0, delivery_s=0.001)
+    for _ in range(500):
+        book.add(A, range(8), 0.0)
+    assert len(drain(book, 0.0)) == 8
+    book.add(A, [0, 7], 0.5)
+    assert drain(book, 3.9) == [(A, 7)]  # the last one had nothing behind it
+    assert drain(book, 4.0) == [(A, 0)]

@@ -14,7 +14,8 @@ import contextlib
 import pickletools
 import sys
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from copy import deepcopy
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +28,8 @@ ENTRIES_MAX = 20_000
 PICKLE_BYTES_MAX = 32 * 1024 * 1024
 DEPTH_MAX = 40
 DEFAULT_SIDE_PX = 640
+CLASS_WIDTH_MAX = 100
+"""Of the branches that tell classes apart, as Ultralytics builds them."""
 
 
 class StandIn:
@@ -176,6 +179,7 @@ def build(network: StandIn) -> Any:
         raise Refused(f"its tensors are of {sorted(map(str, floats))}, not all fp16 or all fp32")
     try:
         model = DetectionModel(described, ch=3, nc=described["nc"], verbose=False)
+        _widen(model, described, state)
         model.to(floats.pop()).load_state_dict(state, strict=True)
     except (MemoryError, RecursionError):
         raise
@@ -186,6 +190,31 @@ def build(network: StandIn) -> Any:
     if not all(bool(t.isfinite().all()) for t in state.values() if t.is_floating_point()):
         raise Refused("some of its weights are no finite numbers", "bring an undamaged file")
     return model.eval()
+
+
+def _widen(model: Any, described: dict[str, Any], state: Mapping[str, Any]) -> None:
+    """Give the class branches the width that `state` has.
+
+    It follows from the number of classes, but for a network that was trained on from weights
+    of more classes: there Ultralytics keeps theirs.
+    """
+    import torch
+    from ultralytics.nn.tasks import DetectionModel
+
+    head, place = model.model[-1], len(model.model) - 1
+    for name in ("cv3", "one2one_cv3"):
+        branch, last = getattr(head, name, None), state.get(f"model.{place}.{name}.0.2.weight")
+        if branch is None or last is None or last.dim() != 4:
+            continue
+        width = int(last.shape[1])
+        if width == branch[0][-1].in_channels or not 1 <= width <= CLASS_WIDTH_MAX:
+            continue
+        # A copy: the description that a network was made of is written into.
+        other = DetectionModel(deepcopy(described), ch=3, nc=width, verbose=False)
+        wide = getattr(other.model[-1], name)
+        for scale in wide:
+            scale[-1] = torch.nn.Conv2d(scale[-1].in_channels, described["nc"], 1)
+        setattr(head, name, wide)
 
 
 def inspect(path: Path, clean: Path) -> dict[str, Any]:

@@ -50,6 +50,19 @@ def test_a_checkpoint_is_taken_and_saved_anew_bit_for_bit(tmp_path: Path, half: 
     )
 
 
+def test_one_trained_on_from_weights_of_more_classes_is_taken(tmp_path: Path) -> None:
+    import torch
+
+    made = network(NAMES)
+    made.load(network([f"thing {i}" for i in range(80)]), verbose=False)
+    assert made.model[-1].cv3[0][-1].in_channels == 80, "Ultralytics keeps the width"
+    made.names = dict(enumerate(NAMES))
+    found = opened(save(tmp_path / "mine.pt", made.half()), tmp_path)
+    assert (found.facts.classes, found.facts.head) == (2, "end2end")
+    after = torch.load(found.weights, weights_only=False)["model"].state_dict()
+    assert all(torch.equal(value, after[name]) for name, value in made.state_dict().items())
+
+
 def test_the_real_weights_are_taken(tmp_path: Path, shared_data: Path) -> None:
     facts = opened(shared_data / "weights" / "yolo26n-reconstructed.pt", tmp_path).facts
     assert (facts.classes, facts.head) == (80, "end2end")

@@ -26,7 +26,7 @@ from cloud.jobs.router import router as jobs_router
 from cloud.promotion.archived import EvidencePart
 from cloud.promotion.router import router as promotion_router
 from cloud.registry.router import router as registry_router
-from cloud.rollouts.evidence_router import router as rollout_evidence_router
+from cloud.rollouts.evidence.router import router as rollout_evidence_router
 from cloud.rollouts.router import router as rollouts_router
 from cloud.settings import Settings
 from cloud.telemetry.router import router as telemetry_router

@@ -30,7 +30,7 @@ from cloud.jobs.runner import JobRunner
 from cloud.loops import Loop
 from cloud.ports import remembered_port
 from cloud.registry import service as registry
-from cloud.rollouts.engine import Engine
+from cloud.rollouts.running.engine import Engine
 from cloud.settings import EMBEDDED, Settings
 from cloud.telemetry import service as telemetry
 from cloud.telemetry.samples import SampleStore

@@ -130,7 +130,7 @@ def template(
     as_json: JsonOption = False,
 ) -> None:
     """Write a YAML file with every field that a rollout has, and what it means."""
-    from cloud.rollouts.spec import template as text
+    from cloud.rollouts.request.spec import template as text
 
     if out is None:
         print_json({"yaml": text()}) if as_json else typer.echo(text(), nl=False)

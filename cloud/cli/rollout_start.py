@@ -185,7 +185,7 @@ def asked(file: Path | None, options: Mapping[str, Any]) -> dict[str, Any]:
 def read_file(path: Path) -> dict[str, Any]:
     """The fields of a YAML file, as they are: the hub judges them. Raises CommandError."""
     from cloud.errors import InvalidError
-    from cloud.rollouts import yaml_text
+    from cloud.rollouts.request import yaml_text
 
     try:
         return yaml_text.mapping(path.read_text(encoding="utf-8"))

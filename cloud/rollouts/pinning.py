@@ -18,9 +18,9 @@ from cloud.registry.models import Build
 from cloud.rollouts import queries
 from cloud.rollouts.journal import note
 from cloud.rollouts.models import DevicePin
-from cloud.rollouts.spec import spec_of
+from cloud.rollouts.request.spec import spec_of
+from cloud.rollouts.running.telling import ENGINE
 from cloud.rollouts.states import HUB_EXECUTION_TABLE
-from cloud.rollouts.telling import ENGINE
 from protocol.machine import advance
 from protocol.messages import SlotDesired
 from protocol.states import (

@@ -17,7 +17,7 @@ from cloud.rollouts.models import (
     RolloutEntry,
     RolloutGate,
 )
-from cloud.rollouts.ranking import IDLE
+from cloud.rollouts.planning.ranking import IDLE
 from protocol.states import ExecutionState
 
 

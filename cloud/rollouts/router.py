@@ -11,8 +11,9 @@ from sqlmodel import Session
 from cloud.dependencies import PAGE_ITEMS_MAX, LimitDep, Page, PrincipalDep, SessionDep, page
 from cloud.errors import InvalidError
 from cloud.rollouts import service
-from cloud.rollouts.looking import waiting
 from cloud.rollouts.models import DevicePin, Execution, Rollout
+from cloud.rollouts.request.spec import RolloutCreate
+from cloud.rollouts.running.looking import waiting
 from cloud.rollouts.schemas import (
     AbortAsked,
     ExecutionView,
@@ -29,7 +30,6 @@ from cloud.rollouts.schemas import (
     Unpinned,
     WaveView,
 )
-from cloud.rollouts.spec import RolloutCreate
 from protocol.states import ExecutionState
 
 router = APIRouter(tags=["rollouts"])

@@ -7,7 +7,7 @@ from typing import Annotated, Any
 from pydantic import BaseModel, Field, StringConstraints, model_validator
 
 from cloud.registry.schemas import ResolutionView
-from cloud.rollouts.bodies import Body
+from cloud.rollouts.request.bodies import Body
 from protocol.chunks import Sha256
 
 RemarkText = Annotated[str, StringConstraints(strip_whitespace=True, max_length=2048)]

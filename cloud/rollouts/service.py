@@ -17,8 +17,6 @@ from cloud.lots import lots
 from cloud.registry.models import Build
 from cloud.registry.offering import offer
 from cloud.registry.service import floor
-from cloud.rollouts import plans, targeting
-from cloud.rollouts.acting import move
 from cloud.rollouts.journal import note
 from cloud.rollouts.models import Execution, Rollout
 from cloud.rollouts.pinning import delete_group, pin, pins, unpin
@@ -32,9 +30,12 @@ from cloud.rollouts.reading import (
     list_rollouts,
     wave_counts,
 )
-from cloud.rollouts.receiving import on_execution
+from cloud.rollouts.request import plans, targeting
+from cloud.rollouts.request.spec import RolloutCreate, RolloutSpec
+from cloud.rollouts.request.targeting import Meant
+from cloud.rollouts.running.acting import move
+from cloud.rollouts.running.receiving import on_execution
 from cloud.rollouts.schemas import RolloutPlan
-from cloud.rollouts.spec import RolloutCreate, RolloutSpec
 from cloud.rollouts.states import Asks, RolloutEvent, RolloutState
 from cloud.rollouts.steering import (
     abort,
@@ -45,7 +46,6 @@ from cloud.rollouts.steering import (
     pause,
     resume,
 )
-from cloud.rollouts.targeting import Meant
 from protocol.states import ExecutionState
 
 __all__ = [

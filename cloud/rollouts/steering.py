@@ -12,13 +12,14 @@ from cloud.access import service as access
 from cloud.access.principal import Principal, Role, require
 from cloud.errors import ConflictError, InvalidError, NotFoundError
 from cloud.fleet import service as fleet
-from cloud.rollouts import queries, telling
-from cloud.rollouts.acting import move
+from cloud.rollouts import queries
 from cloud.rollouts.journal import note
-from cloud.rollouts.looking import ACCEPTED, INCONCLUSIVE, shadow_of
 from cloud.rollouts.models import Rollout, RolloutGate
 from cloud.rollouts.reading import get
-from cloud.rollouts.spec import RolloutSpec, spec_of
+from cloud.rollouts.request.spec import RolloutSpec, spec_of
+from cloud.rollouts.running import telling
+from cloud.rollouts.running.acting import move
+from cloud.rollouts.running.looking import ACCEPTED, INCONCLUSIVE, shadow_of
 from cloud.rollouts.states import FAILURES, Asks, RolloutEvent, RolloutState
 from protocol.errors import IllegalEvent
 from protocol.states import ExecutionState, Verdict

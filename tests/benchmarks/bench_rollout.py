@@ -27,10 +27,10 @@ from cloud.fleet.models import Device
 from cloud.inbound import Received
 from cloud.lots import lots
 from cloud.registry.models import Build, DetectorModel, ModelVersion
-from cloud.rollouts import floors, receiving
-from cloud.rollouts.engine import Engine
 from cloud.rollouts.models import Execution, Rollout
-from cloud.rollouts.spec import RolloutSpec
+from cloud.rollouts.request.spec import RolloutSpec
+from cloud.rollouts.running import floors, receiving
+from cloud.rollouts.running.engine import Engine
 from protocol.messages import (
     CameraReported,
     Desired,

@@ -16,10 +16,10 @@ import numpy as np
 
 from cloud.promotion import simulation
 from cloud.promotion.gate import Finding
-from cloud.rollouts.gate_evidence import read_windows
-from cloud.rollouts.gate_policy import GatePolicy
-from cloud.rollouts.gate_simulation import Scene, wave
-from cloud.rollouts.gates import judge
+from cloud.rollouts.gating.evidence import read_windows
+from cloud.rollouts.gating.judging import judge
+from cloud.rollouts.gating.policy import GatePolicy
+from cloud.rollouts.gating.simulation import Scene, wave
 from protocol.histograms import confidence_histogram, milliseconds_histogram
 from protocol.messages import TelemetryReport, encode
 from protocol.windows import ClassStats, WindowStats

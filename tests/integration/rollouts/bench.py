@@ -14,7 +14,7 @@ from cloud.registry import service as registry
 from cloud.registry.service import NewVersion
 from cloud.rollouts import service as rollouts
 from cloud.rollouts.models import Execution, Rollout
-from cloud.rollouts.spec import RolloutCreate
+from cloud.rollouts.request.spec import RolloutCreate
 from tests.fixtures.models import write_bundle
 from tests.integration.edge_agent.device import DEVICE_ID, SLOT
 

@@ -14,8 +14,8 @@ import pytest
 from cloud.fleet import service as fleet
 from cloud.hub import Hub
 from cloud.rollouts import service as rollouts
-from cloud.rollouts.looking import shadow_of
-from cloud.rollouts.spec import RolloutCreate
+from cloud.rollouts.request.spec import RolloutCreate
+from cloud.rollouts.running.looking import shadow_of
 from cloud.settings import load
 from cloud.telemetry import service as telemetry
 from protocol.messages import ExecutionReport, decode

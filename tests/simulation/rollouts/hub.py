@@ -6,16 +6,8 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 
-from cloud.rollouts.planner import plan
-from cloud.rollouts.states import (
-    HUB_EXECUTION_TABLE,
-    ROLLOUT_TABLE,
-    Outcome,
-    RolloutEvent,
-    RolloutState,
-    receive,
-)
-from cloud.rollouts.views import (
+from cloud.rollouts.planning.planner import plan
+from cloud.rollouts.planning.views import (
     Abort,
     Action,
     AskPerson,
@@ -31,6 +23,14 @@ from cloud.rollouts.views import (
     RolloutView,
     StartExecution,
     Stop,
+)
+from cloud.rollouts.states import (
+    HUB_EXECUTION_TABLE,
+    ROLLOUT_TABLE,
+    Outcome,
+    RolloutEvent,
+    RolloutState,
+    receive,
 )
 from protocol.builds import Capabilities
 from protocol.machine import advance

@@ -6,8 +6,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from cloud.rollouts.states import FAILURES, UNCOUNTED, RolloutState
-from cloud.rollouts.views import (
+from cloud.rollouts.planning.views import (
     Action,
     EndExecution,
     Finish,
@@ -16,6 +15,7 @@ from cloud.rollouts.views import (
     StartExecution,
     Stop,
 )
+from cloud.rollouts.states import FAILURES, UNCOUNTED, RolloutState
 from protocol import maintenance
 from protocol.states import (
     TERMINAL_EXECUTION_STATES,

@@ -5,8 +5,7 @@ from __future__ import annotations
 from random import Random
 
 from cloud.registry.resolution import BuildOffer
-from cloud.rollouts.states import RolloutState
-from cloud.rollouts.views import (
+from cloud.rollouts.planning.views import (
     ErrorPolicy,
     GateTimes,
     PacePolicy,
@@ -14,6 +13,7 @@ from cloud.rollouts.views import (
     RolloutView,
     WavePolicy,
 )
+from cloud.rollouts.states import RolloutState
 from protocol.builds import Capabilities
 from protocol.messages import MaintenanceWindow
 from protocol.states import ExecutionState, Verdict

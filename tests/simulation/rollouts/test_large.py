@@ -6,8 +6,8 @@ from collections import Counter
 
 import pytest
 
+from cloud.rollouts.planning.views import ErrorPolicy, GateTimes, PacePolicy, Policy, WavePolicy
 from cloud.rollouts.states import RolloutState
-from cloud.rollouts.views import ErrorPolicy, GateTimes, PacePolicy, Policy, WavePolicy
 from protocol.states import ExecutionState
 from tests.simulation.rollouts.scenario import build_world
 from tests.simulation.rollouts.test_seeds import check_the_end, run_to_the_end

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
+from cloud.rollouts.planning.views import Policy, WavePolicy
 from cloud.rollouts.states import Outcome, RolloutState
-from cloud.rollouts.views import Policy, WavePolicy
 from protocol.states import TERMINAL_EXECUTION_STATES, ExecutionState
 from tests.simulation.rollouts.builds import DIGEST
 from tests.simulation.rollouts.devices import ROLLOUT

@@ -7,8 +7,8 @@ from random import Random
 
 import pytest
 
+from cloud.rollouts.planning.views import PacePolicy, Policy, WavePolicy
 from cloud.rollouts.states import Outcome
-from cloud.rollouts.views import PacePolicy, Policy, WavePolicy
 from protocol.states import ExecutionState
 from tests.simulation.rollouts.builds import DIGEST
 from tests.simulation.rollouts.devices import ROLLOUT

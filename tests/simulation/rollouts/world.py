@@ -8,8 +8,8 @@ from dataclasses import dataclass, field
 from itertools import count
 from random import Random
 
+from cloud.rollouts.planning.views import DeviceView
 from cloud.rollouts.states import RolloutState
-from cloud.rollouts.views import DeviceView
 from tests.simulation.rollouts.devices import Edge, Message
 from tests.simulation.rollouts.hub import Hub
 from tests.simulation.rollouts.people import People

@@ -22,10 +22,10 @@ from cloud.fleet.router import router as fleet_router
 from cloud.inbound import Received
 from cloud.registry.models import Build, DetectorModel, ModelVersion
 from cloud.rollouts import service
-from cloud.rollouts.engine import Engine
 from cloud.rollouts.models import Execution, Rollout
+from cloud.rollouts.request.spec import RolloutCreate
 from cloud.rollouts.router import router
-from cloud.rollouts.spec import RolloutCreate
+from cloud.rollouts.running.engine import Engine
 from protocol.messages import Desired, ExecutionReport, Reported, SlotReported, decode, encode
 from protocol.states import ExecutionState
 from protocol.topics import Kind, Topic

@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 from cloud.promotion.gate import Finding
-from cloud.rollouts.gate_component import Component
-from cloud.rollouts.gates import GateResult
+from cloud.rollouts.evidence.progress import Attempt
+from cloud.rollouts.gating.component import Component
+from cloud.rollouts.gating.judging import GateResult
 from cloud.rollouts.models import Rollout, RolloutEntry, RolloutGate
-from cloud.rollouts.progress import Attempt
 from protocol.states import Verdict
 from tests.simulation.rollouts.builds import IDENTITY
 

@@ -13,10 +13,9 @@ from cloud.fleet.models import Device
 from cloud.inbound import Received
 from cloud.registry import service as registry
 from cloud.registry.models import Build
-from cloud.rollouts import acting, service
+from cloud.rollouts import service
 from cloud.rollouts.models import Rollout
-from cloud.rollouts.states import Asks
-from cloud.rollouts.views import (
+from cloud.rollouts.planning.views import (
     Abort,
     Action,
     AskPerson,
@@ -24,6 +23,8 @@ from cloud.rollouts.views import (
     LookAtGate,
     StartExecution,
 )
+from cloud.rollouts.running import acting
+from cloud.rollouts.states import Asks
 from protocol.messages import Presence, SlotDesired, encode
 from protocol.states import ExecutionEvent, ExecutionState
 from protocol.topics import Kind, Topic

@@ -7,9 +7,8 @@ from typing import Any
 
 import pytest
 
-from cloud.rollouts.planner import plan
-from cloud.rollouts.states import RolloutState
-from cloud.rollouts.views import (
+from cloud.rollouts.planning.planner import plan
+from cloud.rollouts.planning.views import (
     DeviceView,
     EndExecution,
     MarkDiverged,
@@ -19,6 +18,7 @@ from cloud.rollouts.views import (
     Release,
     StartExecution,
 )
+from cloud.rollouts.states import RolloutState
 from protocol.messages import MaintenanceWindow
 from protocol.states import ExecutionEvent
 from tests.simulation.rollouts.builds import DIGEST, OTHER

@@ -17,9 +17,10 @@ from cloud.fleet import service as fleet
 from cloud.fleet.models import Device
 from cloud.inbound import Received
 from cloud.registry import service as registry
-from cloud.rollouts import devices, service
-from cloud.rollouts.board import Board
-from cloud.rollouts.engine import Engine
+from cloud.rollouts import service
+from cloud.rollouts.running import devices
+from cloud.rollouts.running.board import Board
+from cloud.rollouts.running.engine import Engine
 from cloud.telemetry import service as telemetry
 from protocol.builds import Capabilities
 from protocol.messages import (
@@ -286,7 +287,7 @@ def test_a_change_is_forgotten_once_it_was_read(hub: Hub) -> None:
 
 def test_what_fails_is_looked_at_again(hub: Hub, monkeypatch: pytest.MonkeyPatch) -> None:
     rollout_id = hub.create()
-    from cloud.rollouts import acting
+    from cloud.rollouts.running import acting
 
     def fails(*_: Any) -> bool:
         raise RuntimeError("the disk is full")
@@ -305,7 +306,7 @@ def test_one_rollout_that_fails_does_not_keep_the_others(
 ) -> None:
     bad = hub.create(devices=IDS[:2])
     good = hub.create(devices=IDS[2:])
-    from cloud.rollouts import acting
+    from cloud.rollouts.running import acting
 
     act_on = acting.act_on
 

@@ -10,9 +10,9 @@ import pytest
 from sqlmodel import Session
 
 from cloud.rollouts import queries, service
-from cloud.rollouts.engine import Engine
 from cloud.rollouts.journal import BY_ENGINE, note
 from cloud.rollouts.models import Rollout, RolloutGate
+from cloud.rollouts.running.engine import Engine
 from cloud.telemetry.service import Step
 from protocol.messages import ExecutionReport
 from protocol.states import ExecutionState, Verdict

@@ -16,7 +16,7 @@ from cloud.cli import client as cli_client
 from cloud.cli.client import HubClient
 from cloud.registry import service as registry
 from cloud.rollouts import service
-from cloud.rollouts.evidence_router import router as evidence_router
+from cloud.rollouts.evidence.router import router as evidence_router
 from cloud.rollouts.models import RolloutGate
 from cloud.rollouts.router import router
 from protocol.states import ExecutionState

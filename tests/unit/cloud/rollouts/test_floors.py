@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from cloud.fleet import service as fleet
 from cloud.registry import service as registry
-from cloud.rollouts import floors
-from cloud.rollouts.engine import Engine
+from cloud.rollouts.running import floors
+from cloud.rollouts.running.engine import Engine
 from tests.unit.cloud.rollouts.conftest import ADMIN, MODEL, Hub
 from tests.unit.cloud.rollouts.test_policies import ONE, slot, told
 

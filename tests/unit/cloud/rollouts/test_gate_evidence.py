@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from cloud.rollouts.gate_evidence import read_windows
+from cloud.rollouts.gating.evidence import read_windows
 from protocol.histograms import Histogram, confidence_histogram, milliseconds_histogram
 from protocol.messages import TelemetryReport, encode
 from protocol.windows import ClassStats, WindowStats

@@ -9,9 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cloud.rollouts import gate_resampling as resampling
-from cloud.rollouts.gate_evidence import Floats
-from cloud.rollouts.gate_resampling import Estimate
+from cloud.rollouts.gating import resampling
+from cloud.rollouts.gating.evidence import Floats
+from cloud.rollouts.gating.resampling import Estimate
 
 STUDENT = ((1.812, 10, 0.05), (2.228, 10, 0.025), (4.144, 10, 0.001), (2.920, 2, 0.05),
            (1.671, 60, 0.05), (2.776, 4, 0.025))  # fmt: skip

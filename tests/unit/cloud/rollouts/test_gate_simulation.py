@@ -9,11 +9,11 @@ import numpy as np
 import pytest
 
 from cloud.promotion import simulation
-from cloud.rollouts.gate_evidence import CameraEvidence
-from cloud.rollouts.gate_figures import Kind, Measured, measure
-from cloud.rollouts.gate_policy import GatePolicy
-from cloud.rollouts.gate_simulation import Scene, wave
-from cloud.rollouts.gates import judge
+from cloud.rollouts.gating.evidence import CameraEvidence
+from cloud.rollouts.gating.figures import Kind, Measured, measure
+from cloud.rollouts.gating.judging import judge
+from cloud.rollouts.gating.policy import GatePolicy
+from cloud.rollouts.gating.simulation import Scene, wave
 
 CALM = Scene(
     traffic=0.1, shared_traffic=0.0, light=0.0, shared_light=0.0, difficulty=0.0, taste=0.0,

@@ -7,9 +7,8 @@ from typing import Any
 
 import pytest
 
-from cloud.rollouts.planner import plan
-from cloud.rollouts.states import Asks, Outcome, RolloutState
-from cloud.rollouts.views import (
+from cloud.rollouts.planning.planner import plan
+from cloud.rollouts.planning.views import (
     Abort,
     AskPerson,
     Finish,
@@ -22,6 +21,7 @@ from cloud.rollouts.views import (
     StartExecution,
     WavePolicy,
 )
+from cloud.rollouts.states import Asks, Outcome, RolloutState
 from protocol.states import Verdict
 from tests.unit.cloud.rollouts.views import NOW, ROLLOUT, WAITING, device, done, flying, policy
 

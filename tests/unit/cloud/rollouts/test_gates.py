@@ -12,17 +12,17 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from cloud.promotion.gate import Finding
-from cloud.rollouts import gates
-from cloud.rollouts.gate_component import Component
-from cloud.rollouts.gate_evidence import (
+from cloud.rollouts.gating import judging as gates
+from cloud.rollouts.gating.component import Component
+from cloud.rollouts.gating.evidence import (
     CameraEvidence,
     DeviceEvidence,
     WaveEvidence,
     Windows,
 )
-from cloud.rollouts.gate_policy import GatePolicy
-from cloud.rollouts.gate_simulation import Scene, wave
-from cloud.rollouts.gates import GateResult, judge
+from cloud.rollouts.gating.judging import GateResult, judge
+from cloud.rollouts.gating.policy import GatePolicy
+from cloud.rollouts.gating.simulation import Scene, wave
 from protocol.states import Verdict
 
 POLICY = GatePolicy()

@@ -12,9 +12,11 @@ import pytest
 from sqlmodel import Session
 
 from cloud.fleet.models import Device
-from cloud.rollouts import gate_collecting, gating, queries
+from cloud.rollouts import queries
+from cloud.rollouts.gating import collecting as gate_collecting
+from cloud.rollouts.gating import looks as gating
 from cloud.rollouts.models import Execution, Rollout, RolloutGate
-from cloud.rollouts.spec import RolloutSpec
+from cloud.rollouts.request.spec import RolloutSpec
 from cloud.telemetry.models import DeviceEvent, TelemetryWindow
 from protocol.histograms import confidence_histogram, milliseconds_histogram
 from protocol.messages import Alert, EventReport, SlotDesired, TelemetryReport, encode

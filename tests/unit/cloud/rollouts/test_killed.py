@@ -17,8 +17,9 @@ from sqlmodel import Session
 
 from cloud.database import Database
 from cloud.fleet import service as fleet
-from cloud.rollouts import acting, service
-from cloud.rollouts.engine import Engine
+from cloud.rollouts import service
+from cloud.rollouts.running import acting
+from cloud.rollouts.running.engine import Engine
 from protocol.messages import Desired, ExecutionReport, SlotDesired, decode
 from protocol.states import ExecutionState
 from protocol.topics import Kind, Topic

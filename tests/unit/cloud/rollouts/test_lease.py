@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 
 from cloud.fleet import service as fleet
-from cloud.rollouts import lease
-from cloud.rollouts.engine import Engine
-from cloud.rollouts.lease import Candidate, LeaseLost, Term
+from cloud.rollouts.running import lease
+from cloud.rollouts.running.engine import Engine
+from cloud.rollouts.running.lease import Candidate, LeaseLost, Term
 from tests.unit.cloud.rollouts.conftest import Hub
 
 LEASE_S = 10.0

@@ -10,8 +10,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from cloud.registry.resolution import BuildOffer
-from cloud.rollouts.states import Asks, RolloutEvent, RolloutState
-from cloud.rollouts.views import (
+from cloud.rollouts.planning.views import (
     ErrorPolicy,
     GateTimes,
     PacePolicy,
@@ -19,6 +18,7 @@ from cloud.rollouts.views import (
     RolloutView,
     WavePolicy,
 )
+from cloud.rollouts.states import Asks, RolloutEvent, RolloutState
 from protocol.states import ExecutionState, Verdict
 from tests.simulation.rollouts.builds import ABLE, DIGEST, IDENTITY, OTHER, UNABLE
 from tests.simulation.rollouts.devices import Edge, Message, Slot

@@ -9,9 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cloud.rollouts.pace import allowance, memory_s, rate_per_minute
-from cloud.rollouts.planner import plan
-from cloud.rollouts.views import PacePolicy, StartExecution
+from cloud.rollouts.planning.pace import allowance, memory_s, rate_per_minute
+from cloud.rollouts.planning.planner import plan
+from cloud.rollouts.planning.views import PacePolicy, StartExecution
 from tests.unit.cloud.rollouts.views import NOW, ROLLOUT, device, done, flying, policy
 
 RATES = st.one_of(st.floats(0.01, 1.0), st.floats(1.0, 500.0))

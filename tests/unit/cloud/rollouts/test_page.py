@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from cloud.rollouts import page, plots
-from cloud.rollouts.record import Origin, record
+from cloud.rollouts.evidence import page, plots
+from cloud.rollouts.evidence.record import Origin, record
 from tests.unit.cloud.rollouts import story
 from tests.unit.cloud.rollouts.story import START
 

@@ -8,9 +8,8 @@ from typing import Any
 import pytest
 
 from cloud.registry.resolution import BuildOffer
-from cloud.rollouts.planner import plan
-from cloud.rollouts.states import Outcome, RolloutState
-from cloud.rollouts.views import (
+from cloud.rollouts.planning.planner import plan
+from cloud.rollouts.planning.views import (
     EndExecution,
     Finish,
     MarkDiverged,
@@ -21,6 +20,7 @@ from cloud.rollouts.views import (
     Stop,
     WavePolicy,
 )
+from cloud.rollouts.states import Outcome, RolloutState
 from protocol.states import ExecutionEvent
 from tests.simulation.rollouts.builds import ABLE, DIGEST, IDENTITY, OTHER, UNABLE
 from tests.unit.cloud.rollouts.views import (

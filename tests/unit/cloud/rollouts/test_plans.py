@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from cloud.registry.resolution import BuildOffer
-from cloud.rollouts.plans import PLAN_DEVICES_MAX, Placed, plan
-from cloud.rollouts.spec import WaveAsked
+from cloud.rollouts.request.plans import PLAN_DEVICES_MAX, Placed, plan
+from cloud.rollouts.request.spec import WaveAsked
 from tests.simulation.rollouts.builds import ABLE, IDENTITY, UNABLE
 from tests.unit.cloud.rollouts.conftest import DIGESTS
 

@@ -13,8 +13,9 @@ from cloud.fleet import inbound
 from cloud.fleet import service as fleet
 from cloud.fleet.models import Device
 from cloud.inbound import Received
-from cloud.rollouts import acting, service, telling
-from cloud.rollouts.views import Release
+from cloud.rollouts import service
+from cloud.rollouts.planning.views import Release
+from cloud.rollouts.running import acting, telling
 from cloud.telemetry import service as telemetry
 from protocol.messages import (
     Alert,

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cloud.rollouts.ranking import IDLE, outranks
+from cloud.rollouts.planning.ranking import IDLE, outranks
 
 
 @dataclass(frozen=True)

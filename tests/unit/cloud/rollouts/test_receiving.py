@@ -9,7 +9,7 @@ import pytest
 from sqlalchemy import event
 
 from cloud.fleet import changes
-from cloud.rollouts import receiving
+from cloud.rollouts.running import receiving
 from cloud.telemetry.service import Step
 from protocol.messages import ExecutionReport
 from protocol.states import ExecutionState

@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cloud.rollouts.progress import CLASSES, Attempt, by_device, class_of, over_time
-from cloud.rollouts.record import Origin, record
+from cloud.rollouts.evidence.progress import CLASSES, Attempt, by_device, class_of, over_time
+from cloud.rollouts.evidence.record import Origin, record
 from protocol.states import TERMINAL_EXECUTION_STATES, ExecutionState
 from tests.unit.cloud.rollouts import story
 from tests.unit.cloud.rollouts.story import START, attempt, done, entry

@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
-from cloud.rollouts.planner import plan
+from cloud.rollouts.planning.planner import plan
+from cloud.rollouts.planning.views import EndExecution, PacePolicy, StartExecution, Stop
 from cloud.rollouts.states import RolloutState
-from cloud.rollouts.views import EndExecution, PacePolicy, StartExecution, Stop
 from protocol.states import ExecutionEvent
 from tests.simulation.rollouts.builds import OTHER
 from tests.unit.cloud.rollouts.views import (

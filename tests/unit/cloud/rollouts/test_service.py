@@ -10,7 +10,7 @@ from pydantic import ValidationError
 from cloud.errors import ConflictError, HubError
 from cloud.fleet import service as fleet
 from cloud.rollouts import service
-from cloud.rollouts.engine import Engine
+from cloud.rollouts.running.engine import Engine
 from cloud.rollouts.states import Outcome, RolloutState
 from protocol.messages import ExecutionReport
 from protocol.states import ExecutionState

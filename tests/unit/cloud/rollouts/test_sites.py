@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
-from cloud.rollouts.planner import plan
-from cloud.rollouts.views import (
+from cloud.rollouts.planning.planner import plan
+from cloud.rollouts.planning.views import (
     DeviceView,
     EndExecution,
     PacePolicy,

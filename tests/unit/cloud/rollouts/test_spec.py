@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 from pydantic import BaseModel, ValidationError
 
 from cloud.errors import InvalidError
-from cloud.rollouts.gate_policy import GatePolicy
-from cloud.rollouts.spec import (
+from cloud.rollouts.gating.policy import GatePolicy
+from cloud.rollouts.request.spec import (
     ErrorThreshold,
     Pace,
     Retries,
@@ -25,7 +25,7 @@ from cloud.rollouts.spec import (
     spec_of,
     template,
 )
-from cloud.rollouts.yaml_text import YAML_BYTES_MAX
+from cloud.rollouts.request.yaml_text import YAML_BYTES_MAX
 from tests.unit.cloud.rollouts.conftest import Hub
 
 CAPS = {"model": "caps", "version": 7}

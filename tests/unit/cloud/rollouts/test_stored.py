@@ -15,9 +15,9 @@ from sqlalchemy import Connection, text
 from cloud.database import MIGRATIONS, Database
 from cloud.fleet import selectors
 from cloud.rollouts import service
-from cloud.rollouts.looking import policy_of
 from cloud.rollouts.models import Rollout
-from cloud.rollouts.spec import spec_of
+from cloud.rollouts.request.spec import spec_of
+from cloud.rollouts.running.looking import policy_of
 from tests.unit.cloud.rollouts.conftest import ADMIN
 
 OLD = {

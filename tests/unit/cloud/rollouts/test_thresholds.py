@@ -7,9 +7,8 @@ from typing import Any
 
 import pytest
 
-from cloud.rollouts.planner import plan
-from cloud.rollouts.states import Outcome, RolloutState
-from cloud.rollouts.views import (
+from cloud.rollouts.planning.planner import plan
+from cloud.rollouts.planning.views import (
     Abort,
     ErrorPolicy,
     Finish,
@@ -18,6 +17,7 @@ from cloud.rollouts.views import (
     Pause,
     StartExecution,
 )
+from cloud.rollouts.states import Outcome, RolloutState
 from tests.simulation.rollouts.builds import DIGEST, OTHER
 from tests.unit.cloud.rollouts.views import (
     NOW,

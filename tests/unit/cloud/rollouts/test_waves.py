@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cloud.fleet.selectors import parse
-from cloud.rollouts.waves import Target, Wave, assign
+from cloud.rollouts.planning.waves import Target, Wave, assign
 
 TARGETS = [Target(f"dev-{n:02}", {"line": "a" if n % 3 else "b"}) for n in range(10)]
 WAVES = st.one_of(

@@ -6,8 +6,8 @@ from dataclasses import replace
 from typing import Any
 
 from cloud.registry.resolution import BuildOffer
+from cloud.rollouts.planning.views import DeviceView, Policy, RolloutView, WavePolicy
 from cloud.rollouts.states import RolloutState
-from cloud.rollouts.views import DeviceView, Policy, RolloutView, WavePolicy
 from protocol.states import ExecutionState
 from tests.simulation.rollouts.builds import DIGEST, IDENTITY, OTHER
 

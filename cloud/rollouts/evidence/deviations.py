@@ -1,0 +1,145 @@
+"""What of a rollout did not go as its plan says, and who let it: each with why. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from cloud.rollouts.evidence.progress import FAILURE_WORDS, Attempt, Attempts
+from cloud.rollouts.models import Rollout, RolloutEntry, RolloutGate
+from protocol.states import ExecutionState, Verdict
+
+_SUCCEEDED, _ROLLED_BACK = ExecutionState.SUCCEEDED.value, ExecutionState.ROLLED_BACK.value
+_TIMED_OUT, _SUPERSEDED = ExecutionState.TIMED_OUT.value, ExecutionState.SUPERSEDED.value
+
+NOT_BROUGHT = "it has the build still, or something newer has taken its slot"
+TOLD_MAX = 1000
+"""Of each kind; all are counted."""
+
+KINDS: Mapping[str, str] = {
+    "forced": "a person let the rollout go on whatever its gate said",
+    "gate_overruled": "a person let a wave pass without a PASS",
+    "shadow_accepted": "a person accepted a shadow that had no verdict",
+    "by_hand": "somebody at the device went back, or gave the attempt up",
+    "diverged": "the device ran another build than its success says",
+    "retried": "an attempt failed and another one was made",
+    "timed_out": "the device was given up when its time was over",
+    "superseded": "something else took the slot: a pin, a newer rollout, a change by hand",
+    "joined": "the device came to the rollout after its start",
+    "not_reverted": "the device did not come back to what it had before",
+}
+"""Every kind with what it means."""
+
+
+def deviations(
+    rollout: Rollout,
+    attempts: Attempts,
+    gates: Sequence[RolloutGate],
+    entries: Sequence[RolloutEntry],
+    no_way_back: Mapping[str, str],
+) -> dict[str, Any]:
+    """For each kind that there was: what it `means`, its `count`, and the first `items`.
+
+    no_way_back: why a device cannot have what it had before, by its id.
+    """
+    found: dict[str, list[dict[str, Any]]] = {kind: [] for kind in KINDS}
+    for kind, item in (
+        *_by_people(gates, entries),
+        *_of_devices(attempts),
+        *(("not_reverted", item) for item in not_reverted(rollout, attempts, no_way_back)),
+    ):
+        found[kind].append(item)
+    return {
+        kind: {"means": KINDS[kind], "count": len(items), "items": items[:TOLD_MAX]}
+        for kind, items in found.items()
+        if items
+    }
+
+
+def not_reverted(
+    rollout: Rollout, attempts: Attempts, no_way_back: Mapping[str, str]
+) -> list[dict[str, Any]]:
+    """Devices of a rollout that is taken back which have had the build and are not back."""
+    if not rollout.reverting:
+        return []
+    left = []
+    for device_id, rows in attempts.items():
+        last = rows[-1]
+        if not any(_had_it(row) for row in rows) or _is_back(last):
+            continue
+        why = no_way_back.get(device_id, "")
+        if last.reverts:
+            why = last.reason if last.ended_at is not None else "it is on its way back"
+        left.append(_item(device_id, last, why or last.reason or NOT_BROUGHT))
+    return left
+
+
+def _had_it(row: Attempt) -> bool:
+    if row.reverts:
+        return False
+    exchanged = row.exchanged_at is not None and row.state != _ROLLED_BACK
+    return exchanged or row.state == _SUCCEEDED
+
+
+def _is_back(row: Attempt) -> bool:
+    return row.reverts and row.state == _SUCCEEDED
+
+
+def _by_people(
+    gates: Sequence[RolloutGate], entries: Sequence[RolloutEntry]
+) -> Iterator[tuple[str, dict[str, Any]]]:
+    for entry in entries:
+        kind = {"forced": "forced", "joined": "joined", "accepted": "shadow_accepted"}.get(
+            entry.kind
+        )
+        if kind is not None:
+            yield (
+                kind,
+                {
+                    "device": entry.device_id,
+                    "wave": entry.wave,
+                    "at": entry.at,
+                    "by": entry.by,
+                    "reason": entry.text,
+                },
+            )
+    for look in gates:
+        if look.answered_by is not None and look.verdict != Verdict.PASS.value:
+            said = f"the gate said {look.verdict}: {look.reason}"
+            yield (
+                "gate_overruled",
+                {
+                    "device": None,
+                    "wave": look.wave,
+                    "at": look.answered_at,
+                    "by": look.answered_by,
+                    "reason": f"{look.remark} ({said})" if look.remark else said,
+                },
+            )
+
+
+def _of_devices(attempts: Attempts) -> Iterator[tuple[str, dict[str, Any]]]:
+    for device_id, rows in attempts.items():
+        for number, row in enumerate(rows):
+            before = rows[number - 1] if number else None
+            if before is not None and not row.reverts and before.state in FAILURE_WORDS:
+                yield "retried", _item(device_id, row, f"{before.state}: {before.reason}")
+            if row.diverged:
+                yield "diverged", _item(device_id, row, row.reason)
+            if row.by_hand:
+                yield "by_hand", _item(device_id, row, row.reason)
+            if row.state == _TIMED_OUT:
+                yield "timed_out", _item(device_id, row, row.reason)
+            if row.state == _SUPERSEDED:
+                yield "superseded", _item(device_id, row, row.reason)
+
+
+def _item(device_id: str, row: Attempt, reason: str) -> dict[str, Any]:
+    return {
+        "device": device_id,
+        "wave": row.wave,
+        "attempt": row.attempt,
+        "at": row.step_at if row.ended_at is None else row.ended_at,
+        "by": None,
+        "reason": reason,
+    }

@@ -1,0 +1,1 @@
+"""What follows for a rollout from what is known now. Pure."""

@@ -1,0 +1,1 @@
+"""What a rollout is asked to be: its rules, whom it means, and what is refused."""

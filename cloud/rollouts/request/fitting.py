@@ -1,0 +1,129 @@
+"""Whether what a rollout asks for can be had of the devices that it is meant for.
+
+Each check raises InvalidError with the field's name and the remedy, before anything moves.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+
+from sqlmodel import Session
+
+from cloud.errors import InvalidError
+from cloud.fleet import service as fleet
+from cloud.fleet.devices import Listed
+from cloud.fleet.selectors import Selector, fits
+from cloud.rollouts.planning.waves import Target, Wave
+from cloud.rollouts.request.spec import RolloutCreate
+from protocol import maintenance
+from protocol.messages import MaintenanceWindow
+
+NAMED_MAX = 5
+
+
+def check_overlaps(
+    waves: Sequence[Wave], targets: Iterable[Target], groups: Mapping[str, Selector]
+) -> None:
+    """No device fits the selectors of two waves."""
+    chosen = [(n, wave.selector) for n, wave in enumerate(waves) if wave.selector is not None]
+    if len(chosen) < 2:
+        return
+    shared: dict[tuple[int, int], list[str]] = {}
+    for target in targets:
+        there = [number for number, one in chosen if fits(one, target.attributes, groups)]
+        if len(there) > 1:
+            shared.setdefault((there[0], there[1]), []).append(target.device_id)
+    for (first, second), ids in sorted(shared.items()):
+        raise InvalidError(
+            f"waves.{second}.selector: {_some(ids)} fit waves.{first}.selector too",
+            "let no device fit two waves: narrow one of them, as with key!=value",
+        )
+
+
+def check_sizes(asked: RolloutCreate, assigned: Sequence[Sequence[str]]) -> None:
+    """Every wave that was asked for has a device, and thresholds ask for no more than there are."""
+    total = sum(len(ids) for ids in assigned)
+    for number, wave in enumerate(asked.waves):
+        if assigned[number]:
+            continue
+        if wave.selector is not None:
+            raise InvalidError(
+                f"waves.{number}.selector: no remaining device fits {wave.selector}",
+                "correct it, or put this wave before the ones that take its devices",
+            )
+        field, size = ("count", "") if wave.percent is None else ("percent", f"{wave.percent:g} ")
+        raise InvalidError(
+            f"waves.{number}.{field}: {size}comes to no device of {total}: the waves before it "
+            "take as many",
+            "leave the wave out, or let the ones before it take less",
+        )
+    for number, threshold in enumerate(asked.errors):
+        if threshold.executed_min > total and not asked.continuous:
+            raise InvalidError(
+                f"errors.{number}.executed_min: {threshold.executed_min} is more than the {total} "
+                "devices that are meant, so it would never count",
+                f"lower it to {total} or below",
+            )
+
+
+def check_sites(
+    asked: RolloutCreate, targets: Sequence[Target], assigned: Sequence[Sequence[str]]
+) -> None:
+    """With `site_atomic` no site is divided, and there is room for the largest one at once."""
+    wave_of = {device_id: number for number, ids in enumerate(assigned) for device_id in ids}
+    first: dict[str, Target] = {}
+    sizes: Counter[str] = Counter()
+    for target in targets:
+        if target.site is None:
+            continue
+        sizes[target.site] += 1
+        one = first.setdefault(target.site, target)
+        if wave_of[one.device_id] != wave_of[target.device_id]:
+            early = min(wave_of[one.device_id], wave_of[target.device_id])
+            raise InvalidError(
+                f"waves.{early}.selector: it divides site {target.site}: {one.device_id} and "
+                f"{target.device_id} are in different waves, and site_atomic lets a site go whole",
+                "let selectors of waves name whole sites, or leave site_atomic out",
+            )
+    if not sizes or asked.in_flight_max is None:
+        return
+    site, devices = max(sizes.items(), key=lambda item: (item[1], item[0]))
+    if devices > asked.in_flight_max:
+        raise InvalidError(
+            f"in_flight_max: {asked.in_flight_max} is below the {devices} devices of site {site}, "
+            "which go at one word with site_atomic",
+            f"raise it to {devices} or above, or leave site_atomic out",
+        )
+
+
+def check_window(
+    session: Session, asked: RolloutCreate, devices: Iterable[Listed], now: float
+) -> None:
+    """The window opens before a device that starts now is given up. `now`: Unix s."""
+    if asked.window is None:
+        return
+    one_of_each_site = {device.site: device for device in devices}
+    zones = {asked.window.time_zone} - {None} or {
+        fleet.time_zone(session, device) for device in one_of_each_site.values()
+    }
+    for zone in sorted(filter(None, zones)):
+        window = MaintenanceWindow(
+            cron=asked.window.cron, duration_s=asked.window.duration_s, time_zone=zone
+        )
+        opens = maintenance.next_opening(window, now)
+        if opens is None:
+            raise InvalidError(
+                f"window.cron: {window.cron!r} never opens in {zone}", maintenance.EXAMPLE
+            )
+        if opens - now >= asked.total_timeout_s:
+            raise InvalidError(
+                f"total_timeout_s: {asked.total_timeout_s:g} ends devices before the window opens, "
+                f"in {opens - now:.0f} s ({zone})",
+                "raise it, or leave it out: then it allows for the window",
+            )
+
+
+def _some(ids: Sequence[str]) -> str:
+    more = len(ids) - NAMED_MAX
+    return ", ".join(sorted(ids)[:NAMED_MAX]) + (f" and {more} more" if more > 0 else "")

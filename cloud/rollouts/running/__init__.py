@@ -1,0 +1,1 @@
+"""What keeps rollouts going: a board of what is known, and what is done about it."""

@@ -1,0 +1,148 @@
+"""What a rollout makes of a device's desired state.
+
+Every verb here sets one slot through the fleet slice, which publishes a new generation
+after the commit, and none where nothing changed: so each may be repeated. None of them counts
+the device as changed: whoever moves an execution does, or is the engine and looks itself.
+"""
+
+from __future__ import annotations
+
+from sqlmodel import Session
+
+from cloud.access.principal import Principal, service_principal
+from cloud.fleet import service as fleet
+from cloud.fleet.models import Device
+from cloud.registry import service as registry
+from cloud.rollouts.models import Execution, Rollout
+from cloud.rollouts.request.spec import RolloutSpec, spec_of
+from protocol.messages import MaintenanceWindow, ShadowPolicy, SlotDesired
+
+ENGINE = service_principal("rollouts")
+
+
+def desired_of(rollout: Rollout, device: Device) -> SlotDesired | None:
+    """What the rollout made the device's desired slot, while it still stands."""
+    slot = _slot(rollout, device)
+    return slot if slot is not None and slot.rollout_id == rollout.id else None
+
+
+def stands(session: Session, rollout: Rollout, row: Execution) -> bool:
+    """Whether the execution's device is still to run this rollout's build.
+
+    Where it says CANCELED then, somebody there gave the attempt up. To desire what was before
+    would overrule that person; this attempt is not taken up again.
+    """
+    return desired_of(rollout, fleet.get_device(session, ENGINE, row.device_id)) is not None
+
+
+def accept_shadow(session: Session, principal: Principal, rollout: Rollout, row: Execution) -> bool:
+    """Let the device go on without a verdict; False where it is not asked for one any more."""
+    device = fleet.get_device(session, principal, row.device_id)
+    standing = desired_of(rollout, device)
+    if standing is None or standing.shadow is None:
+        return False
+    accepted = standing.shadow.model_copy(update={"accepted": True})
+    wanted = standing.model_copy(update={"shadow": accepted})
+    Teller(session, rollout, principal).tell(device, wanted)
+    return True
+
+
+def withdraw(session: Session, rollout: Rollout, row: Execution) -> None:
+    """As `Teller.withdraw`, of one device."""
+    device = fleet.get_device(session, ENGINE, row.device_id)
+    Teller(session, rollout).withdraw(row, device)
+
+
+class Teller:
+    """Sets one rollout's slot on devices, in one transaction, with the floor of its beginning."""
+
+    def __init__(self, session: Session, rollout: Rollout, principal: Principal = ENGINE) -> None:
+        self._session, self._rollout, self._principal = session, rollout, principal
+        self._floor = registry.floor(session, rollout.model)
+        self._spec: RolloutSpec | None = None
+        self._zones: dict[str | None, str] = {}
+
+    def before(self, row: Execution, device: Device) -> str | None:
+        """What the device had before the rollout, as JSON text: what its slot desires, unless
+        that is the rollout's own word to an earlier attempt."""
+        slot = _slot(self._rollout, device)
+        if slot is not None and slot.rollout_id == self._rollout.id:
+            return row.before
+        return slot.model_dump_json() if slot else None
+
+    def bring(self, row: Execution, device: Device, digest: str) -> None:
+        """Desire the build `digest`, with the rollout's policies."""
+        self._spec = spec = self._spec or spec_of(self._rollout)
+        build = next(b for b in self._rollout.builds if b["digest"] == digest)
+        shadow = ShadowPolicy.model_validate(spec.shadow.model_dump()) if spec.shadow else None
+        wanted = SlotDesired(
+            bundle_digest=digest,
+            manifest_bytes=build["manifest_bytes"],
+            model=self._rollout.model,
+            version=self._rollout.version,
+            rollout_id=self._rollout.id,
+            attempt=row.attempt,
+            probation_s=spec.probation_s,
+            hold=row.held,
+            shadow=shadow,
+            window=self._window(spec, device),
+            timeout_s=spec.timeout_s,
+        )
+        self.tell(device, wanted)
+
+    def bring_back(self, row: Execution, device: Device) -> None:
+        """Desire what was before as an attempt of this rollout, so that the device tells of it.
+
+        It has served there: it is not held, and not compared, a second time.
+        """
+        if row.before is not None:
+            own = {"rollout_id": self._rollout.id, "attempt": row.attempt}
+            self.tell(device, _served(row.before).model_copy(update=own))
+
+    def release(self, device: Device) -> bool:
+        """Take the hold away; False where the slot does not desire this rollout any more."""
+        standing = desired_of(self._rollout, device)
+        if standing is None:
+            return False
+        self.tell(device, standing.model_copy(update={"hold": False}))
+        return True
+
+    def withdraw(self, row: Execution, device: Device) -> None:
+        """Where the slot still desires this rollout, desire again what it did before.
+
+        So a device that comes back late does not install what was given up meanwhile, and a
+        desired state never names a build that failed there. What was before has served: it is
+        not held, and not compared, a second time.
+        """
+        if desired_of(self._rollout, device) is not None:
+            self.tell(device, _served(row.before) if row.before else None)
+
+    def tell(self, device: Device, wanted: SlotDesired | None) -> None:
+        """Set the rollout's slot, with the floor as it is now."""
+        if wanted is not None:
+            wanted = wanted.model_copy(update={"floor": self._floor_of(wanted.model)})
+        slots = {self._rollout.model: wanted}
+        fleet.change_desired(self._session, self._principal, device.id, slots=slots, known=True)
+
+    def _floor_of(self, model: str) -> int:
+        own = model == self._rollout.model
+        return self._floor if own else registry.floor(self._session, model)
+
+    def _window(self, spec: RolloutSpec, device: Device) -> MaintenanceWindow | None:
+        """The rollout's window, on the clock of the device's site where it names none."""
+        if spec.window is None:
+            return None
+        if device.site not in self._zones:
+            self._zones[device.site] = fleet.time_zone(self._session, device)
+        own = {"time_zone": self._zones[device.site]}
+        return MaintenanceWindow.model_validate(own | spec.window.model_dump(exclude_none=True))
+
+
+def _served(before: str) -> SlotDesired:
+    slot = SlotDesired.model_validate_json(before)
+    return slot.model_copy(update={"hold": False, "shadow": None})
+
+
+def _slot(rollout: Rollout, device: Device) -> SlotDesired | None:
+    desired = fleet.desired(device)
+    return desired.slots.get(rollout.model) if desired else None

@@ -42,10 +42,14 @@ def check_overlaps(
 
 
 def check_sizes(asked: RolloutCreate, assigned: Sequence[Sequence[str]]) -> None:
-    """Every wave that was asked for has a device, and thresholds ask for no more than there are."""
+    """Every wave that was asked for has a device, and thresholds ask for no more than there are.
+
+    Where sites go whole, how large a wave becomes hangs on which sites are drawn first: one of a
+    number or a percentage that comes to none by that is no fault of who asked.
+    """
     total = sum(len(ids) for ids in assigned)
     for number, wave in enumerate(asked.waves):
-        if assigned[number]:
+        if assigned[number] or (asked.site_atomic and wave.selector is None):
             continue
         if wave.selector is not None:
             raise InvalidError(

@@ -32,7 +32,7 @@ class Meant:
     """What a request comes to now.
 
     Attributes:
-        waves: complete; `assigned` has the device ids of each.
+        waves: complete, without those that came to nobody; `assigned` has the device ids of each.
         pinned: devices that would be meant and are left out, for a person has pinned them.
     """
 
@@ -61,7 +61,9 @@ def meant(
     assigned = _assigned(asked, devices, seed, groups)
     fitting.check_window(session, asked, devices, now)
     left = [WaveAsked(count=len(ids)) for ids in assigned[len(asked.waves) :]]
-    return Meant(builds, devices, [*asked.waves, *left], assigned, pinned)
+    waves = [*asked.waves, *left]
+    some = [number for number, ids in enumerate(assigned) if ids]
+    return Meant(builds, devices, [waves[n] for n in some], [assigned[n] for n in some], pinned)
 
 
 def named(field: str, text: str, groups: Mapping[str, Selector]) -> Selector:

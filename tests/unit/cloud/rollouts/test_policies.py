@@ -200,6 +200,11 @@ def test_sites_are_not_divided_among_waves(hub: Hub) -> None:
     settle_in(hub, "bonn", "dev-3", "dev-4")
     for waves in ([{"count": 1}], [{"percent": 1}, {"percent": 60}, {"percent": 100}]):
         rollout_id = hub.create(site_atomic=True, waves=waves)
+        sizes = [
+            sum(row.wave == n for row in hub.executions(rollout_id).values())
+            for n in range(len(hub.rollout(rollout_id).spec["waves"]))
+        ]
+        assert all(sizes), "a wave that came to no site is left out"
         wave = {key[0]: row.wave for key, row in hub.executions(rollout_id).items()}
         assert len({wave[d] for d in ULM}) == 1
         assert wave["dev-3"] == wave["dev-4"]

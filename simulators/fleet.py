@@ -19,7 +19,8 @@ from paho.mqtt.properties import Properties
 from protocol.messages import decode
 from protocol.topics import Kind, TopicSpace
 from simulators.agenda import Agenda
-from simulators.device import Dials, Outgoing, VirtualDevice
+from simulators.device import Outgoing, VirtualDevice
+from simulators.dials import Dials
 from simulators.poll import Poll
 
 TURN_S_MAX = 0.1

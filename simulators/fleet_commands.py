@@ -14,7 +14,7 @@ import typer
 
 from simulators.annotator import Mistakes, Oracle, TruthBook
 from simulators.demo.signals import Interrupted, interruptible
-from simulators.device import Dials
+from simulators.dials import Dials
 from simulators.hub import TOKEN_FILE, Hub, HubAddress, HubError
 
 POLL_S = 1.0

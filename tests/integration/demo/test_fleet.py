@@ -16,7 +16,7 @@ from protocol import chunks
 from protocol.messages import Ack, Acks, Presence, Wants, decode, encode
 from protocol.states import ExecutionState
 from protocol.topics import ROOT_DEFAULT, Kind, Topic, TopicSpace
-from simulators.device import Dials
+from simulators.dials import Dials
 from simulators.fleet import Broker, Fleet, make_devices
 from tests.integration.brokers import mosquitto
 from tests.unit.simulators.test_device import BLOBS, DIGEST, desired

@@ -21,7 +21,7 @@ from cloud.telemetry import service as telemetry
 from protocol.messages import ExecutionReport, decode
 from protocol.states import ExecutionState
 from protocol.topics import Kind
-from simulators.device import Dials
+from simulators.dials import Dials
 from simulators.fleet import Broker, Fleet, make_devices
 from tests.integration.brokers import RunningBroker
 from tests.integration.edge_agent.device import DEVICE_ID, SLOT, Device

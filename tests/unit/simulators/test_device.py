@@ -24,7 +24,8 @@ from protocol.messages import (
 )
 from protocol.states import ExecutionState
 from protocol.topics import Kind
-from simulators.device import Dials, Outgoing, VirtualDevice
+from simulators.device import Outgoing, VirtualDevice
+from simulators.dials import Dials
 
 MODEL = random.Random(5).randbytes(300_000)
 GOLDEN = b'{"frames": []}'

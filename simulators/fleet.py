@@ -252,7 +252,14 @@ class Fleet:
 
 
 def make_devices(
-    names: Iterable[str], slots: Sequence[str], dials: Dials, seed: int
+    names: Iterable[str], slots: Sequence[str], dials: Dials, seed: int, born: int = 0
 ) -> list[VirtualDevice]:
-    """Devices with these names, each with its own dice of `seed`."""
-    return [VirtualDevice(n, slots, dials, random.Random(f"{seed}:{n}")) for n in names]
+    """Devices with these names, each with its own dice of `seed`.
+
+    born: higher for each fleet of these names, which remembers nothing of the one before it: its
+        sessions count on from there, and its streams are new ones, so that the hub hears it.
+    """
+    made = [VirtualDevice(n, slots, dials, random.Random(f"{seed}:{born}:{n}")) for n in names]
+    for device in made:
+        device.session_epoch = born
+    return made

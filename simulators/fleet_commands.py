@@ -74,7 +74,9 @@ def device(
     enrol(client, names, model)
     dials = Dials(offline=offline, slow=slow, failing=failing)
     broker = Broker(address.mqtt_host, address.mqtt_port, address.root)
-    fleet = Fleet(make_devices(names, model, dials, seed), broker, random.Random(seed))
+    fleet = Fleet(
+        make_devices(names, model, dials, seed, int(time.time())), broker, random.Random(seed)
+    )
     gc.collect()
     gc.freeze()  # so many devices are not to be searched for garbage again and again
     stopping = threading.Event()

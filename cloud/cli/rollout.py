@@ -148,7 +148,10 @@ def list_rollouts(
 ) -> None:
     """List rollouts, newest first."""
     columns = ("id", "name", "state", "outcome", "wave", "created_at", "created_by", "reason")
-    print_table(client.items("rollouts", model=model), columns, as_json=as_json)
+    found = client.items("rollouts", model=model)
+    first = 0 if as_json else 1  # people count waves from 1
+    rows = ({**rollout, "wave": rollout["wave"] + first} for rollout in found)
+    print_table(rows, columns, as_json=as_json)
 
 
 @rollouts.command("show")
@@ -317,7 +320,8 @@ def _print(client: HubClient, rollout: dict[str, Any], *, as_json: bool) -> None
 def _execution_row(execution: dict[str, Any]) -> dict[str, Any]:
     waits = execution["waits_for"] and f"waits for {execution['waits_for']}"
     said = [words for words in (waits, execution["reason"]) if words]
-    return {**execution, "reason": "; ".join(said)}
+    # People count waves from 1, as the bars above do; REST and --json from 0.
+    return {**execution, "wave": execution["wave"] + 1, "reason": "; ".join(said)}
 
 
 def _write(path: Path, data: bytes) -> None:

@@ -54,6 +54,8 @@ def approve(session: Session, principal: Principal, rollout_id: str, remark: str
                 f"rollout {rollout.name} is {rollout.state} and asks for no approval",
                 f"{SEE}; `argosy rollout force` opens the next wave unasked",
             )
+    if rollout.asks != Asks.APPROVAL.value:
+        rollout.reason = ""
     rollout.asks = None
     _record(session, principal, rollout, "approved", remark, detail=detail)
     return rollout

@@ -19,7 +19,7 @@ WORDS: Mapping[str, str] = {
     "SUCCEEDED": "Every device got the new version.",
     "PARTIAL": "Some devices got the new version.",
     "FAILED": "No device got the new version.",
-    "REVERTED": "It was taken back: the devices run what they ran before.",
+    "REVERTED": "It was taken back: none of its devices is to run the build any more.",
     "STOPPED": "It was stopped before its end.",
     "IN_PROGRESS": "It has not ended yet.",
 }

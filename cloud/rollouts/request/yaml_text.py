@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 YAML_BYTES_MAX = 1024 * 1024
 QUOTE = "an anchor or an alias; quote a value that begins with * or &"
 EXAMPLE = 'begin with "model: caps" and "version: 7"; `argosy rollout template` writes a whole one'
+_TIMESTAMP = "tag:yaml.org,2002:timestamp"
 
 
 def mapping(text: str) -> dict[str, Any]:
@@ -80,4 +81,9 @@ def _loader() -> type[yaml.SafeLoader]:
                 seen.add(key.value)
             return super().construct_mapping(node, deep=deep)
 
+    # A date is no value of any field, and JSON has none: it stays the text that it is.
+    Plain.yaml_implicit_resolvers = {
+        first: [(tag, shape) for tag, shape in known if tag != _TIMESTAMP]
+        for first, known in yaml.SafeLoader.yaml_implicit_resolvers.items()
+    }
     return Plain

@@ -114,6 +114,7 @@ def act(session: Session, rollout: Rollout, action: Action, now: float) -> bool:
     match action:
         case NextWave(wave=wave):
             rollout.wave, rollout.asks = max(rollout.wave, wave), None
+            rollout.reason = ""
             session.add(rollout)
             note(session, rollout, "wave", by=BY_ENGINE, now=now, wave=rollout.wave)
         case AskPerson(asks=asks, reason=reason):

@@ -9,7 +9,6 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-import structlog
 
 from edge_agent.cli.hold import SpanError, span_s
 from edge_agent.link.waiting import outbox_account
@@ -26,7 +25,6 @@ from edge_agent.update.states import (
 from edge_agent.update.veto import Veto, veto_name
 from protocol.states import ExecutionState
 from tests.unit.edge_agent.cli.device_folder import (
-    CONFIG,
     E,
     attempt,
     invoke,
@@ -37,20 +35,6 @@ from tests.unit.edge_agent.cli.device_folder import (
     to_prepared,
     told,
 )
-
-
-@pytest.fixture(autouse=True)
-def logs_as_before() -> Iterator[None]:
-    yield
-    structlog.reset_defaults()
-
-
-@pytest.fixture
-def config(tmp_path: Path) -> Path:
-    path = tmp_path / "agent.toml"
-    path.write_text(CONFIG)
-    return path
-
 
 # ---- rollback --------------------------------------------------------------------------
 

@@ -4,11 +4,7 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import Iterator
 from pathlib import Path
-
-import pytest
-import structlog
 
 from edge_agent.config import Limits
 from edge_agent.link.outbox import Outbox, Quota
@@ -28,7 +24,6 @@ from edge_agent.update.veto import Veto, veto_name
 from edge_agent.update.waiting import waits_for
 from protocol.messages import MaintenanceWindow
 from tests.unit.edge_agent.cli.device_folder import (
-    CONFIG,
     E,
     attempt,
     invoke,
@@ -37,19 +32,6 @@ from tests.unit.edge_agent.cli.device_folder import (
     to_prepared,
     told,
 )
-
-
-@pytest.fixture(autouse=True)
-def logs_as_before() -> Iterator[None]:
-    yield
-    structlog.reset_defaults()
-
-
-@pytest.fixture
-def config(tmp_path: Path) -> Path:
-    path = tmp_path / "agent.toml"
-    path.write_text(CONFIG)
-    return path
 
 
 def test_status_says_what_became_of_updates_and_why(config: Path) -> None:

@@ -26,7 +26,7 @@ from cloud.fleet import inbound
 from cloud.fleet.models import Device
 from cloud.inbound import Received
 from cloud.lots import lots
-from cloud.registry.models import Build, DetectorModel, ModelVersion
+from cloud.registry.models import DetectorModel
 from cloud.rollouts.models import Execution, Rollout
 from cloud.rollouts.request.spec import RolloutSpec
 from cloud.rollouts.running import floors, receiving
@@ -43,6 +43,7 @@ from protocol.messages import (
 from protocol.states import CameraState, ExecutionState
 from protocol.topics import Kind, Topic
 from tests.benchmarks.harness import Bench, Row, in_turns, median_ratio, row, spread
+from tests.fixtures.registered import add_version
 from tests.simulation.rollouts.builds import ABLE, IDENTITY
 
 SMALL, LARGE = 10_000, 100_000
@@ -235,36 +236,7 @@ def _add_builds(session: Any) -> None:
     session.add(DetectorModel(name=MODEL, class_names=["cap"], created_at=0, created_by="ada"))
     session.flush()
     for number, digest in ((1, OLD), (2, NEW)):
-        version = ModelVersion(
-            model=MODEL,
-            number=number,
-            dataset="d",
-            dataset_version=1,
-            dataset_digest="d" * 64,
-            weights_sha256="e" * 64,
-            weights_bytes=1,
-            lineage={},
-            metrics={},
-            created_at=0,
-            created_by="ada",
-        )
-        session.add(version)
-        session.flush()
-        assert version.id is not None
-        build = Build(
-            digest=digest,
-            version_id=version.id,
-            model=MODEL,
-            number=number,
-            identity=IDENTITY.model_dump(mode="json", exclude_none=True),
-            state="EVALUATED",
-            metrics={},
-            size_bytes=10,
-            manifest_bytes=500,
-            created_at=number,
-        )
-        session.add(build)
-        session.flush()
+        add_version(session, MODEL, number, digest, IDENTITY)
 
 
 def resident_mib() -> float:

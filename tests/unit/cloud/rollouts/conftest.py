@@ -20,7 +20,7 @@ from cloud.fleet import inbound
 from cloud.fleet import service as fleet
 from cloud.fleet.router import router as fleet_router
 from cloud.inbound import Received
-from cloud.registry.models import Build, DetectorModel, ModelVersion
+from cloud.registry.models import DetectorModel
 from cloud.rollouts import service
 from cloud.rollouts.models import Execution, Rollout
 from cloud.rollouts.request.spec import RolloutCreate
@@ -29,6 +29,7 @@ from cloud.rollouts.running.engine import Engine
 from protocol.messages import Desired, ExecutionReport, Reported, SlotReported, decode, encode
 from protocol.states import ExecutionState
 from protocol.topics import Kind, Topic
+from tests.fixtures.registered import add_version
 from tests.simulation.rollouts.builds import ABLE, IDENTITY
 from tests.simulation.rollouts.devices import PATH
 
@@ -150,7 +151,7 @@ def hub(migrated: Path, tmp_path: Path) -> Iterator[Hub]:
         session.add(DetectorModel(name=MODEL, class_names=["cap"], created_at=0, created_by="ada"))
         session.flush()
         for number, digest in DIGESTS.items():
-            _add_version(session, number, digest)
+            add_version(session, MODEL, number, digest, IDENTITY)
         for number in range(6):
             labels = {"line": "a" if number < 2 else "b"}
             fleet.enrol(session, ADMIN, f"dev-{number}", labels=labels, models=[MODEL])
@@ -175,36 +176,3 @@ def http(hub: Hub) -> TestClient:
     client = TestClient(app, base_url="http://hub/api/v1")
     client.headers["Authorization"] = f"Bearer {token(hub, Role.APPROVER, 'april')}"
     return client
-
-
-def _add_version(session: Any, number: int, digest: str) -> None:
-    version = ModelVersion(
-        model=MODEL,
-        number=number,
-        dataset="d",
-        dataset_version=1,
-        dataset_digest="d" * 64,
-        weights_sha256="e" * 64,
-        weights_bytes=1,
-        lineage={},
-        metrics={},
-        created_at=0,
-        created_by="ada",
-    )
-    session.add(version)
-    session.flush()
-    assert version.id is not None
-    build = Build(
-        digest=digest,
-        version_id=version.id,
-        model=MODEL,
-        number=number,
-        identity=IDENTITY.model_dump(mode="json", exclude_none=True),
-        state="EVALUATED",
-        metrics={},
-        size_bytes=10,
-        manifest_bytes=500,
-        created_at=number,
-    )
-    session.add(build)
-    session.flush()

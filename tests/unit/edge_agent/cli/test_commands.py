@@ -5,11 +5,9 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-import structlog
 from typer.testing import CliRunner
 
 from edge_agent.__main__ import app
@@ -29,12 +27,6 @@ hub = { url = "http://127.0.0.1:9", token = "t" }
 mqtt = { host = "127.0.0.1", port = 9 }
 cameras = [{ id = "cam", source = "rtsp://127.0.0.1:9/", slot = "tiny" }]
 """
-
-
-@pytest.fixture(autouse=True)
-def logs_as_before() -> Iterator[None]:
-    yield
-    structlog.reset_defaults()
 
 
 @pytest.fixture

@@ -86,6 +86,7 @@ class VirtualDevice:
         """Digest and terminal state of every update so far."""
         self._rng = rng
         self._passages: dict[str, Passage] = {}
+        self._wanted: dict[str, SlotDesired] = {}
         self._attempted: dict[str, tuple[str, str | None, int]] = {}
         self.outbox = MemoryOutbox(device_id, f"{rng.getrandbits(128):032x}")
         self._window_s = 60.0
@@ -117,14 +118,9 @@ class VirtualDevice:
             return
         self.generation = desired.generation
         self._window_s = desired.telemetry_window_s
-        for slot, wanted in desired.slots.items():
-            attempt = (wanted.bundle_digest, wanted.rollout_id, wanted.attempt)
-            if slot not in self.running:
-                continue
-            if self._attempted.get(slot) != attempt:
-                self._begin(slot, wanted, attempt, now)
-            elif slot in self._passages:
-                self._passages[slot].desired = wanted  # the same attempt with other policies
+        self._wanted = {s: wanted for s, wanted in desired.slots.items() if s in self.running}
+        for slot in self._wanted:
+            self._follow(slot, now)
         for slot in set(self._passages) - set(desired.slots):
             self._withdraw(slot, now)
         self._report_soon(now)
@@ -179,15 +175,22 @@ class VirtualDevice:
             return passage.wants_due if passage.lacks else 0.0
         return passage.due
 
-    def _begin(
-        self, slot: str, wanted: SlotDesired, attempt: tuple[str, str | None, int], now: float
-    ) -> None:
-        current = self._passages.get(slot)
-        if current is not None and current.state not in BEFORE_EXCHANGE:
-            return  # looked at again when it has ended
+    def _follow(self, slot: str, now: float) -> None:
+        """Attempt what is wanted of a slot, unless that is under way or over."""
+        wanted, current = self._wanted[slot], self._passages.get(slot)
+        attempt = (wanted.bundle_digest, wanted.rollout_id, wanted.attempt)
+        if self._attempted.get(slot) == attempt:
+            if current is not None:
+                current.desired = wanted  # the same attempt with other policies
+            return
         if current is not None:
-            self._advance(current, ExecutionEvent.NEWER_DESIRED, now)
+            if current.state in BEFORE_EXCHANGE:
+                self._advance(current, ExecutionEvent.NEWER_DESIRED, now)
+            return  # `_advance` follows what is wanted once an attempt has ended
         self._attempted[slot] = attempt
+        self._begin(slot, wanted, now)
+
+    def _begin(self, slot: str, wanted: SlotDesired, now: float) -> None:
         count = -(-wanted.manifest_bytes // chunks.CHUNK_BYTES)
         passage = Passage(
             slot,
@@ -271,6 +274,8 @@ class VirtualDevice:
         if passage.state in TERMINAL_EXECUTION_STATES:
             del self._passages[passage.slot]
             self.executed.append((passage.desired.bundle_digest, passage.state))
+            if passage.slot in self._wanted:
+                self._follow(passage.slot, now)
 
     def _note(self, passage: Passage, reason: str, now: float) -> None:
         execution = self._execution(passage, reason)

@@ -164,6 +164,18 @@ def test_a_newer_build_supersedes_one_on_its_way() -> None:
     assert made.executed == [("f" * 64, ExecutionState.SUPERSEDED)]
 
 
+def test_a_newer_build_that_comes_after_the_exchange_waits_for_its_end() -> None:
+    made = device()
+    made.desired(change(1, probation_s=60.0), 0.0)
+    assert executions(live(made, 0.0, 5.0))[-1] is ExecutionState.PROBATION
+    made.desired(desired(2, digest="f" * 64), 6.0)
+    made.desired(desired(3, attempt=2), 6.0)
+    assert not made.executed
+    states = executions(live(made, 59.0, 10.0))
+    assert " ".join(s.value for s in states[-4:]) == "COMMITTING SUCCEEDED QUEUED SUCCEEDED"
+    assert made.executed == [(DIGEST, ExecutionState.SUCCEEDED)] * 2
+
+
 def test_messages_are_kept_until_acknowledged_and_sent_again() -> None:
     made = device()
     made.desired(desired(), 0.0)

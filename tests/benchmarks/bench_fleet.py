@@ -70,7 +70,7 @@ def _measure(fleet: WholeFleet, online_s: float) -> Row:
         devices=DEVICES,
         succeeded=succeeded,
         ended_by_the_bench=late,
-        took_s=took_s,
+        rollout_s=took_s,
         online_after_s=online_s,
         waves=[wave["percent"] for wave in WAVES],
         in_flight_max=IN_FLIGHT_MAX,

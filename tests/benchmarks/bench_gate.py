@@ -3,10 +3,6 @@
 from __future__ import annotations
 
 import functools
-import os
-from collections import Counter
-from concurrent.futures import ProcessPoolExecutor
-from typing import Any
 
 import numpy as np
 
@@ -14,6 +10,7 @@ from cloud.promotion import simulation
 from cloud.promotion.gate import Finding, judge
 from cloud.promotion.policy import GatePolicy
 from cloud.promotion.simulation import World
+from tests.benchmarks.gate_cells import Judged, measure
 from tests.benchmarks.harness import Bench, Row, row
 
 GATES = 200
@@ -25,7 +22,6 @@ LESSER = ((0.95, 150), (0.95, 300), (0.90, 150), (0.90, 600))
 WORSE_BY = 0.05
 MARGIN = GatePolicy().map50_margin
 POLICY = GatePolicy(bootstrap_rounds=ROUNDS)
-WORKERS = max(1, min(8, os.cpu_count() or 1))
 
 Cell = tuple[float, int, float]
 """mAP50 of the incumbent, images of the golden set, mAP50 that the candidate is worse."""
@@ -41,12 +37,12 @@ def _shift(quality: float, loss: float) -> float:
     return simulation.shift_for(_world(quality), loss)
 
 
-def gates(cell: Cell, first: int, count: int) -> list[tuple[str, tuple[str, ...]]]:
+def gates(cell: Cell, first: int, count: int) -> Judged:
     """Verdicts, and what stood in the way of each."""
     quality, images, loss = cell
     world = _world(quality)
     shift = _shift(quality, loss)
-    found = []
+    found: Judged = []
     for number in range(first, first + count):
         rng = np.random.default_rng([round(quality * 1000), images, round(loss * 1000), number])
         candidate, incumbent = simulation.pair(world, images, rng, shift)
@@ -56,32 +52,6 @@ def gates(cell: Cell, first: int, count: int) -> list[tuple[str, tuple[str, ...]
         ]
         found.append((result.verdict.value, tuple(lacking)))
     return found
-
-
-def measure(cells: list[Cell], count: int = GATES) -> dict[str, dict[str, Any]]:
-    """Share of PASS, FAIL and INCONCLUSIVE in each cell, with its 95 % interval."""
-    step = max(1, count // (2 * WORKERS))
-    pieces = [
-        (c, first, min(step, count - first)) for c in cells for first in range(0, count, step)
-    ]
-    with ProcessPoolExecutor(WORKERS) as pool:
-        parts = list(pool.map(gates, *zip(*pieces, strict=True)))
-    by_cell: dict[Cell, list[tuple[str, tuple[str, ...]]]] = {}
-    for (cell, _, _), part in zip(pieces, parts, strict=True):
-        by_cell.setdefault(cell, []).extend(part)
-    return {_words(cell): _summary(found) for cell, found in by_cell.items()}
-
-
-def _summary(found: list[tuple[str, tuple[str, ...]]]) -> dict[str, Any]:
-    verdicts = [verdict for verdict, _ in found]
-    share, low, high = simulation.acceptance(verdicts)
-    return {
-        "pass": share,
-        "interval_95": [round(low, 4), round(high, 4)],
-        "fail": simulation.acceptance(verdicts, "FAIL")[0],
-        "gates": len(found),
-        "in_the_way": dict(Counter(n for _, lacking in found for n in lacking).most_common(3)),
-    }
 
 
 def _words(cell: Cell) -> str:
@@ -94,7 +64,7 @@ def accepts_equal() -> Row:
     headline: Cell = (QUALITY, BOARDS, 0.0)
     cells = [(QUALITY, images, 0.0) for images in SIZES]
     cells += [(quality, images, 0.0) for quality, images in LESSER]
-    found = measure(cells)
+    found = measure(gates, cells, GATES, _words)
     return row(
         "gate.accepts_equal",
         found[_words(headline)]["pass"],
@@ -113,7 +83,7 @@ def accepts_worse() -> Row:
     cells = [(QUALITY, images, WORSE_BY) for images in SIZES[:2]]
     cells += [(0.90, BOARDS, WORSE_BY)]
     cells += [(q, BOARDS, MARGIN) for q in (QUALITY, 0.90)]
-    found = measure(cells)
+    found = measure(gates, cells, GATES, _words)
     worst = max(cell["pass"] for name, cell in found.items() if name.endswith(f"{WORSE_BY:g}"))
     return row(
         "gate.accepts_worse",

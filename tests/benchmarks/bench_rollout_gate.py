@@ -3,11 +3,7 @@
 from __future__ import annotations
 
 import functools
-import os
 import time
-from collections import Counter
-from collections.abc import Sequence
-from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, replace
 from statistics import median
 from typing import Any
@@ -23,6 +19,7 @@ from cloud.rollouts.gating.simulation import Scene, wave
 from protocol.histograms import confidence_histogram, milliseconds_histogram
 from protocol.messages import TelemetryReport, encode
 from protocol.windows import ClassStats, WindowStats
+from tests.benchmarks.gate_cells import Judged, measure
 from tests.benchmarks.harness import Bench, Row, row
 
 GATES = 100
@@ -30,7 +27,6 @@ WORSE_BY = 0.05
 POLICY = GatePolicy()
 BEFORE = 360
 LOOK_CAMERAS, LOOK_WINDOWS, LOOK_TURNS = 50, 200, 3
-WORKERS = max(1, min(8, os.cpu_count() or 1))
 
 
 @dataclass(frozen=True)
@@ -73,9 +69,9 @@ def _shift(quality: float, loss: float) -> float:
     return simulation.shift_for(_scene(quality).world, loss)
 
 
-def gates(cell: Cell, first: int, count: int) -> list[tuple[str, tuple[str, ...]]]:
+def gates(cell: Cell, first: int, count: int) -> Judged:
     """Verdicts of the first test, and what stood in the way of each."""
-    found = []
+    found: Judged = []
     for number in range(first, first + count):
         key = [round(cell.quality * 1000), cell.cameras, cell.after, round(cell.loss * 1000)]
         evidence = wave(
@@ -97,33 +93,6 @@ def gates(cell: Cell, first: int, count: int) -> list[tuple[str, tuple[str, ...]
     return found
 
 
-def measure(cells: Sequence[Cell], count: int = GATES) -> dict[str, dict[str, Any]]:
-    """Share of PASS, FAIL and INCONCLUSIVE in each cell; of PASS with its 95 % interval."""
-    step = max(1, count // (2 * WORKERS))
-    pieces = [
-        (c, first, min(step, count - first)) for c in cells for first in range(0, count, step)
-    ]
-    with ProcessPoolExecutor(WORKERS) as pool:
-        parts = list(pool.map(gates, *zip(*pieces, strict=True)))
-    by_cell: dict[Cell, list[tuple[str, tuple[str, ...]]]] = {}
-    for (cell, _, _), part in zip(pieces, parts, strict=True):
-        by_cell.setdefault(cell, []).extend(part)
-    return {cell.words(): _summary(found) for cell, found in by_cell.items()}
-
-
-def _summary(found: list[tuple[str, tuple[str, ...]]]) -> dict[str, Any]:
-    verdicts = [verdict for verdict, _ in found]
-    share, low, high = simulation.acceptance(verdicts)
-    return {
-        "pass": share,
-        "interval_95": [round(low, 4), round(high, 4)],
-        "fail": simulation.acceptance(verdicts, "FAIL")[0],
-        "inconclusive": simulation.acceptance(verdicts, "INCONCLUSIVE")[0],
-        "gates": len(found),
-        "in_the_way": dict(Counter(n for _, lacking in found for n in lacking).most_common(3)),
-    }
-
-
 def _told(found: dict[str, dict[str, Any]]) -> str:
     return "; ".join(
         f"{name}: PASS {cell['pass']:.2f}, FAIL {cell['fail']:.2f}, "
@@ -134,7 +103,7 @@ def _told(found: dict[str, dict[str, Any]]) -> str:
 
 def accepts_equal() -> Row:
     """Builds of the same worth that pass, where a wave has controls and an hour."""
-    found = measure([HEADLINE, *OTHERS])
+    found = measure(gates, [HEADLINE, *OTHERS], GATES, Cell.words)
     return row(
         "rollout.gate_accepts_equal",
         found[HEADLINE.words()]["pass"],
@@ -147,7 +116,8 @@ def accepts_equal() -> Row:
 
 def accepts_worse() -> Row:
     """Builds that are worse and pass all the same: the worst of all cells."""
-    found = measure([replace(cell, loss=WORSE_BY) for cell in (HEADLINE, *OTHERS)])
+    worse = [replace(cell, loss=WORSE_BY) for cell in (HEADLINE, *OTHERS)]
+    found = measure(gates, worse, GATES, Cell.words)
     return row(
         "rollout.gate_accepts_worse",
         max(cell["pass"] for cell in found.values()),

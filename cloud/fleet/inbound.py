@@ -63,7 +63,7 @@ def store_reports(session: Session, batch: Sequence[Received]) -> Tally:
         # When one that is away was last heard of is the beginning of its silence.
         if other or device.presence != ONLINE or _runs_other(device):
             changed.add(device.id)
-        service.overtake(session, device, message.desired_generation)
+        service.keep_in_step(session, device, message.desired_generation)
         _heard(session, device, received)
         tally["stored"] += 1
     service.touch(session, changed)

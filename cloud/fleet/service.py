@@ -69,11 +69,11 @@ __all__ = [
     "get_group",
     "group_selectors",
     "group_sizes",
+    "keep_in_step",
     "known_ids",
     "list_devices",
     "list_groups",
     "list_sites",
-    "overtake",
     "reported",
     "roster",
     "rotate_token",
@@ -272,12 +272,18 @@ def change_desired(
     return generation
 
 
-def overtake(session: Session, device: Device, generation: int) -> None:
-    """Go above a generation that the device has seen and this hub has not: it was restored."""
-    if generation <= device.desired_generation:
-        return
-    state = desired(device) or Desired(device_id=device.id, generation=1)
-    _store_desired(session, device, state, generation + 1)
+def keep_in_step(session: Session, device: Device, generation: int) -> None:
+    """Answer the generation that a device has seen last.
+
+    One that has seen more than this hub knows it from before the hub was restored: go above it.
+    One that has seen less is told again: the word may have been lost on its way to the broker,
+    or an older one may have come after it and stand there now.
+    """
+    if generation > device.desired_generation:
+        state = desired(device) or Desired(device_id=device.id, generation=1)
+        _store_desired(session, device, state, generation + 1)
+    elif generation < device.desired_generation and device.desired is not None:
+        _publish_desired(session, device)
 
 
 def send_command(
@@ -350,6 +356,11 @@ def _store_desired(session: Session, device: Device, state: Desired, generation:
     payload = encode(state.model_copy(update={"generation": generation}))
     device.desired, device.desired_generation = payload.decode(), generation
     session.add(device)
+    _publish_desired(session, device)
+
+
+def _publish_desired(session: Session, device: Device) -> None:
+    payload = (device.desired or "").encode()
     publish_after_commit(session, Topic(Kind.DESIRED, device_id=device.id), payload)
 
 

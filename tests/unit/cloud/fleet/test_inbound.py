@@ -103,23 +103,44 @@ def test_reports_say_what_runs(enrolled: Database) -> None:
     assert device(enrolled).running == {}
 
 
-def test_a_restored_hub_goes_above_what_its_device_has_seen(
-    enrolled: Database, heard: Heard
-) -> None:
+def tell_generation(database: Database, seen: int) -> None:
     message = Reported(
         device_id="line-1",
         boot_id="b",
         session_epoch=1,
         agent_version="0",
-        desired_generation=7,
+        desired_generation=seen,
         capabilities=CAPABILITIES,
         reported_at=1.0,
     )
-    with enrolled.transaction() as session:
+    with database.transaction() as session:
         inbound.store_reports(session, [received(Kind.REPORTED, message)])
+
+
+def generations(heard: Heard) -> list[int]:
+    """Of the desired states that were published."""
+    return [decode(t.kind, p).generation for t, p in heard.messages if t.kind is Kind.DESIRED]
+
+
+def test_a_restored_hub_goes_above_what_its_device_has_seen(
+    enrolled: Database, heard: Heard
+) -> None:
+    tell_generation(enrolled, 7)
     assert device(enrolled).desired_generation == 8
-    topic, payload = heard.messages[-1]
-    assert (topic.kind, decode(Kind.DESIRED, payload).generation) == (Kind.DESIRED, 8)
+    assert generations(heard) == [8]
+
+
+def test_a_word_that_did_not_arrive_is_said_again(enrolled: Database, heard: Heard) -> None:
+    for window_s in (10.0, 20.0):
+        with enrolled.transaction() as session:
+            service.change_desired(session, OPERATOR, "line-1", telemetry_window_s=window_s)
+    latest = device(enrolled).desired_generation
+    heard.messages.clear()
+    tell_generation(enrolled, latest - 1)
+    assert generations(heard) == [latest]
+    tell_generation(enrolled, latest)
+    assert generations(heard) == [latest], "it has arrived"
+    assert device(enrolled).desired_generation == latest
 
 
 def answer(database: Database, command_id: str, text: str) -> Tally:

@@ -14,7 +14,8 @@ from cloud.errors import InvalidError, NotFoundError
 from cloud.fleet import queries
 from cloud.fleet.changes import touch
 from cloud.fleet.models import Device, Site
-from cloud.fleet.selectors import DEVICE, HUB_KEYS, SITE
+from cloud.fleet.selectors import DEVICE, HUB_KEYS, SITE, is_word
+from cloud.plain_text import one_line
 
 LABELS_MAX = 64
 READ_AT_ONCE = 5000
@@ -80,7 +81,7 @@ def describe(
 
     Raises:
         NotFoundError: there is no such device or site.
-        InvalidError: there would be too many labels, or one of a name that is the hub's own.
+        InvalidError: there would be too many labels, or a new one is not as `check_labels` wants.
     """
     require(principal, Role.OPERATOR)
     device = find(session, device_id)
@@ -88,11 +89,13 @@ def describe(
     site = changes.get("site", device.site)
     if site is not None and session.get(Site, site) is None:
         raise NotFoundError(f"site: there is no site {site}", f"`argosy site create {site}`")
-    labels = {**device.labels, **(changes.get("labels") or {})}
+    changed: Mapping[str, str | None] = changes.get("labels") or {}
+    labels = {**device.labels, **changed}
     device.site = site
     device.labels = {name: text for name, text in labels.items() if text is not None}
     device.models = list(changes.get("models", device.models))
-    check_labels(device.labels)
+    check_labels({name: text for name, text in changed.items() if text is not None})
+    check_label_count(device.labels)
     session.add(device)
     touch(session, [device_id])
     access.audit(session, principal, "device.describe", f"device/{device_id}", **dict(changes))
@@ -100,12 +103,26 @@ def describe(
 
 
 def check_labels(labels: Mapping[str, str]) -> None:
-    """Raises InvalidError where labels are too many, or one hides what the hub itself knows."""
-    own = sorted(set(labels) & set(HUB_KEYS))
-    if own:
-        raise InvalidError(
-            f"labels.{own[0]}: selectors read {own[0]} as the hub's own", "choose another name"
-        )
+    """Raises InvalidError where a new label cannot be named by selectors, hides what the hub itself
+    knows, or is no plain text."""
+    for key, text in labels.items():
+        if key in HUB_KEYS:
+            raise InvalidError(
+                f"labels.{key}: selectors read {key} as the hub's own", "choose another name"
+            )
+        if not is_word(key):
+            raise InvalidError(
+                f"labels: {key[:80]!r} is no name that selectors read",
+                "use letters, digits and . _ - / : @ +, a letter, digit or _ first",
+            )
+        try:
+            one_line(text)
+        except ValueError as error:
+            raise InvalidError(f"labels.{key}: {error}", "take it out") from error
+
+
+def check_label_count(labels: Mapping[str, str]) -> None:
+    """Raises InvalidError where a device has too many."""
     if len(labels) > LABELS_MAX:
         raise InvalidError(
             f"labels: {len(labels)} are over {LABELS_MAX}", "take some away, by setting them null"

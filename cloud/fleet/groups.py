@@ -14,6 +14,7 @@ from cloud.fleet import queries, selectors
 from cloud.fleet.devices import attributes
 from cloud.fleet.models import Device, DeviceGroup
 from cloud.fleet.selectors import Selector
+from cloud.plain_text import one_line
 
 READ_AT_ONCE = 1000
 
@@ -22,11 +23,16 @@ def create_group(session: Session, principal: Principal, name: str, selector: st
     """A new group. Its selector names no group: so one never goes round in a circle.
 
     Raises:
-        InvalidError: the selector cannot be read, names every device, or names a group.
+        InvalidError: the selector cannot be read, has control characters, names every device,
+            or names a group.
         ConflictError: there is a group of this name.
     """
     require(principal, Role.OPERATOR)
     found = selectors.parse(selector)
+    try:
+        one_line(selector)
+    except ValueError as error:
+        raise InvalidError(f"selector: {error}", "take it out; no label has one") from error
     if not found:
         raise InvalidError(
             "selector: it is empty and would name every device", "write one, as line in (a,b)"

@@ -4,9 +4,33 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    ValidationError,
+    ValidatorFunctionWrapHandler,
+    WrapValidator,
+)
 
+from cloud.plain_text import one_line
 from protocol.messages import DeviceId, HarvestPolicy, SlotDesired, Word
+
+
+def _explained(given: Any, check: ValidatorFunctionWrapHandler) -> Any:
+    try:
+        return check(given)
+    except ValidationError as error:
+        raise ValueError(
+            f"{repr(given)[:80]} is no name; use 1 to 64 letters, digits, '.', '_', '-', a letter "
+            "or digit first"
+        ) from error
+
+
+Name = Annotated[DeviceId, WrapValidator(_explained)]
+ModelText = Annotated[Word, AfterValidator(one_line)]
+LabelText = Annotated[str, Field(max_length=128)]
 
 
 class _Body(BaseModel):
@@ -14,7 +38,7 @@ class _Body(BaseModel):
 
 
 class SiteCreate(_Body):
-    name: DeviceId
+    name: Name
     time_zone: str = "UTC"
 
 
@@ -25,7 +49,7 @@ class SiteView(BaseModel):
 
 
 class GroupCreate(_Body):
-    name: DeviceId
+    name: Name
     selector: str = Field(min_length=1, max_length=4096)
 
 
@@ -40,22 +64,18 @@ class GroupView(BaseModel):
 
 
 class DeviceCreate(_Body):
-    device_id: DeviceId
+    device_id: Name
     site: str | None = None
-    labels: dict[Word, Annotated[str, Field(max_length=128)]] = Field(
-        default_factory=dict, max_length=64
-    )
-    models: list[Word] = Field(default_factory=list, max_length=64)
+    labels: dict[Word, LabelText] = Field(default_factory=dict, max_length=64)
+    models: list[ModelText] = Field(default_factory=list, max_length=64)
 
 
 class DeviceDescription(_Body):
     """What to change; what is not given stays. A label given as null is taken away."""
 
     site: str | None = None
-    labels: dict[Word, Annotated[str, Field(max_length=128)] | None] = Field(
-        default_factory=dict, max_length=64
-    )
-    models: list[Word] = Field(default_factory=list, max_length=64)
+    labels: dict[Word, LabelText | None] = Field(default_factory=dict, max_length=64)
+    models: list[ModelText] = Field(default_factory=list, max_length=64)
 
 
 class DeviceView(BaseModel):

@@ -47,6 +47,7 @@ _GRAMMAR = r"""
 
 
 _WORD = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._/:@+-]*")
+_OPERATORS = ("in", "notin")
 _ESCAPED = re.compile(r'\\(["\\])')
 
 
@@ -91,6 +92,11 @@ def text_of(selector: Selector) -> str:
     return ",".join(map(_term_text, selector))
 
 
+def is_word(text: str) -> bool:
+    """Whether a selector names this without quotes."""
+    return _WORD.fullmatch(text) is not None and text not in _OPERATORS
+
+
 def fits(
     selector: Selector, attributes: Mapping[str, str], groups: Mapping[str, Selector] | None = None
 ) -> bool:
@@ -117,7 +123,7 @@ def _term_text(term: Term) -> str:
 
 
 def _written(text: str) -> str:
-    if _WORD.fullmatch(text) and text not in ("in", "notin"):
+    if is_word(text):
         return text
     return '"' + text.replace("\\", "\\\\").replace('"', '\\"') + '"'
 

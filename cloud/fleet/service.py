@@ -20,6 +20,7 @@ from cloud.fleet.devices import (
     Listed,
     attributes,
     capability_texts,
+    check_label_count,
     check_labels,
     describe,
     find,
@@ -118,7 +119,8 @@ def enrol(
     """A new device and its token, which is shown this once.
 
     Raises:
-        InvalidError: the id cannot be a part of a topic, or a label is the hub's own.
+        InvalidError: the id cannot be a part of a topic, or a label is not as
+            `check_labels` wants.
         ConflictError: the device exists already.
         NotFoundError: the site does not exist.
     """
@@ -135,6 +137,7 @@ def enrol(
     if site is not None and session.get(Site, site) is None:
         raise NotFoundError(f"there is no site {site}", f"`argosy site create {site}`")
     check_labels(labels or {})
+    check_label_count(labels or {})
     device = Device(
         id=device_id,
         site=site,

@@ -8,6 +8,7 @@ import pytest
 
 from cloud.access.principal import Role
 from cloud.fleet import service
+from cloud.fleet.models import Device
 from tests.unit.cloud.conftest import Api
 
 LABELS = {"line": "a", "shift": "day"}
@@ -63,6 +64,13 @@ def test_rollouts_are_told_of_a_change(box: Api) -> None:
         ({"site": "moon"}, 404, "site: there is no site moon"),
         ({"labels": {"site": "ulm"}}, 422, "labels.site: selectors read site as the hub's own"),
         ({"labels": {f"l{n}": "x" for n in range(63)}}, 422, "labels: 65 are over 64"),
+        ({"labels": {"ä": "x"}}, 422, "labels: 'ä' is no name that selectors read"),
+        ({"labels": {"hall no": "2"}}, 422, "labels: 'hall no' is no name that"),
+        ({"labels": {"in": "2"}}, 422, "labels: 'in' is no name that"),
+        ({"labels": {"a\x1b[2J": "2"}}, 422, "labels: 'a\\x1b[2J' is no name that"),
+        ({"labels": {"hall": "2\n"}}, 422, "labels.hall: U+000A is a control character"),
+        ({"labels": {"hall": "\u202e2"}}, 422, "labels.hall: U+202E is a control character"),
+        ({"models": ["a\x9b"]}, 422, "models.0: U+009B is a control character"),
         ({"lables": {}}, 422, "lables: "),
     ],
 )
@@ -83,6 +91,38 @@ def test_who_looks_only_changes_nothing(box: Api) -> None:
 def test_a_label_of_the_hubs_own_name_is_not_enrolled_with(box: Api) -> None:
     body = {"device_id": "box-2", "labels": {"group": "pilot"}}
     assert box.acting(Role.OPERATOR).post("/devices", json=body).status_code == 422
+
+
+@pytest.mark.parametrize("name", ["a\n", "a\x1b[2J", "\u202ea", "a b", "", "-a", "a" * 65])
+@pytest.mark.parametrize(
+    ("path", "field", "others"),
+    [
+        ("/devices", "device_id", {}),
+        ("/sites", "name", {}),
+        ("/groups", "name", {"selector": "line=a"}),
+    ],
+)
+def test_a_name_that_no_line_could_show_is_refused(
+    box: Api, path: str, field: str, others: dict[str, str], name: str
+) -> None:
+    answer = box.acting(Role.OPERATOR).post(path, json={field: name, **others})
+    assert answer.status_code == 422
+    error = answer.json()["error"]
+    assert error["message"] == f"{field}: {name!r} is no name"
+    assert "letters, digits" in error["remedy"]
+
+
+@pytest.mark.parametrize("labels", [{"ä b": "x"}, {"in": "\x1b"}])
+def test_labels_of_former_rules_are_read_and_do_not_hinder(
+    box: Api, labels: dict[str, str]
+) -> None:
+    with box.hub.database.transaction() as session:
+        session.get_one(Device, "box-1").labels = labels
+    http = box.acting(Role.OPERATOR)
+    assert http.patch("/devices/box-1", json={"labels": {"hall": "2"}}).status_code == 200
+    assert http.get("/devices/box-1").json()["labels"] == {**labels, "hall": "2"}
+    gone = dict.fromkeys(labels, None)
+    assert http.patch("/devices/box-1", json={"labels": gone}).json()["labels"] == {"hall": "2"}
 
 
 def test_devices_are_listed_by_selector_in_pages(box: Api) -> None:

@@ -16,6 +16,7 @@ from tests.unit.cloud.conftest import OPERATOR, Api
     [
         ("line=", "selector: cannot be read at the end"),
         (" ", "selector: it is empty"),
+        ('hall="2\n"', r"selector: U\+000A is a control character"),
         ("line=a,group=other", "selector: a group cannot name a group"),
         ("group!=other", "selector: a group cannot name a group"),
     ],

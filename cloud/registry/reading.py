@@ -14,7 +14,7 @@ from cloud.registry.models import Build, DetectorModel, ModelVersion
 from cloud.registry.states import BuildState
 
 PREFIX_DIGITS_MIN = 6
-_PREFIX = re.compile(f"[0-9a-f]{{{PREFIX_DIGITS_MIN},63}}")
+_PREFIX = re.compile(f"[0-9a-f]{{{PREFIX_DIGITS_MIN},64}}")
 
 
 def list_models(
@@ -93,10 +93,12 @@ def get_build(session: Session, principal: Principal, digest: str) -> Build:
             "give more digits of the digest",
         )
     if not found:
+        shown_by = "`argosy build list MODEL NUMBER` shows the builds of a version"
+        if _PREFIX.fullmatch(digest):
+            raise NotFoundError(f"there is no build {digest[:12]}", shown_by)
         raise NotFoundError(
-            f"there is no build {digest[:12]}",
-            f"give {PREFIX_DIGITS_MIN} hex digits of its digest, or more; `argosy build list "
-            "MODEL NUMBER` shows them",
+            f"{digest[:12]!r} is no digest of a build",
+            f"give {PREFIX_DIGITS_MIN} hex digits that it begins with, or more; {shown_by}",
         )
     return found[0]
 

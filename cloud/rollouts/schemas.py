@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from typing import Annotated, Any
 
-from pydantic import BaseModel, Field, StringConstraints, model_validator
+from pydantic import AfterValidator, BaseModel, Field, StringConstraints, model_validator
 
+from cloud.plain_text import plain
 from cloud.registry.schemas import ResolutionView
-from cloud.rollouts.request.bodies import Body
-from protocol.chunks import Sha256
+from cloud.rollouts.request.bodies import Body, DigestAsked
 
-RemarkText = Annotated[str, StringConstraints(strip_whitespace=True, max_length=2048)]
+RemarkText = Annotated[
+    str, StringConstraints(strip_whitespace=True, max_length=2048), AfterValidator(plain)
+]
 
 
 class WaveView(BaseModel):
@@ -95,13 +97,13 @@ class DevicePlan(ResolutionView):
 
 
 class WavePlan(BaseModel):
-    """A wave before it begins; see `DevicePlan` for what is counted."""
+    """A wave before it begins; see `RolloutPlan` for what is counted. `gated`: a gate judges it."""
 
     percent: float | None = None
     count: int | None = None
     selector: str | None = None
     needs_approval: bool = False
-    gated: bool = True
+    gated: bool = False
     devices: int = 0
     no_artifact: int = 0
     unheard: int = 0
@@ -131,6 +133,7 @@ class RolloutPlan(BaseModel):
 
     count: devices that are meant; `no_artifact` of them get nothing, `unheard` never said what
         they can run, `offline` are not connected. All counts are of all devices.
+    doubts: what was asked for can be meant, and seldom is.
     pinned_count: devices beside these that are left out.
     devices, pinned: the first 1000 of each, devices without a build before the others.
     """
@@ -141,6 +144,7 @@ class RolloutPlan(BaseModel):
     no_artifact: int
     unheard: int
     offline: int
+    doubts: list[str]
     waves: list[WavePlan]
     builds: list[BuildPlan]
     pinned_count: int
@@ -209,12 +213,12 @@ class PinAsked(Remarked):
     given, what it runs now."""
 
     version: int | None = Field(default=None, ge=1)
-    bundle_digest: Sha256 | None = None
+    bundle_digest: DigestAsked | None = None
 
     @model_validator(mode="after")
     def _at_most_one(self) -> PinAsked:
         if self.version is not None and self.bundle_digest is not None:
-            raise ValueError("version: give it or bundle_digest, not both")
+            raise ValueError("version: bundle_digest names a build, too; give one of them")
         return self
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from typing import Any
+from collections.abc import Callable
 
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
@@ -11,7 +11,7 @@ from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 
-from cloud.errors import HubError, place_and_words
+from cloud.errors import HubError, refusal
 
 log = logging.getLogger(__name__)
 
@@ -19,6 +19,15 @@ log = logging.getLogger(__name__)
 def error_body(code: str, message: str, remedy: str = "") -> dict[str, dict[str, str]]:
     """The one shape in which the API says no."""
     return {"error": {"code": code, "message": message, "remedy": remedy}}
+
+
+def explained_by(remedy: str) -> Callable[[Request], None]:
+    """A route's dependency: what its refusals point to where a value is no such value."""
+
+    def note(request: Request) -> None:
+        request.state.remedy = remedy
+
+    return note
 
 
 def install(app: FastAPI) -> None:
@@ -37,13 +46,10 @@ async def _on_hub_error(_: Request, error: Exception) -> JSONResponse:
     return JSONResponse(body, status_code=error.http_status, headers=headers)
 
 
-async def _on_validation_error(_: Request, error: Exception) -> JSONResponse:
+async def _on_validation_error(request: Request, error: Exception) -> JSONResponse:
     assert isinstance(error, RequestValidationError)  # noqa: S101 - registered for this class
-    first: dict[str, Any] = error.errors()[0]
-    where, said = place_and_words(first["loc"], first["msg"])
-    remedy = f"correct {where or 'the request'}; /openapi.json describes it"
-    message = f"{where}: {said}" if where else said
-    return JSONResponse(error_body("invalid", message, remedy), status_code=422)
+    said = refusal(error.errors(), getattr(request.state, "remedy", ""))
+    return await _on_hub_error(request, said)
 
 
 async def _on_http_error(_: Request, error: Exception) -> JSONResponse:

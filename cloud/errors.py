@@ -6,9 +6,16 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
-from typing import ClassVar
+from collections.abc import Mapping, Sequence
+from typing import Any, ClassVar
 
+from cloud.plain_text import shown
+
+UNKNOWN_FIELD = "unknown_field"
+"""The type of the error that tells of a field which a body does not have."""
+_OWN_WORDS = ("value_error", UNKNOWN_FIELD)
+_REMEDIES = {"missing": "add it"}
+_OF_A_KEY = "[key]"
 _VALIDATORS_PREFIX = "Value error, "
 _NAMED = re.compile(r"([a-z][a-z0-9_.]*): ")
 
@@ -75,9 +82,26 @@ class ConfigurationError(HubError):
     code = "configuration"
 
 
+def refusal(errors: Sequence[Mapping[str, Any]], remedy: str = "") -> InvalidError:
+    """What pydantic finds wrong with a body, the first of it, as the hub says it.
+
+    Args:
+        errors: as `ValidationError.errors()` gives them. Words of our own checks end in their
+            remedy, after a semicolon.
+        remedy: where the error has none of its own; else the place is named.
+    """
+    first = errors[0]
+    where, said = place_and_words(first["loc"], first["msg"])
+    own = _REMEDIES.get(first["type"], "")
+    if first["type"] in _OWN_WORDS and "; " in said:
+        said, _, own = said.rpartition("; ")
+    message = f"{where}: {said}" if where else said
+    return InvalidError(message, own or remedy or f"correct {where or 'the request'}")
+
+
 def place_and_words(place: Sequence[str | int], said: str) -> tuple[str, str]:
     """Which field is wrong, and why. What checks a whole body says the field itself."""
-    parts = [str(part) for part in place]
+    parts = [shown(str(part)) for part in place if part != _OF_A_KEY]
     if parts[:1] == ["body"]:
         parts = parts[1:]
     own = said.removeprefix(_VALIDATORS_PREFIX)

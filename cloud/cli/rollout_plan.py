@@ -13,7 +13,7 @@ from cloud.plain_text import shown
 EXIT_NOT_ON_ALL = 3
 WARNED_MAX = 10
 DEVICES_SHOWN = 50
-WAVE_COLUMNS = ("wave", "takes", "devices", "no_artifact", "unheard", "offline", "opens")
+WAVE_COLUMNS = ("wave", "takes", "devices", "no_artifact", "unheard", "offline", "opens", "gate")
 DEVICE_COLUMNS = ("device", "wave", "target", "digest", "fallbacks", "reason")
 
 
@@ -37,9 +37,11 @@ def print_plan(plan: dict[str, Any]) -> None:
 
 
 def warn(plan: dict[str, Any]) -> None:
-    """Say on standard error which devices will get nothing."""
+    """Say on standard error which devices will get nothing, and what may be meant otherwise."""
     without = [device for device in plan["devices"] if device["digest"] is None]
     console = Console(stderr=True, highlight=False, soft_wrap=True)
+    for doubt in plan["doubts"]:
+        console.print(Text(doubt, style="yellow"))
     for device in without[:WARNED_MAX]:
         text = f"NO_ARTIFACT for {shown(device['device'])}: {shown(device['reason'])}"
         console.print(Text(text, style="yellow"))
@@ -56,13 +58,12 @@ def wave_words(wave: dict[str, Any]) -> str:
 
 
 def _wave_row(number: int, wave: dict[str, Any]) -> dict[str, Any]:
-    opens = ["when approved"] if wave["needs_approval"] else []
-    opens += [] if wave["gated"] else ["holds no gate"]
     return {
         **wave,
         "wave": number + 1,
         "takes": wave_words(wave),
-        "opens": ", ".join(opens),
+        "opens": "when approved" if wave["needs_approval"] else "",
+        "gate": "judges it" if wave["gated"] else "",
     }
 
 

@@ -34,7 +34,9 @@ FileOption = Annotated[
     Path | None,
     typer.Option("--file", "-f", help="YAML, as `argosy rollout template` writes it."),
 ]
-BuildOption = Annotated[str | None, typer.Option(help="One build by digest, not a version.")]
+BuildOption = Annotated[
+    str | None, typer.Option(help="One build, not a version: the first digits of its digest do.")
+]
 WaveOption = Annotated[Words, typer.Option(help="10%, 5 or line=a; repeat.")]
 DeviceOption = Annotated[Words, typer.Option(help="Only these; repeat.")]
 SelectOption = Annotated[

@@ -5,14 +5,15 @@ from __future__ import annotations
 from collections import Counter
 from typing import Annotated
 
-from fastapi import APIRouter, Query
+from fastapi import APIRouter, Depends, Query
 from sqlmodel import Session
 
+from cloud.answers import explained_by
 from cloud.dependencies import PAGE_ITEMS_MAX, LimitDep, Page, PrincipalDep, SessionDep, page
 from cloud.errors import InvalidError
 from cloud.rollouts import service
 from cloud.rollouts.models import DevicePin, Execution, Rollout
-from cloud.rollouts.request.spec import RolloutCreate
+from cloud.rollouts.request.spec import SHOWN_BY, RolloutCreate
 from cloud.rollouts.running.looking import waiting
 from cloud.rollouts.schemas import (
     AbortAsked,
@@ -35,17 +36,18 @@ from protocol.states import ExecutionState
 router = APIRouter(tags=["rollouts"])
 
 UNREMARKED = Remarked()
+EXPLAINED = [Depends(explained_by(SHOWN_BY))]
 WaveDep = Annotated[int | None, Query(ge=0)]
 
 
-@router.post("/rollouts", status_code=201)
+@router.post("/rollouts", status_code=201, dependencies=EXPLAINED)
 def create(body: RolloutCreate, session: SessionDep, principal: PrincipalDep) -> RolloutCreated:
     """Begin a rollout. The answer names the devices for which there is no build."""
     rollout, plan = service.create_with_plan(session, principal, body)
     return RolloutCreated(plan=plan, **_view(session, rollout).model_dump())
 
 
-@router.post("/rollouts/preview")
+@router.post("/rollouts/preview", dependencies=EXPLAINED)
 def preview(body: RolloutCreate, session: SessionDep, principal: PrincipalDep) -> RolloutPlan:
     """What the rollout would bring to whom; nothing is created."""
     return service.preview(session, principal, body)
@@ -250,9 +252,14 @@ def delete_group(name: str, session: SessionDep, principal: PrincipalDep) -> Non
 def _view(session: Session, rollout: Rollout) -> RolloutView:
     counts = service.wave_counts(session, rollout)
     rows = service.first_executions(session, rollout, PAGE_ITEMS_MAX)
+    judged = rollout.spec.get("gates") is not None
     return RolloutView(
         waves=[
-            WaveView(devices=count.total(), counts=dict(count), **wave)
+            WaveView(
+                **{**wave, "gated": judged and wave.get("gated", True)},
+                devices=count.total(),
+                counts=dict(count),
+            )
             for wave, count in zip(rollout.spec["waves"], counts, strict=True)
         ],
         counts=dict(sum(counts, start=Counter[str]())),

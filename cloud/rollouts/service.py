@@ -110,7 +110,10 @@ def _plan(session: Session, meant: Meant) -> RolloutPlan:
     version = (meant.builds[0].model, meant.builds[0].number)
     lowest = floor(session, version[0])
     offers = [offer(build, lowest) for build in meant.builds]
-    return plans.plan(version, offers, meant.waves, _placed(session, meant), pinned=meant.pinned)
+    return plans.plan(
+        version, offers, meant.waves, _placed(session, meant),
+        pinned=meant.pinned, judged=meant.judged, doubts=meant.doubts,
+    )  # fmt: skip
 
 
 def _placed(session: Session, meant: Meant) -> Iterator[plans.Placed]:

@@ -14,12 +14,17 @@ from cloud.errors import InvalidError
 from cloud.fleet import service as fleet
 from cloud.fleet.devices import Listed
 from cloud.fleet.selectors import Selector, fits
+from cloud.rollouts.planning.pace import MINUTE_S, rate_per_minute
+from cloud.rollouts.planning.views import PacePolicy
 from cloud.rollouts.planning.waves import Target, Wave
+from cloud.rollouts.request.contradictions import WHOLE
 from cloud.rollouts.request.spec import RolloutCreate
 from protocol import maintenance
 from protocol.messages import MaintenanceWindow
 
 NAMED_MAX = 5
+LASTS_S_MAX = 365 * 86_400.0
+"""A pace that takes longer was meant otherwise."""
 
 
 def check_overlaps(
@@ -71,6 +76,55 @@ def check_sizes(asked: RolloutCreate, assigned: Sequence[Sequence[str]]) -> None
             )
 
 
+def check_failures(asked: RolloutCreate, assigned: Sequence[Sequence[str]]) -> None:
+    """A failure that is tolerated does not hold the next wave. Of the last one nothing more is
+    asked than that it ends."""
+    last = max(number for number, ids in enumerate(assigned) if ids)
+    strict = [n for n, wave in enumerate(asked.waves[:last]) if wave.success_percent is None]
+    if asked.failed_max and asked.success_percent >= WHOLE and strict:
+        raise InvalidError(
+            f"success_percent: {asked.success_percent:g} lets one failure pause the rollout after "
+            f"wave {strict[0] + 1}, while failed_max tolerates {asked.failed_max}",
+            "lower success_percent, as to 95, or set failed_max to 0",
+        )
+
+
+def check_pace(asked: RolloutCreate, devices: int) -> None:
+    """So many devices are started within a year."""
+    if asked.pace is None:
+        return
+    pace = PacePolicy(**asked.pace.model_dump())
+    started, minutes = 0, 0.0
+    while started < devices and minutes * MINUTE_S <= LASTS_S_MAX:
+        lot = min(pace.after_succeeded, devices - started)
+        minutes += lot / rate_per_minute(pace, started)
+        started += lot
+    if minutes * MINUTE_S > LASTS_S_MAX:
+        raise InvalidError(
+            f"pace.base_per_minute: at {pace.base_per_minute:g} a minute {devices} devices take "
+            "more than a year",
+            "raise it: 1 is a device a minute, 0.1 one in ten minutes",
+        )
+
+
+def doubts(asked: RolloutCreate, devices: int) -> list[str]:
+    """What can be meant, and seldom is: shown with the plan.
+
+    devices: how many are meant.
+    """
+    found = []
+    if asked.failed_max is not None and asked.failed_max >= devices and not asked.continuous:
+        found.append(
+            f"failed_max: {asked.failed_max} tolerates the failure of all {devices} devices"
+        )
+    if asked.failed_max == 0 and any(error.then == "pause" for error in asked.errors):
+        found.append(
+            "errors: the first failure pauses before any share of them does, for failed_max is 0; "
+            "raise it, or set it to null"
+        )
+    return found
+
+
 def check_sites(
     asked: RolloutCreate, targets: Sequence[Target], assigned: Sequence[Sequence[str]]
 ) -> None:
@@ -120,12 +174,14 @@ def check_window(
             raise InvalidError(
                 f"window.cron: {window.cron!r} never opens in {zone}", maintenance.EXAMPLE
             )
-        if opens - now >= asked.total_timeout_s:
-            raise InvalidError(
-                f"total_timeout_s: {asked.total_timeout_s:g} ends devices before the window opens, "
-                f"in {opens - now:.0f} s ({zone})",
-                "raise it, or leave it out: then it allows for the window",
-            )
+        for field in ("total_timeout_s", "timeout_s"):
+            limit_s: float | None = getattr(asked, field)
+            if limit_s is not None and opens - now >= limit_s:
+                raise InvalidError(
+                    f"{field}: {limit_s:g} ends devices before the window opens, "
+                    f"in {opens - now:.0f} s ({zone})",
+                    "raise it, or leave it out: then it allows for the window",
+                )
 
 
 def _some(ids: Sequence[str]) -> str:

@@ -53,8 +53,12 @@ def plan(
     placed: Iterable[Placed],
     *,
     pinned: Sequence[DevicePin] = (),
+    judged: bool = False,
+    doubts: Sequence[str] = (),
 ) -> RolloutPlan:
     """The plan of a version (model, number) for devices, each with its wave; pins leave some out.
+
+    judged, doubts: see `Meant`.
 
     The first PLAN_DEVICES_MAX devices are named, those without a build before the others.
     """
@@ -86,13 +90,14 @@ def plan(
         unheard=total["unheard"],
         offline=total["offline"],
         waves=[
-            WavePlan(**wave.model_dump(include=_WAVE_FIELDS), **count)
+            WavePlan(gated=judged and wave.gated, **wave.model_dump(include=_WAVE_FIELDS), **count)
             for wave, count in zip(waves, counts, strict=True)
         ],
         builds=[
             BuildPlan(digest=digest, target=labels[digest], devices=devices)
             for digest, devices in sorted(digests.items(), key=lambda item: (-item[1], item[0]))
         ],
+        doubts=list(doubts),
         pinned_count=len(pinned),
         pinned=[
             PinnedPlan(device=pin.device_id, **pin.model_dump(include=_PIN_FIELDS))
@@ -107,5 +112,5 @@ def plan(
     )
 
 
-_WAVE_FIELDS = {"percent", "count", "selector", "needs_approval", "gated"}
+_WAVE_FIELDS = {"percent", "count", "selector", "needs_approval"}
 _PIN_FIELDS = {"digest", "version", "by", "remark"}

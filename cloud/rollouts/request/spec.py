@@ -10,16 +10,16 @@ from typing import Annotated, Literal
 
 from pydantic import ConfigDict, Field, ValidationError, model_validator
 
-from cloud.errors import InvalidError, place_and_words
+from cloud.errors import refusal
 from cloud.rollouts.gating.policy import GatePolicy
 from cloud.rollouts.models import Rollout
 from cloud.rollouts.request import contradictions, yaml_text
-from cloud.rollouts.request.bodies import Body, Percent, Reaction, Seconds
+from cloud.rollouts.request.bodies import Body, DigestAsked, Percent, Reaction, Seconds
 from protocol import maintenance
-from protocol.chunks import Sha256
 from protocol.messages import DeviceId, MaintenanceWindow, ShadowPolicy, Word
 
 TEMPLATE_NAME = "rollout.yaml"
+SHOWN_BY = "`argosy rollout template` shows every field with what it takes"
 WAVES_MAX = 100
 SELECTED_MAX = 100_000
 SELECTOR_CHARACTERS_MAX = 4096
@@ -105,7 +105,7 @@ class Retries(Body):
     )
 
 
-class ShadowAsked(ShadowPolicy):
+class ShadowAsked(ShadowPolicy, Body):
     """How the candidate is compared with the incumbent on live frames before it may serve."""
 
     model_config = ConfigDict(extra="forbid")
@@ -188,16 +188,19 @@ class RolloutSpec(Body):
 
 
 class RolloutCreate(RolloutSpec):
-    """A rollout of a version's builds, or of the one build that `bundle_digest` names."""
+    """A rollout of a version's builds, or of the one build that `bundle_digest` names.
+
+    bundle_digest: the whole of it, or as many of its first digits as name one build only.
+    """
 
     model: Word
     version: int | None = Field(default=None, ge=1)
-    bundle_digest: Sha256 | None = None
+    bundle_digest: DigestAsked | None = None
 
     @model_validator(mode="after")
     def _one_thing(self) -> RolloutCreate:
         if (self.version is None) == (self.bundle_digest is None):
-            raise ValueError("give exactly one of version and bundle_digest")
+            raise ValueError("version and bundle_digest say what is brought; give one of them")
         return self
 
     @model_validator(mode="after")
@@ -221,12 +224,7 @@ def read_spec(text: str) -> RolloutCreate:
     try:
         return RolloutCreate.model_validate(values)
     except ValidationError as error:
-        first = error.errors(include_url=False, include_context=False, include_input=False)[0]
-        where, said = place_and_words(first["loc"], first["msg"])
-        raise InvalidError(
-            f"{where}: {said}" if where else said,
-            "`argosy rollout template` shows every field with what it takes",
-        ) from error
+        raise refusal(error.errors(include_url=False), SHOWN_BY) from error
 
 
 def template() -> str:

@@ -34,6 +34,8 @@ class Meant:
     Attributes:
         waves: complete, without those that came to nobody; `assigned` has the device ids of each.
         pinned: devices that would be meant and are left out, for a person has pinned them.
+        judged: there are gates, which hold the waves that are gated.
+        doubts: what can be meant, and seldom is.
     """
 
     builds: Sequence[Build]
@@ -41,6 +43,8 @@ class Meant:
     waves: list[WaveAsked]
     assigned: Sequence[Sequence[str]]
     pinned: Sequence[DevicePin]
+    judged: bool
+    doubts: list[str]
 
 
 def meant(
@@ -60,10 +64,14 @@ def meant(
         )
     assigned = _assigned(asked, devices, seed, groups)
     fitting.check_window(session, asked, devices, now)
+    fitting.check_pace(asked, len(devices))
     left = [WaveAsked(count=len(ids)) for ids in assigned[len(asked.waves) :]]
     waves = [*asked.waves, *left]
     some = [number for number, ids in enumerate(assigned) if ids]
-    return Meant(builds, devices, [waves[n] for n in some], [assigned[n] for n in some], pinned)
+    return Meant(
+        builds, devices, [waves[n] for n in some], [assigned[n] for n in some], pinned,
+        judged=asked.gates is not None, doubts=fitting.doubts(asked, len(devices)),
+    )  # fmt: skip
 
 
 def named(field: str, text: str, groups: Mapping[str, Selector]) -> Selector:
@@ -99,6 +107,7 @@ def _assigned(
     fitting.check_overlaps(waves, targets, groups)
     assigned = assign(waves, targets, seed, groups)
     fitting.check_sizes(asked, assigned)
+    fitting.check_failures(asked, assigned)
     fitting.check_sites(asked, targets, assigned)
     return assigned
 
@@ -134,11 +143,11 @@ def _builds(session: Session, principal: Principal, asked: RolloutCreate) -> lis
 
 
 def _get(field: str, find: Callable[[], Found]) -> Found:
-    """What `find` finds. Raises NotFoundError that names the field which asked for it."""
+    """What `find` finds. Its error names the field which asked for it."""
     try:
         return find()
-    except NotFoundError as error:
-        raise NotFoundError(f"{field}: {error.message}", error.remedy) from error
+    except (NotFoundError, ConflictError) as error:
+        raise type(error)(f"{field}: {error.message}", error.remedy) from error
 
 
 def _selected(

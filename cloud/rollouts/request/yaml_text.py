@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Hashable
 from typing import TYPE_CHECKING, Any
 
@@ -13,7 +14,21 @@ if TYPE_CHECKING:
 YAML_BYTES_MAX = 1024 * 1024
 QUOTE = "an anchor or an alias; quote a value that begins with * or &"
 EXAMPLE = 'begin with "model: caps" and "version: 7"; `argosy rollout template` writes a whole one'
-_TIMESTAMP = "tag:yaml.org,2002:timestamp"
+_TAG = "tag:yaml.org,2002:"
+_CORE = (
+    ("null", "~|null|Null|NULL|", ["~", "n", "N", ""]),
+    ("bool", "true|True|TRUE|false|False|FALSE", list("tTfF")),
+    ("int", "[-+]?[0-9]+|0o[0-7]+|0x[0-9a-fA-F]+", list("-+0123456789")),
+    (
+        "float",
+        r"[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]+)?"
+        r"|[-+]?\.(inf|Inf|INF)|\.(nan|NaN|NAN)",
+        list("-+.0123456789"),
+    ),
+)
+"""What a plain value is by the core schema of YAML 1.2 (its chapter 10.3): kind, all of its text,
+what it begins with. All else is text: a yes, a date, a 1:30."""
+_BASES = {"0o": 8, "0x": 16}
 
 
 def mapping(text: str) -> dict[str, Any]:
@@ -81,9 +96,12 @@ def _loader() -> type[yaml.SafeLoader]:
                 seen.add(key.value)
             return super().construct_mapping(node, deep=deep)
 
-    # A date is no value of any field, and JSON has none: it stays the text that it is.
-    Plain.yaml_implicit_resolvers = {
-        first: [(tag, shape) for tag, shape in known if tag != _TIMESTAMP]
-        for first, known in yaml.SafeLoader.yaml_implicit_resolvers.items()
-    }
+        def construct_int(self, node: yaml.ScalarNode) -> int:
+            return int(node.value, _BASES.get(node.value[:2], 10))
+
+    Plain.yaml_implicit_resolvers = {}
+    for kind, shape, firsts in _CORE:
+        whole = re.compile(rf"(?:{shape})\Z")
+        Plain.add_implicit_resolver(_TAG + kind, whole, firsts)
+    Plain.add_constructor(_TAG + "int", Plain.construct_int)
     return Plain

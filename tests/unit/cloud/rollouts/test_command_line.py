@@ -70,11 +70,11 @@ def test_the_picture_shows_a_bar_for_each_wave(hub: Hub, api: HubClient) -> None
 @pytest.mark.usefixtures("api")
 def test_policies_from_the_command_line_are_shown(hub: Hub) -> None:
     words = ("--shadow", "share=0.1", "--window", "0 2 * * * for 2h", "--site-atomic")
-    started = argosy("start", "caps", "1", *words, "--timeout-s", "600", "--json")
+    started = argosy("start", "caps", "1", *words, "--timeout-s", "90000", "--json")
     shown = json.loads(argosy("show", json.loads(started.output)["id"], "--json").output)["spec"]
     assert shown["shadow"]["share"] == 0.1
     assert shown["window"] == {"cron": "0 2 * * *", "duration_s": 7200, "time_zone": None}
-    assert (shown["site_atomic"], shown["timeout_s"]) == (True, 600)
+    assert (shown["site_atomic"], shown["timeout_s"]) == (True, 90000)
     refused = argosy("start", "caps", "1", "--shadow", "shaer=0.1")
     assert refused.exit_code != 0
 

@@ -49,7 +49,7 @@ def test_the_contract_of_a_rollout(hub: Hub, http: TestClient) -> None:
 
 
 def test_attempts_come_by_pages_and_by_wave_and_state(hub: Hub, http: TestClient) -> None:
-    rollout_id = hub.create(waves=[{"count": 2}], failed_max=9)
+    rollout_id = hub.create(waves=[{"count": 2}], failed_max=9, success_percent=50)
     hub.settle()
     started = sorted(key[0] for key, row in hub.executions(rollout_id).items() if row.started_at)
     hub.succeed(started[0])

@@ -76,13 +76,13 @@ def test_a_device_is_told_what_the_rollout_says(hub: Hub) -> None:
     rollout_id = hub.create(
         shadow={"share": 0.1},
         window=window,
-        timeout_s=500,
+        timeout_s=90_000,
         devices=["dev-0", "dev-1"],
     )
     hub.settle()
     wanted = slot(hub, "dev-0")
     assert wanted.shadow is not None and wanted.window is not None
-    assert (wanted.shadow.share, wanted.shadow.accepted, wanted.timeout_s) == (0.1, False, 500)
+    assert (wanted.shadow.share, wanted.shadow.accepted, wanted.timeout_s) == (0.1, False, 90_000)
     assert (wanted.window.cron, wanted.window.time_zone) == ("0 2 * * *", "Europe/Berlin")
     elsewhere = slot(hub, "dev-1").window
     assert elsewhere is not None and elsewhere.time_zone == "UTC"

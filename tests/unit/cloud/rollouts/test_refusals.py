@@ -10,7 +10,7 @@ from fastapi.testclient import TestClient
 from cloud.fleet import service as fleet
 from cloud.fleet.models import Device
 from cloud.rollouts import service
-from tests.unit.cloud.rollouts.conftest import ADMIN, Hub
+from tests.unit.cloud.rollouts.conftest import ADMIN, DIGESTS, Hub
 
 CAPS = {"model": "caps", "version": 1}
 DAILY = {"cron": "0 2 * * *", "duration_s": 60}
@@ -77,7 +77,8 @@ def ulm(hub: Hub) -> None:
         ({"version": 9}, 404, "version: there is no version 9 of caps"),
         ({"model": "nothing"}, 404, "model: there is no model nothing"),
         ({"version": None, "bundle_digest": "9" * 64}, 404, "bundle_digest: there is no build"),
-        ({"version": None}, 422, "exactly one of version and bundle_digest"),
+        ({"version": None, "bundle_digest": "999"}, 404, "bundle_digest: '999' is no digest"),
+        ({"version": None}, 422, "version and bundle_digest say what is brought"),
         # windows
         ({"window": {**DAILY, "cron": "0 0 30 2 *"}}, 422, "cron '0 0 30 2 *' never comes"),
         ({"window": {**DAILY, "cron": "0 26 * * *"}}, 422, "cron '0 26 * * *' cannot be read"),
@@ -125,7 +126,15 @@ def ulm(hub: Hub) -> None:
         ({"timeout_s": 7200}, 422, "timeout_s: 7200 is above total_timeout_s"),
         ({"total_timeout_s": 5}, 422, "total_timeout_s: 5 is below step_timeout_s"),
         ({"continuous": True, "devices": ["dev-0"]}, 422, "continuous: devices names"),
-        ({"wawes": []}, 422, "wawes: "),
+        ({"wawes": []}, 422, "wawes: there is no such field"),
+        ({"pace": {"per_minute": 30}}, 422, "pace.per_minute: there is no such field"),
+        ({"pace": {"base_per_minute": 1e-5}}, 422, "at 1e-05 a minute 6 devices take more than"),
+        (
+            {"waves": [{"count": 1}, {"count": 2}], "success_percent": 100, "failed_max": 2},
+            422,
+            "success_percent: 100 lets one failure pause the rollout after wave 1",
+        ),
+        ({"waves": [{"count": 1, "gated": True}]}, 422, "waves.0.gated: there are no gates"),
     ],
 )  # fmt: skip
 def test_a_plan_that_cannot_be_meant_is_refused_before_anything_moves(
@@ -158,10 +167,44 @@ def test_a_plan_that_cannot_be_meant_is_refused_before_anything_moves(
         {"errors": [{**TENTH, "executed_min": 7}], "continuous": True},
         {"window": DAILY},
         {"failed_max": 9},
+        {"waves": [{"count": 1}], "failed_max": 2, "success_percent": 95},
+        {"waves": [{"count": 1, "success_percent": 100}], "failed_max": 2},
+        {"waves": [{"selector": "device"}], "failed_max": 2},
+        {"pace": {"base_per_minute": 1e-3, "factor": 10, "after_succeeded": 1}},
+        {"version": None, "bundle_digest": DIGESTS[1][:8].upper()},
     ],
 )
 def test_what_can_be_meant_begins(http: TestClient, asked: dict[str, Any]) -> None:
-    assert http.post("/rollouts", json={**CAPS, **asked}).status_code == 201
+    body = {key: value for key, value in {**CAPS, **asked}.items() if value is not None}
+    assert http.post("/rollouts", json=body).status_code == 201
+
+
+@pytest.mark.parametrize(
+    ("asked", "said"),
+    [
+        ({}, []),
+        ({"failed_max": 6}, ["failed_max: 6 tolerates the failure of all 6 devices"]),
+        ({"failed_max": 6, "continuous": True}, []),
+        ({"errors": [TENTH], "failed_max": 5}, []),
+        ({"errors": [TENTH]}, ["errors: the first failure pauses before any share of them does"]),
+    ],
+)
+def test_what_is_seldom_meant_is_said_with_the_plan(
+    http: TestClient, asked: dict[str, Any], said: list[str]
+) -> None:
+    found = http.post("/rollouts/preview", json={**CAPS, **asked}).json()["doubts"]
+    assert len(found) == len(said)
+    assert all(map(str.startswith, found, said))
+
+
+@pytest.mark.parametrize("gates", [None, {}])
+def test_a_wave_is_shown_as_gated_where_there_are_gates(http: TestClient, gates: Any) -> None:
+    body = {**CAPS, "waves": [{"count": 1, "gated": False}], "gates": gates}
+    body |= {} if gates is None else {"waves": [{"count": 1}, {"count": 1, "gated": False}]}
+    judged = [gates is not None, False, gates is not None][: len(body["waves"]) + 1]
+    made = http.post("/rollouts", json=body).json()
+    assert [wave["gated"] for wave in made["plan"]["waves"]] == judged
+    assert [wave["gated"] for wave in made["waves"]] == judged
 
 
 def test_when_all_of_a_selector_are_pinned_there_is_nobody(http: TestClient) -> None:

@@ -178,7 +178,7 @@ def test_a_finished_rollout_that_holds_no_slot_is_watched_no_more(hub: Hub) -> N
 
 
 def test_cancel_keeps_what_succeeded_and_gives_the_rest_up(hub: Hub) -> None:
-    rollout_id = hub.create(waves=[{"count": 2}], failed_max=9)
+    rollout_id = hub.create(waves=[{"count": 2}], failed_max=9, success_percent=50)
     hub.settle()
     first, second = [k[0] for k, row in hub.executions(rollout_id).items() if row.started_at]
     hub.succeed(first)

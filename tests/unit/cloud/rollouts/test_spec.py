@@ -13,6 +13,7 @@ from pydantic import BaseModel, ValidationError
 from cloud.errors import InvalidError
 from cloud.rollouts.gating.policy import GatePolicy
 from cloud.rollouts.request.spec import (
+    SHOWN_BY,
     ErrorThreshold,
     Pace,
     Retries,
@@ -25,10 +26,11 @@ from cloud.rollouts.request.spec import (
     spec_of,
     template,
 )
-from cloud.rollouts.request.yaml_text import YAML_BYTES_MAX
+from cloud.rollouts.request.yaml_text import YAML_BYTES_MAX, mapping
 from tests.unit.cloud.rollouts.conftest import Hub
 
 CAPS = {"model": "caps", "version": 7}
+NIGHTLY = {"cron": "0 2 * * *", "duration_s": 3600}
 FILE = "model: caps\nversion: 7\n"
 
 
@@ -61,6 +63,23 @@ def threshold(**given: Any) -> dict[str, Any]:
         ({"probation_s": 900}, "step_timeout_s: 900 would end devices in their probation"),
         ({"total_timeout_s": 5}, "total_timeout_s: 5 is below step_timeout_s"),
         ({"pace": {"base_per_minute": 9, "per_minute_max": 3}}, "per_minute_max: 3 is below"),
+        ({"waves": [{"count": 1, "gated": True}]}, "waves.0.gated: there are no gates"),
+        (
+            {"gates": {"confidence_harm_min": 0.01}},
+            "gates.confidence_harm_min: 0.01 would tell harm of a fall that confidence_drop_max",
+        ),
+        ({"gates": {"every_s": 60, "deadline_s": 50}}, "gates.every_s: 60 leaves no time"),
+        ({"window": {**NIGHTLY, "duration_s": 59}}, "window.duration_s: 59 is too short"),
+        (
+            {"window": {**NIGHTLY, "duration_s": 600}, "probation_s": 600},
+            "window.duration_s: 600 is over before the probation of 600 s",
+        ),
+        ({"shadow": {}, "timeout_s": 3600}, "timeout_s: 3600 would end devices in their shadow"),
+        ({"retries": {"count": 3}}, "attempts_max: 3 is below the 4 attempts"),
+        ({"name": "caps\x1b[2J"}, r"name: U\+001B is a control character"),
+        ({"remark": "\u202enight"}, r"remark: U\+202E is a control character"),
+        ({"selector": 'line="a\n"'}, r"selector: U\+000A is a control character"),
+        ({"waves": [{"selector": 'line="a\n"'}]}, r"waves.0.selector: U\+000A is a control"),
     ],
 )
 def test_contradictions_are_refused_by_field_and_remedy(asked: dict[str, Any], said: str) -> None:
@@ -138,12 +157,11 @@ def test_what_is_stored_reads_as_a_file() -> None:
         ("", "no mapping of fields"),
         ("- model: caps", "no mapping of fields"),
         ("7: caps", "7 is no field"),
-        ("model: caps", "exactly one of version and bundle_digest"),
-        (FILE + "wawes: []", "wawes: Extra inputs"),
-        (FILE + "waves:\n- percent: 10\n  soak: 5", "waves.0.soak: Extra inputs"),
+        ("model: caps", "version and bundle_digest say what is brought"),
+        (FILE + "wawes: []", "wawes: there is no such field"),
+        (FILE + "waves:\n- percent: 10\n  soak: 5", "waves.0.soak: there is no such field"),
         (FILE + "waves: [{percent: 50}]", "waves.0.percent: 50 is the last"),
         (FILE + "pace: {base_per_minute: fast}", "pace.base_per_minute: "),
-        (FILE + "name: no", "name: "),
         (FILE + "soak_s: .inf", "soak_s: "),
         (FILE + "window: {cron: '0 0 30 2 *', duration_s: 60}", "window: cron"),
         (FILE + "window: {cron: * * * * *, duration_s: 60}", "quote a value that begins with"),
@@ -190,5 +208,72 @@ def test_whatever_a_file_says_it_is_read_or_refused(text: str) -> None:
         assert error.remedy
 
 
-def test_a_date_in_a_file_stays_the_text_that_it_is() -> None:
-    assert read_spec("model: caps\nversion: 1\nname: 2026-01-01\n").name == "2026-01-01"
+@pytest.mark.parametrize("text", ["2026-01-01", "no", "Off", "y", "1:30", "1_000", "<<", "="])
+def test_what_is_text_by_yaml_1_2_stays_text(text: str) -> None:
+    assert read_spec(f"model: caps\nversion: 1\nname: {text}\n").name == text
+
+
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [
+        ("010", 10), ("0o10", 8), ("0x1F", 31), ("-3", -3), ("1e3", 1000.0), (".5", 0.5),
+        ("+4.", 4.0), ("true", True), ("FALSE", False), ("~", None), ("", None), ("Null", None),
+        ("yes", "yes"), ("1:30", "1:30"), ("0b1", "0b1"), (".", "."), ("'7'", "7"), ("nan", "nan"),
+    ],
+)  # fmt: skip
+def test_a_plain_value_is_what_the_core_schema_of_yaml_1_2_says(text: str, value: Any) -> None:
+    found = mapping(f"x: {text}")["x"]
+    assert (found, type(found)) == (value, type(value))
+
+
+@pytest.mark.parametrize(
+    ("asked", "place", "remedy"),
+    [
+        ({"pace": {"base_per_minute": 9, "facter": 2}}, "pace.facter", "did you mean factor?"),
+        ({"pace": {"per_minute": 9}}, "pace.per_minute", "did you mean per_minute_max?"),
+        ({"modle": "caps"}, "modle", "did you mean model?"),
+        ({"failed-max": 3}, "failed-max", "did you mean failed_max?"),
+        ({"waves": [{"count": 1}, {"percnt": 9}]}, "waves.1.percnt", "did you mean percent?"),
+        ({"shadow": {"shaer": 1}}, "shadow.shaer", "did you mean share?"),
+        ({"errors": [{"xyz": 1}]}, "errors.0.xyz", SHOWN_BY),
+        ({"x\x1b[2J": 1}, "x\ufffd[2J", SHOWN_BY),
+    ],
+)
+def test_a_misspelt_field_is_named_as_it_was_written(
+    asked: dict[str, Any], place: str, remedy: str
+) -> None:
+    """Before a field is missed that the misspelt one was meant to be."""
+    with pytest.raises(InvalidError) as refused:
+        read_spec(json.dumps({"version": 1, **asked}))
+    assert refused.value.message == f"{place}: there is no such field"
+    assert refused.value.remedy == remedy
+
+
+@pytest.mark.parametrize(
+    ("asked", "message", "remedy"),
+    [
+        ({"failed_max": True}, "failed_max: true is no number", "give one"),
+        ({"waves": [{"percent": True}]}, "waves.0.percent: true is no number", "give one"),
+        ({"shadow": {"share": True}}, "shadow.share: true is no number", "give one"),
+        ({"window": NIGHTLY | {"duration_s": False}}, "window.duration_s: false is no", "give one"),
+        ({"gates": "on"}, "gates: 'on' is no set of fields", "or {} for its defaults"),
+        ({"pace": 30}, "pace: 30 is no set of fields", "(base_per_minute, factor, "),
+        ({"waves": ["10%"]}, "waves.0: '10%' is no set of fields", "(percent, count, "),
+        ({"pace": {}}, "pace.base_per_minute: Field required", "add it"),
+        ({"soak_s": -1}, "soak_s: ", SHOWN_BY),
+        ({"soak_s": "soon"}, "soak_s: ", SHOWN_BY),
+    ],
+)
+def test_a_value_that_is_none_of_its_field_is_refused_with_what_to_write(
+    asked: dict[str, Any], message: str, remedy: str
+) -> None:
+    with pytest.raises(InvalidError) as refused:
+        read_spec(json.dumps({**CAPS, **asked}))
+    assert refused.value.message.startswith(message)
+    assert remedy in refused.value.remedy
+
+
+def test_a_rollout_without_gates_that_was_written_out_is_read_again() -> None:
+    """It says of each wave that gates would hold it, and that there are none."""
+    asked = RolloutCreate.model_validate({**CAPS, "waves": [{"count": 1}]})
+    assert read_spec(json.dumps(asked.model_dump(mode="json"))) == asked

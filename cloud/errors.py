@@ -93,6 +93,7 @@ def refusal(errors: Sequence[Mapping[str, Any]], remedy: str = "") -> InvalidErr
     first = errors[0]
     where, said = place_and_words(first["loc"], first["msg"])
     own = _REMEDIES.get(first["type"], "")
+    said = said.replace("Field required", "it is missing").replace("Input should", "it should")
     if first["type"] in _OWN_WORDS and "; " in said:
         said, _, own = said.rpartition("; ")
     message = f"{where}: {said}" if where else said

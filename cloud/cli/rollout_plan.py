@@ -68,11 +68,12 @@ def _wave_row(number: int, wave: dict[str, Any]) -> dict[str, Any]:
 
 
 def _device_row(device: dict[str, Any]) -> dict[str, Any]:
-    heard = "" if device["heard"] else " (it never said what it can run)"
+    why = [] if device["reason"] == device["target"] else [device["reason"]]
+    why += [] if device["heard"] else ["it never said what it can run"]
     return {
         **device,
         "wave": device["wave"] + 1,
         "target": device["target"] or "NO_ARTIFACT",
         "fallbacks": len(device["fallbacks"]),
-        "reason": device["reason"] + heard,
+        "reason": "; ".join(why),
     }

@@ -140,11 +140,6 @@ def _check_gates(asked: RolloutCreate) -> None:
                 "`gates: {}` (--gates on), or take `gated` away"
             )
         return
-    if waves and not any(wave.gated for wave in waves):
-        raise ValueError(
-            "gates: no wave is gated, so they would hold none; take `gated: false` away from a "
-            "wave, or leave gates out"
-        )
     if gates.confidence_harm_min < gates.confidence_drop_max:
         raise ValueError(
             f"gates.confidence_harm_min: {gates.confidence_harm_min:g} would tell harm of a fall "

@@ -18,7 +18,7 @@ from cloud.rollouts.planning.pace import MINUTE_S, rate_per_minute
 from cloud.rollouts.planning.views import PacePolicy
 from cloud.rollouts.planning.waves import Target, Wave
 from cloud.rollouts.request.contradictions import WHOLE
-from cloud.rollouts.request.spec import RolloutCreate
+from cloud.rollouts.request.spec import RolloutCreate, WaveAsked
 from protocol import maintenance
 from protocol.messages import MaintenanceWindow
 
@@ -41,7 +41,7 @@ def check_overlaps(
             shared.setdefault((there[0], there[1]), []).append(target.device_id)
     for (first, second), ids in sorted(shared.items()):
         raise InvalidError(
-            f"waves.{second}.selector: {_some(ids)} fit waves.{first}.selector too",
+            f"waves.{second}.selector: {some(ids)} fit waves.{first}.selector too",
             "let no device fit two waves: narrow one of them, as with key!=value",
         )
 
@@ -86,6 +86,15 @@ def check_failures(asked: RolloutCreate, assigned: Sequence[Sequence[str]]) -> N
             f"success_percent: {asked.success_percent:g} lets one failure pause the rollout after "
             f"wave {strict[0] + 1}, while failed_max tolerates {asked.failed_max}",
             "lower success_percent, as to 95, or set failed_max to 0",
+        )
+
+
+def check_gated(asked: RolloutCreate, waves: Sequence[WaveAsked]) -> None:
+    """Gates hold one wave at least. `waves`: with the one of those that the others leave over."""
+    if asked.gates is not None and not any(wave.gated for wave in waves):
+        raise InvalidError(
+            "gates: no wave is gated, so they would hold none",
+            "take `gated: false` away from a wave, or leave gates out",
         )
 
 
@@ -184,6 +193,7 @@ def check_window(
                 )
 
 
-def _some(ids: Sequence[str]) -> str:
+def some(ids: Sequence[str]) -> str:
+    """The first of them, in words."""
     more = len(ids) - NAMED_MAX
     return ", ".join(sorted(ids)[:NAMED_MAX]) + (f" and {more} more" if more > 0 else "")

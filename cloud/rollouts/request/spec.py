@@ -199,8 +199,10 @@ class RolloutCreate(RolloutSpec):
 
     @model_validator(mode="after")
     def _one_thing(self) -> RolloutCreate:
-        if (self.version is None) == (self.bundle_digest is None):
-            raise ValueError("version and bundle_digest say what is brought; give one of them")
+        if self.version is None and self.bundle_digest is None:
+            raise ValueError("version: it is missing; name one, or one build by bundle_digest")
+        if self.version is not None and self.bundle_digest is not None:
+            raise ValueError("version: bundle_digest names a build, too; give one of them")
         return self
 
     @model_validator(mode="after")

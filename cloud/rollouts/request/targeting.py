@@ -59,8 +59,9 @@ def meant(
     devices = [device for device in devices if device.id not in pins]
     if not devices:
         raise InvalidError(
-            f"selector: all {len(pinned)} devices that it names are pinned",
-            "`argosy rollout pins` shows by whom; `argosy rollout unpin DEVICE`",
+            "selector: every device that is meant is pinned: "
+            f"{fitting.some([pin.device_id for pin in pinned])}",
+            f"`argosy rollout pins` shows by whom; `argosy rollout unpin DEVICE {asked.model}`",
         )
     assigned = _assigned(asked, devices, seed, groups)
     fitting.check_window(session, asked, devices, now)
@@ -68,6 +69,7 @@ def meant(
     left = [WaveAsked(count=len(ids)) for ids in assigned[len(asked.waves) :]]
     waves = [*asked.waves, *left]
     some = [number for number, ids in enumerate(assigned) if ids]
+    fitting.check_gated(asked, [waves[n] for n in some])
     return Meant(
         builds, devices, [waves[n] for n in some], [assigned[n] for n in some], pinned,
         judged=asked.gates is not None, doubts=fitting.doubts(asked, len(devices)),
@@ -115,7 +117,11 @@ def _assigned(
 def _builds(session: Session, principal: Principal, asked: RolloutCreate) -> list[Build]:
     """The builds to give out, of one version."""
     field = "version" if asked.bundle_digest is None else "bundle_digest"
-    _get("model", lambda: registry.get_model(session, principal, asked.model))
+    _get(
+        "model",
+        lambda: registry.get_model(session, principal, asked.model),
+        "`argosy model list` shows the models",
+    )
     if asked.bundle_digest is not None:
         digest = asked.bundle_digest
         found = [_get(field, lambda: registry.get_build(session, principal, digest))]
@@ -142,12 +148,12 @@ def _builds(session: Session, principal: Principal, asked: RolloutCreate) -> lis
     return standing
 
 
-def _get(field: str, find: Callable[[], Found]) -> Found:
+def _get(field: str, find: Callable[[], Found], remedy: str = "") -> Found:
     """What `find` finds. Its error names the field which asked for it."""
     try:
         return find()
     except (NotFoundError, ConflictError) as error:
-        raise type(error)(f"{field}: {error.message}", error.remedy) from error
+        raise type(error)(f"{field}: {error.message}", remedy or error.remedy) from error
 
 
 def _selected(

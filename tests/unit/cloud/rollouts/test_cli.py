@@ -104,7 +104,7 @@ def test_files_that_cannot_be_used_are_refused(
 
 
 def test_every_option_of_start_is_sent_by_its_field(monkeypatch: pytest.MonkeyPatch) -> None:
-    plan = {"devices": [], "no_artifact": 0}
+    plan = {"devices": [], "no_artifact": 0, "doubts": []}
     hub = Answers(monkeypatch, {"rollouts": [{**view(), "plan": plan}]})
     words = (
         "caps 2 --wave 1 --wave 100% --select site=a --soak-s 5 --success-percent 90 --failed-max 1"
@@ -195,6 +195,7 @@ def test_a_plan_shows_waves_builds_and_who_gets_none(monkeypatch: pytest.MonkeyP
         "model": "caps", "version": 2, "count": 2, "no_artifact": 1, "unheard": 1, "offline": 1,
         "waves": [{**wave, **counts}, {**wave, **counts, "no_artifact": 1, "gated": False}],
         "builds": [{"digest": "1" * 64, "target": "onnx-fp32", "devices": 1}],
+        "doubts": ["failed_max: 9 tolerates the failure of all"],
         "pinned_count": 1,
         "pinned": [{"device": "c", "digest": "2" * 64, "version": 1, "by": "ada", "remark": "x"}],
         "devices": [without, device],
@@ -202,10 +203,11 @@ def test_a_plan_shows_waves_builds_and_who_gets_none(monkeypatch: pytest.MonkeyP
     Answers(monkeypatch, {"preview": [plan]})
     result = argosy("plan", "caps", "2", "--wave", "1")
     assert result.exit_code == EXIT_NOT_ON_ALL
-    for said in ("2 devices, 1 without a build", "when approved", "holds no gate", "onnx-fp32",
+    for said in ("2 devices, 1 without a build", "when approved", "judges it", "onnx-fp32",
                  "it never said what it can run", "1 pinned and left out"):  # fmt: skip
         assert said in result.output, said
     assert "NO_ARTIFACT for b: the device has no runtime" in result.stderr
+    assert "failed_max: 9 tolerates" in result.stderr
     assert json.loads(argosy("plan", "caps", "2", "--json").output)["count"] == 2
 
 
@@ -216,7 +218,8 @@ def test_the_template_is_a_file_that_can_be_started(
     assert argosy("template", "--out", str(file)).exit_code == 0
     assert argosy("template").output == file.read_text()
     hub = Answers(
-        monkeypatch, {"rollouts": [{**view(), "plan": {"devices": [], "no_artifact": 0}}]}
+        monkeypatch,
+        {"rollouts": [{**view(), "plan": {"devices": [], "no_artifact": 0, "doubts": []}}]},
     )
     assert argosy("start", "-f", str(file), "--json").exit_code == 0
     assert hub.sent[0][2]["waves"][0] == {"count": 2, "soak_s": 3600, "success_percent": 100}

@@ -78,7 +78,7 @@ def ulm(hub: Hub) -> None:
         ({"model": "nothing"}, 404, "model: there is no model nothing"),
         ({"version": None, "bundle_digest": "9" * 64}, 404, "bundle_digest: there is no build"),
         ({"version": None, "bundle_digest": "999"}, 404, "bundle_digest: '999' is no digest"),
-        ({"version": None}, 422, "version and bundle_digest say what is brought"),
+        ({"version": None}, 422, "version: it is missing"),
         # windows
         ({"window": {**DAILY, "cron": "0 0 30 2 *"}}, 422, "cron '0 0 30 2 *' never comes"),
         ({"window": {**DAILY, "cron": "0 26 * * *"}}, 422, "cron '0 26 * * *' cannot be read"),
@@ -167,6 +167,7 @@ def test_a_plan_that_cannot_be_meant_is_refused_before_anything_moves(
         {"errors": [{**TENTH, "executed_min": 7}], "continuous": True},
         {"window": DAILY},
         {"failed_max": 9},
+        {"waves": [{"count": 1, "gated": False}], "gates": {}},
         {"waves": [{"count": 1}], "failed_max": 2, "success_percent": 95},
         {"waves": [{"count": 1, "success_percent": 100}], "failed_max": 2},
         {"waves": [{"selector": "device"}], "failed_max": 2},
@@ -212,4 +213,4 @@ def test_when_all_of_a_selector_are_pinned_there_is_nobody(http: TestClient) -> 
         assert http.put(f"/devices/{device_id}/pins/caps", json={"version": 2}).status_code == 200
     answer = http.post("/rollouts", json={**CAPS, "selector": "line=a"})
     assert answer.status_code == 422
-    assert "all 2 devices that it names are pinned" in answer.json()["error"]["message"]
+    assert "every device that is meant is pinned: dev-0, dev-1" in answer.json()["error"]["message"]

@@ -52,10 +52,13 @@ async def _on_validation_error(request: Request, error: Exception) -> JSONRespon
     return await _on_hub_error(request, said)
 
 
-async def _on_http_error(_: Request, error: Exception) -> JSONResponse:
+async def _on_http_error(request: Request, error: Exception) -> JSONResponse:
     assert isinstance(error, HTTPException)  # noqa: S101 - registered for this class
     code = {404: "not_found", 405: "method_not_allowed"}.get(error.status_code, "http_error")
-    body = error_body(code, str(error.detail), "see /openapi.json for what there is")
+    message, remedy = str(error.detail), "see /openapi.json for what there is"
+    if error.status_code == 404:
+        message, remedy = f"there is nothing at {request.url.path}", "check the names and ids in it"
+    body = error_body(code, message, remedy)
     return JSONResponse(body, status_code=error.status_code, headers=error.headers)
 
 

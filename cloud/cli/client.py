@@ -19,6 +19,9 @@ from typing import Annotated, Any, BinaryIO
 import httpx
 import typer
 from rich.console import Console
+from rich.text import Text
+
+from cloud.plain_text import shown
 
 DATA_DIR_DEFAULT = Path("argosy-data")
 TIMEOUT_S = 60.0
@@ -217,10 +220,10 @@ def connected(function: Callable[..., None]) -> Callable[..., None]:
 
 
 def show_error(error: CommandError) -> None:
-    console = Console(stderr=True)
-    console.print(f"[red]error:[/red] {error.message}", highlight=False, soft_wrap=True)
+    console = Console(stderr=True, highlight=False, soft_wrap=True)
+    console.print(Text.assemble(("error:", "red"), f" {shown(error.message)}"))
     if error.remedy:
-        console.print(f"  {error.remedy}", highlight=False, soft_wrap=True)
+        console.print(Text(f"  {shown(error.remedy)}"))
 
 
 def _refusal(response: httpx.Response) -> CommandError:

@@ -18,7 +18,7 @@ from cloud.rollouts.planning.pace import MINUTE_S, rate_per_minute
 from cloud.rollouts.planning.views import PacePolicy
 from cloud.rollouts.planning.waves import Target, Wave
 from cloud.rollouts.request.contradictions import WHOLE
-from cloud.rollouts.request.spec import RolloutCreate, WaveAsked
+from cloud.rollouts.request.spec import RolloutCreate, WaveAsked, WindowAsked
 from protocol import maintenance
 from protocol.messages import MaintenanceWindow
 
@@ -116,12 +116,9 @@ def check_pace(asked: RolloutCreate, devices: int) -> None:
         )
 
 
-def doubts(asked: RolloutCreate, devices: int) -> list[str]:
-    """What can be meant, and seldom is: shown with the plan.
-
-    devices: how many are meant.
-    """
-    found = []
+def doubts(asked: RolloutCreate, assigned: Sequence[Sequence[str]], now: float) -> list[str]:
+    """What can be meant, and seldom is: shown with the plan. `now`: Unix s."""
+    devices, found = sum(map(len, assigned)), []
     if asked.failed_max is not None and asked.failed_max >= devices and not asked.continuous:
         found.append(
             f"failed_max: {asked.failed_max} tolerates the failure of all {devices} devices"
@@ -131,7 +128,24 @@ def doubts(asked: RolloutCreate, devices: int) -> list[str]:
             "errors: the first failure pauses before any share of them does, for failed_max is 0; "
             "raise it, or set it to null"
         )
+    later = sum(map(bool, assigned)) > 1 or asked.pace is not None or asked.continuous
+    closed_s = _closed_s(asked.window, now) if later and asked.window is not None else 0.0
+    if closed_s >= asked.total_timeout_s:
+        found.append(
+            f"total_timeout_s: {asked.total_timeout_s:g} ends devices that begin when the window "
+            f"has just closed, for {closed_s:.0f} s; raise it, or let all begin at once"
+        )
     return found
+
+
+def _closed_s(asked: WindowAsked, now: float) -> float:
+    """How long the window stays closed after it has been open next."""
+    window = MaintenanceWindow(
+        cron=asked.cron, duration_s=asked.duration_s, time_zone=asked.time_zone or "UTC"
+    )
+    opens = maintenance.next_opening(window, now)
+    closes = now if opens is None else opens + asked.duration_s
+    return (maintenance.next_opening(window, closes) or closes) - closes
 
 
 def check_sites(

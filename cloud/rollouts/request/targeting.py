@@ -72,7 +72,7 @@ def meant(
     fitting.check_gated(asked, [waves[n] for n in some])
     return Meant(
         builds, devices, [waves[n] for n in some], [assigned[n] for n in some], pinned,
-        judged=asked.gates is not None, doubts=fitting.doubts(asked, len(devices)),
+        judged=asked.gates is not None, doubts=fitting.doubts(asked, assigned, now),
     )  # fmt: skip
 
 

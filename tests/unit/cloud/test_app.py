@@ -62,7 +62,9 @@ def test_a_sender_that_hangs_up_is_no_fault_of_the_hub(caplog: pytest.LogCapture
 def test_what_there_is_not_is_said_in_the_same_shape(api: Api) -> None:
     for answer in (api.http.get("/nowhere"), api.http.patch("/devices")):
         assert set(answer.json()["error"]) == {"code", "message", "remedy"}
-    assert api.http.get("/nowhere").status_code == 404
+    answer = api.http.get("/groups/a/b")
+    assert answer.status_code == 404
+    assert answer.json()["error"]["message"] == "there is nothing at /api/v1/groups/a/b"
 
 
 def health(hub: Hub, client: str, path: str, **headers: str) -> Any:

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from cloud.cli.client import CommandError, show_error
 from cloud.cli.output import print_fields, print_table
 
 ID = "0f1e2d3c4b5a69788796a5b4c3d2e1f0"
@@ -112,3 +113,14 @@ def test_words_that_are_looked_for_are_whole_in_80_columns(
         value = row.get(column, "-")
         if column not in ("error", "reason", "digest", "aliases"):
             assert str(value) in said
+
+
+@pytest.mark.parametrize(
+    ("said", "shows"),
+    [("[/x] is gone", "[/x] is gone"), ("[red]x", "[red]x"), ("a\x1b[2J", "a\ufffd[2J")],
+)
+def test_an_error_is_shown_as_it_is_and_does_nothing_to_the_terminal(
+    said: str, shows: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    show_error(CommandError(said, f"look at {said}"))
+    assert capsys.readouterr().err == f"error: {shows}\n  look at {shows}\n"

@@ -10,7 +10,9 @@ from fastapi.testclient import TestClient
 from cloud.fleet import service as fleet
 from cloud.fleet.models import Device
 from cloud.rollouts import service
-from tests.unit.cloud.rollouts.conftest import ADMIN, DIGESTS, Hub
+from cloud.rollouts.request import fitting
+from cloud.rollouts.request.spec import RolloutCreate
+from tests.unit.cloud.rollouts.conftest import ADMIN, DIGESTS, START, Hub
 
 CAPS = {"model": "caps", "version": 1}
 DAILY = {"cron": "0 2 * * *", "duration_s": 60}
@@ -196,6 +198,18 @@ def test_what_is_seldom_meant_is_said_with_the_plan(
     found = http.post("/rollouts/preview", json={**CAPS, **asked}).json()["doubts"]
     assert len(found) == len(said)
     assert all(map(str.startswith, found, said))
+
+
+@pytest.mark.parametrize(
+    ("cron", "waves", "doubted"),
+    [("0 2 * * *", 2, False), ("0 2 1 * *", 2, True), ("0 2 1 * *", 1, False)],
+)
+def test_devices_that_begin_late_may_find_the_window_closed_for_too_long(
+    cron: str, waves: int, doubted: bool
+) -> None:
+    asked = RolloutCreate.model_validate({**CAPS, "window": {**DAILY, "cron": cron}})
+    found = fitting.doubts(asked, [[f"dev-{number}"] for number in range(waves)], START)
+    assert [said.partition(":")[0] for said in found] == ["total_timeout_s"] * doubted
 
 
 @pytest.mark.parametrize("gates", [None, {}])

@@ -90,8 +90,7 @@ def plan(
         unheard=total["unheard"],
         offline=total["offline"],
         waves=[
-            WavePlan(gated=judged and wave.gated, **wave.model_dump(include=_WAVE_FIELDS), **count)
-            for wave, count in zip(waves, counts, strict=True)
+            _wave(wave, count, judged=judged) for wave, count in zip(waves, counts, strict=True)
         ],
         builds=[
             BuildPlan(digest=digest, target=labels[digest], devices=devices)
@@ -99,10 +98,7 @@ def plan(
         ],
         doubts=list(doubts),
         pinned_count=len(pinned),
-        pinned=[
-            PinnedPlan(device=pin.device_id, **pin.model_dump(include=_PIN_FIELDS))
-            for pin in pinned[:PLAN_DEVICES_MAX]
-        ],
+        pinned=[_pinned(pin) for pin in pinned[:PLAN_DEVICES_MAX]],
         devices=[
             DevicePlan(
                 wave=number, **ResolutionView.of(device_id, found, offers, heard=heard).model_dump()
@@ -110,6 +106,15 @@ def plan(
             for _, number, device_id, found, heard in lines[:PLAN_DEVICES_MAX]
         ],
     )
+
+
+def _wave(wave: WaveAsked, count: Counter[str], *, judged: bool) -> WavePlan:
+    asked = wave.model_dump(include=_WAVE_FIELDS)
+    return WavePlan(gated=judged and wave.gated, **asked, **count)
+
+
+def _pinned(pin: DevicePin) -> PinnedPlan:
+    return PinnedPlan(device=pin.device_id, **pin.model_dump(include=_PIN_FIELDS))
 
 
 _WAVE_FIELDS = {"percent", "count", "selector", "needs_approval"}

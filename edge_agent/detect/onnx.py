@@ -1,7 +1,7 @@
 """ONNX Runtime: on the CPU, and on NVIDIA by its CUDA and TensorRT providers.
 
 The GPU providers need a GPU and the package onnxruntime-gpu. What is chosen for them is in
-`providers` and tested everywhere; that it runs is not, where there is no GPU.
+`providers` and tested everywhere; that it runs is tested where there is a GPU.
 """
 
 from __future__ import annotations
@@ -129,6 +129,8 @@ def open_session(path: Path, threads: int, providers: Sequence[Provider]) -> Any
         raise DetectorError(
             f"this ONNX Runtime has no {wanted}; install argosy[edge-cuda] in place of argosy[edge]"
         )
+    if wanted != CPU:
+        _load_cuda_of_pip(onnxruntime)
     try:
         session = onnxruntime.InferenceSession(
             str(path), session_options(threads), providers=list(providers)
@@ -142,6 +144,17 @@ def open_session(path: Path, threads: int, providers: Sequence[Provider]) -> Any
         )
     session.disable_fallback()
     return session
+
+
+def _load_cuda_of_pip(onnxruntime: Any) -> None:
+    """Load the CUDA libraries that pip put beside the runtime, where no loader looks for them.
+
+    Where there are none, the system's are found by the loader itself.
+    """
+    if (Path(onnxruntime.__file__).parents[1] / "nvidia").is_dir():
+        load = getattr(onnxruntime, "preload_dlls", None)  # since 1.21
+        if load is not None:
+            load(directory="")
 
 
 def session_options(threads: int) -> Any:

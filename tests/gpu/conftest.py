@@ -1,4 +1,7 @@
-"""Tests that need an NVIDIA GPU with TensorRT; where a part is missing they say which."""
+"""Tests that need an NVIDIA GPU; where a part is missing they say which.
+
+What needs TensorRT asks for the fixture `tensorrt`, so that the rest runs without it.
+"""
 
 from __future__ import annotations
 
@@ -10,6 +13,7 @@ import pytest
 
 from edge_agent.detect.detector import Detector
 from edge_agent.detect.options import LoadOptions
+from edge_agent.detect.providers import CUDA
 from edge_agent.detect.tensorrt.build import BuiltEngine
 from edge_agent.detect.tensorrt.detector import ENGINE_PATH, open_tensorrt
 from edge_agent.detect.tensorrt.engine_file import join_engine
@@ -27,11 +31,26 @@ def gpu() -> Gpu:
     found = probe()
     if found.name is None:
         pytest.skip("no NVIDIA GPU on this machine")
-    if found.tensorrt_version is None:
-        pytest.skip("a GPU, but no TensorRT from 10.3 to 11: install argosy[edge-tensorrt]")
-    pytest.importorskip("cuda.bindings.runtime", reason="cuda-bindings is not installed")
     pytest.importorskip("onnx", reason="the package onnx is not installed")
     return found
+
+
+@pytest.fixture(scope="session")
+def tensorrt(gpu: Gpu) -> Gpu:
+    """The GPU of a machine with TensorRT, and with what its engines are driven by."""
+    if gpu.tensorrt_version is None:
+        pytest.skip("a GPU, but no TensorRT from 10.3 to 11: install argosy[edge-tensorrt]")
+    pytest.importorskip("cuda.bindings.runtime", reason="cuda-bindings is not installed")
+    return gpu
+
+
+@pytest.fixture(scope="session")
+def cuda_provider(gpu: Gpu) -> Gpu:
+    """The GPU of a machine whose ONNX Runtime has a provider for it."""
+    onnxruntime = pytest.importorskip("onnxruntime")
+    if CUDA not in onnxruntime.get_available_providers():
+        pytest.skip("this ONNX Runtime has no CUDA provider: install argosy[edge-cuda]")
+    return gpu
 
 
 @pytest.fixture

@@ -9,6 +9,7 @@ from edge_agent.detect.tensorrt.cuda import Cuda, call, load_runtime
 from edge_agent.detect.tensorrt.errors import CudaError
 
 pytestmark = pytest.mark.gpu
+pytest.importorskip("cuda.bindings.runtime", reason="cuda-bindings is not installed")
 
 MIB = 1024 * 1024
 

@@ -22,7 +22,7 @@ from tests.fixtures.artifacts import INPUT_SIZE, coco_names, load
 from tests.gpu.conftest import OpenEngine
 from tests.gpu.models import BOX, brightness_model
 
-pytestmark = pytest.mark.gpu
+pytestmark = [pytest.mark.gpu, pytest.mark.usefixtures("tensorrt")]
 
 FP32 = BuildOrder(Precision.FP32, Precision.FP32, batch=4)
 LEVELS = (51, 102, 153, 204)
@@ -31,7 +31,7 @@ MIB = 1024 * 1024
 
 
 @pytest.fixture(scope="module")
-def built() -> BuiltEngine:
+def built(tensorrt: Gpu) -> BuiltEngine:
     return build_engine(brightness_model(), FP32)
 
 

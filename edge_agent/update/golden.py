@@ -37,14 +37,16 @@ def answers_sense(
     """Why no working detector answers so, or "": whatever the golden frames expect.
 
     Looked for are classes that the bundle does not name, frames full of what would be served,
-    boxes outside their frame, and nothing at all where something is. (Numbers that are none
-    never come so far: the detector itself refuses them.)
+    boxes outside their frame, and nothing at all where something would be served. (Numbers
+    that are none never come so far: the detector itself refuses them.)
     """
     for frame, found in zip(golden.frames, seen, strict=False):
         for reason in _nonsense(found, classes, thresholds):
             return f"{frame.image}: {reason}"
     expected = sum(
-        d.confidence >= golden.confidence_floor for f in golden.frames for d in f.detections
+        d.confidence >= thresholds.of(d.class_id) + golden.confidence_tolerance
+        for f in golden.frames
+        for d in f.detections
     )
     if expected and not any(_served(found, thresholds) for found in seen):
         return f"it finds nothing, where {expected} objects are expected"

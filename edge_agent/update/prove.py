@@ -33,6 +33,7 @@ from protocol.bundles import (
     read_manifest,
 )
 from protocol.errors import ProtocolError
+from protocol.windows import CONFIDENCE_FLOOR
 
 if TYPE_CHECKING:
     import numpy as np
@@ -48,6 +49,7 @@ PROOF_FILE_BYTES_MAX = 64 * 1024 * 1024
 GPU_RUNTIMES = ("tensorrt", "onnxruntime-cuda", "onnxruntime-tensorrt")
 TURNS_MIN, TURNS_MAX = 3, 20
 WARM_TURNS = 2
+GOLDEN_FLOOR_MIN = 0.001
 LATENCY_TIME_SHARE = 0.25
 """Of the proof's time that the turns take at most; slow models get fewer of them."""
 
@@ -156,7 +158,8 @@ def prove(order: _Order) -> Proof:
     golden = _read_golden(order.folder / GOLDEN_PATH)
     images = [_read_image(order.folder / frame.image) for frame in golden.frames]
     before_bytes = _status_bytes("VmRSS")
-    loaded = _load(order.folder, order.digest, order.engines)
+    floor = _floor(golden)
+    loaded = _load(order.folder, order.digest, order.engines, floor)
     seen = [_detect(loaded, image) for image in images]
     peak_bytes = _status_bytes("VmHWM")
     thresholds = loaded.manifest.thresholds
@@ -172,18 +175,23 @@ def prove(order: _Order) -> Proof:
         figures["proof_memory_bytes"] = float(max(0, peak_bytes - before_bytes))
     reason = reason or outcome.reason
     if not reason:
-        reason = _compare_speed(order, loaded, images, figures)
+        reason = _compare_speed(order, loaded, images, floor, figures)
     return Proof(not reason, reason, figures)
 
 
 def _compare_speed(
-    order: _Order, candidate: LoadedBundle, images: list[Image], figures: dict[str, float]
+    order: _Order,
+    candidate: LoadedBundle,
+    images: list[Image],
+    floor: float,
+    figures: dict[str, float],
 ) -> str:
-    """Take the latencies into `figures`; why the candidate is too slow, or ""."""
+    """Take the latencies into `figures`; why the candidate is too slow, or "". Both are loaded
+    with the same floor, so that both sort out as many answers."""
     contenders = [candidate]
     if order.incumbent is not None:
         try:
-            contenders.append(_load(*order.incumbent, order.engines))
+            contenders.append(_load(*order.incumbent, order.engines, floor))
         except (EdgeError, ProtocolError) as error:
             # It serves all the same; what is wrong with its files is found elsewhere.
             sys.stderr.write(f"the incumbent does not load: {error}\n")
@@ -217,11 +225,18 @@ def _medians_ms(contenders: list[LoadedBundle], images: list[Image], seconds: fl
     return [median(times) for times in took]
 
 
-def _load(folder: Path, digest: str, engines: Path | None) -> LoadedBundle:
+def _floor(golden: GoldenSet) -> float:
+    """From where on detections are compared: below what is expected by the tolerance, which may
+    be far below what a camera's frame is asked for."""
+    lowest = golden.confidence_floor - golden.confidence_tolerance
+    return max(GOLDEN_FLOOR_MIN, min(CONFIDENCE_FLOOR, lowest))
+
+
+def _load(folder: Path, digest: str, engines: Path | None, floor: float) -> LoadedBundle:
     from edge_agent.detect.bundle import load_bundle
     from edge_agent.detect.options import LoadOptions
 
-    return load_bundle(folder, digest, LoadOptions(threads=1, engines=engines))
+    return load_bundle(folder, digest, LoadOptions(threads=1, engines=engines, floor=floor))
 
 
 def _read_golden(path: Path) -> GoldenSet:

@@ -94,6 +94,12 @@ def test_nothing_is_sensible_where_nothing_is_expected() -> None:
     assert answers_sense(golden(), [frame()], 2, EVEN) == ""
 
 
+@pytest.mark.parametrize("confidence", [0.02, 0.3, 0.51])
+def test_nothing_need_be_served_where_nothing_surely_would(confidence: float) -> None:
+    faint = golden(seen(confidence)).model_copy(update={"confidence_floor": 0.01})
+    assert answers_sense(faint, [frame(seen(min(confidence, 0.49)))], 2, EVEN) == ""
+
+
 @given(
     detections=st.lists(
         st.builds(

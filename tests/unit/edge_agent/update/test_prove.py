@@ -38,6 +38,15 @@ def test_without_an_incumbent_there_is_no_ratio(tmp_path: Path) -> None:
     assert told.passed and "proof_latency_ratio" not in told.figures
 
 
+def test_what_is_seen_faintly_only_is_compared_and_need_not_be_served(tmp_path: Path) -> None:
+    """Of patterns a sound model sees little: 0.02 to 0.12 here, below what a camera serves."""
+    faint: dict[str, Any] = {"variant": -24, "golden_floor": 0.01}
+    told = proof(tmp_path / "b", **faint)
+    assert (told.passed, told.reason) == (True, "")
+    spoilt = proof(tmp_path / "spoilt", golden_error=0.05, **faint)
+    assert not spoilt.passed and "is seen at" in spoilt.reason
+
+
 def test_an_incumbent_that_does_not_load_is_no_fault_of_the_candidate(tmp_path: Path) -> None:
     incumbent, _ = write_bundle(tmp_path / "incumbent", model_data=b"damaged")
     told = proof(tmp_path / "b", (tmp_path / "incumbent", incumbent))

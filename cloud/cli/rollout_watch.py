@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -18,7 +18,7 @@ from rich.text import Text
 from cloud.cli.client import HubClient
 from cloud.cli.rollout_gate import VERDICT_STYLES, figure_table
 from cloud.cli.rollout_plan import EXIT_NOT_ON_ALL
-from cloud.cli.watching import left
+from cloud.cli.watching import left, percent_step
 from cloud.plain_text import shown
 
 POLL_S = 0.5
@@ -62,6 +62,29 @@ class Tempo:
         return 60 * (last - first) / (end - begin)
 
 
+class News:
+    """What is new, in lines, for what is no terminal: a file, a pipe, a CI log."""
+
+    def __init__(self) -> None:
+        self._reached: tuple[str, int] | None = None
+        self._told: set[str] = set()
+
+    def of(self, rollout: dict[str, Any], gate: dict[str, Any] | None) -> list[str]:
+        """How far it is, where that is another state, wave or tenth; a look at the gate and
+        whoever is asked, where it was not said before."""
+        found = []
+        total, ended = sum(wave["devices"] for wave in rollout["waves"]), _ended(rollout)
+        reached = (_headline(rollout).plain, percent_step(ended, total))
+        if reached != self._reached:
+            place = f"wave {rollout['wave'] + 1} of {len(rollout['waves'])}"
+            words = ", ".join(f"{n} {word}" for word, n in sorted(_counts(rollout).items()))
+            found.append(f"{reached[0]} · {place} · {ended} of {total} devices have ended: {words}")
+        others = [str(line) for line in (*_verdict(gate), *_asking(rollout, gate))]
+        found += [line for line in others if line not in self._told]
+        self._reached, self._told = reached, set(others)
+        return found
+
+
 def stay(client: HubClient, rollout_id: str, *, as_json: bool) -> None:
     """Show the rollout until it moves no more by itself.
 
@@ -75,10 +98,15 @@ def stay(client: HubClient, rollout_id: str, *, as_json: bool) -> None:
         if as_json:
             for rollout, gate in _changes(client, rollout_id, tempo):
                 typer.echo(json.dumps({**rollout, "gate": gate}))
-        else:
-            with Live(console=Console(), auto_refresh=False) as live:
+        elif (console := Console()).is_terminal:
+            with Live(console=console, auto_refresh=False) as live:
                 for rollout, gate in _changes(client, rollout_id, tempo):
                     live.update(picture(rollout, gate, tempo), refresh=True)
+        else:
+            news = News()
+            for rollout, gate in _changes(client, rollout_id, tempo):
+                for line in news.of(rollout, gate):
+                    typer.echo(f"{time.strftime('%H:%M:%S')} {line}")
     if rollout["outcome"] != "SUCCEEDED":
         raise typer.Exit(EXIT_NOT_ON_ALL)
 
@@ -128,24 +156,35 @@ def picture(
     rollout: dict[str, Any], gate: dict[str, Any] | None = None, tempo: Tempo | None = None
 ) -> Group:
     """The rollout as a headline and a bar for each wave, and what there is to say of it."""
-    outcome = f" · {rollout['outcome']}" if rollout["outcome"] else ""
-    headline = Text(f"{shown(rollout['name'])}  {rollout['state']}{outcome}", style="bold")
-    if rollout["reverting"]:
-        headline.append("  going back", style="magenta")
-    if rollout["reason"]:
-        headline.append(f"  {shown(rollout['reason'])}", style="not bold yellow")
     waves = Table(show_header=False, box=None)
     for number, wave in enumerate(rollout["waves"]):
         opened = "▸" if number == rollout["wave"] and rollout["state"] in MOVING else " "
         words = ", ".join(f"{count} {word}" for word, count in sorted(wave["counts"].items()))
         waves.add_row(opened, f"wave {number + 1}", _bar(wave), f"{wave['devices']}", words)
     lines = [*_going(rollout, tempo), *_gate(gate), *_asking(rollout, gate)]
-    return Group(headline, waves, *lines)
+    return Group(_headline(rollout), waves, *lines)
+
+
+def _headline(rollout: dict[str, Any]) -> Text:
+    outcome = f" · {rollout['outcome']}" if rollout["outcome"] else ""
+    headline = Text(f"{shown(rollout['name'])}  {rollout['state']}{outcome}", style="bold")
+    if rollout["reverting"]:
+        headline.append("  going back", style="magenta")
+    if rollout["reason"]:
+        headline.append(f"  {shown(rollout['reason'])}", style="not bold yellow")
+    return headline
+
+
+def _counts(rollout: dict[str, Any]) -> Counter[str]:
+    """Devices of all waves, by the word for where they are."""
+    found: Counter[str] = Counter()
+    for wave in rollout["waves"]:
+        found.update(wave["counts"])
+    return found
 
 
 def _ended(rollout: dict[str, Any]) -> int:
-    counts = (wave["counts"] for wave in rollout["waves"])
-    return sum(n for each in counts for word, n in each.items() if word in ENDED_WORDS)
+    return sum(n for word, n in _counts(rollout).items() if word in ENDED_WORDS)
 
 
 def _going(rollout: dict[str, Any], tempo: Tempo | None) -> list[Text]:
@@ -179,6 +218,10 @@ def _minutes(seconds: float) -> str:
 
 def _gate(gate: dict[str, Any] | None) -> list[Text | Table]:
     """The open wave's verdict, and each figure against its margin."""
+    return [] if gate is None else [*_verdict(gate), figure_table(gate["figures"])]
+
+
+def _verdict(gate: dict[str, Any] | None) -> list[Text]:
     if gate is None:
         return []
     style = VERDICT_STYLES.get(gate["verdict"], "")
@@ -189,7 +232,7 @@ def _gate(gate: dict[str, Any] | None) -> list[Text | Table]:
     line.append(f"  {reason[: REASON_CHARACTERS_MAX - 1]}…" if cut else f"  {reason}")
     if gate["answered_by"]:
         line.append(f"  {shown(gate['answered_by'])} let it pass", style="yellow")
-    return [line, figure_table(gate["figures"])]
+    return [line]
 
 
 def _asking(rollout: dict[str, Any], gate: dict[str, Any] | None) -> list[Text]:

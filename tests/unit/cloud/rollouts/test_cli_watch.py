@@ -121,6 +121,45 @@ def test_a_watch_tells_each_change_with_its_gate(monkeypatch: pytest.MonkeyPatch
     ]
 
 
+def test_where_nobody_looks_at_a_terminal_what_is_new_is_a_line(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    waves = [
+        {"gated": True, "devices": 4, "counts": {"SUCCEEDED": 3, "FAILED": 1}},
+        view()["waves"][1],
+    ]
+    hub = {
+        "r-1": [
+            view(),
+            view(reason="soaks"),
+            view(waves=waves, asks="GATE"),
+            view(waves=waves, asks="GATE"),
+            view(waves=waves, state="PAUSED", reason="1 device failed"),
+        ],
+        "gates": [{"items": [look(n)], "next": None} for n in (1, 1, 2, 3)],
+    }
+    Answers(monkeypatch, hub)
+    lines = [line[len("00:00:00 ") :] for line in argosy("watch", "r-1").output.splitlines()]
+    told = "gate of wave 1, look {}: INCONCLUSIVE  too few frames"
+    wave = "wave 1 of 2 · {} of 10 devices have ended"
+    for line, begin in zip(
+        lines,
+        (
+            f"caps v1  RUNNING · {wave.format(2)}: 2 PROVING, 6 QUEUED, 2 SUCCEEDED",
+            told.format(1),
+            f"caps v1  RUNNING  soaks · {wave.format(2)}",
+            f"caps v1  RUNNING · {wave.format(4)}: 1 FAILED, 6 QUEUED, 3 SUCCEEDED",
+            told.format(2),
+            "an approver is asked whether the wave may pass",
+            told.format(3),
+            f"caps v1  PAUSED  1 device failed · {wave.format(4)}",
+            "it is paused: `argosy rollout resume r-1`",
+        ),
+        strict=True,
+    ):
+        assert line.startswith(begin), line
+
+
 def test_a_report_tells_the_record_and_saves_the_page(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -14,7 +14,7 @@ from protocol.states import CameraState
 from tests.integration.cameras.rtsp import RtspCamera, rtsp_camera
 from tests.unit.edge_agent.cameras.seen import LIMITS, Seen, seeing
 
-pytestmark = pytest.mark.integration
+pytestmark = [pytest.mark.integration, pytest.mark.alone]
 
 
 @pytest.fixture

@@ -14,6 +14,8 @@ from cloud.plain_text import shown
 STYLES = {"SUCCEEDED": "bold green", "FAILED": "bold red", "REVERTED": "bold magenta"}
 WAVE_COLUMNS = ("wave", "devices", "opened_at", "last_ended_at", "median_s", "states", "gate")
 DECISION_COLUMNS = ("at", "by", "kind", "wave", "device", "text")
+FAILURE_COLUMNS = ("failed", "attempts", "reason", "for example")
+FAILURES_SHOWN = 10
 DEVIATION_COLUMNS = ("kind", "count", "means", "first")
 
 
@@ -27,10 +29,12 @@ def print_report(record: dict[str, Any]) -> None:
     console.print(head)
     if outcome["reason"]:
         console.print(Text(shown(outcome["reason"])))
-    counts = f"{outcome['succeeded']} of {outcome['devices']} devices have the build"
+    counts = f"{outcome['have_it']} of {outcome['devices']} devices have the build"
     if outcome["taken_back"]:
         counts += f"; {outcome['reverted']} are back at what they had"
         counts += f", {outcome['not_reverted']} are not"
+    if outcome["moved_on"]:
+        counts += f"; {outcome['moved_on']} have gone on to something newer"
     console.print(counts)
     print_table(map(_wave_row, record["waves"]), WAVE_COLUMNS)
     for look in _last_looks(record):
@@ -39,6 +43,9 @@ def print_report(record: dict[str, Any]) -> None:
         line.append(look["verdict"], style=style).append(f"  {shown(look['reason'])}")
         console.print(line)
         console.print(figure_table(look["figures"]))
+    failed = record["metrics"]["failures"] + record["metrics"]["failures_on_the_way_back"]
+    if failed:
+        print_table(map(_failure_row, failed[:FAILURES_SHOWN]), FAILURE_COLUMNS)
     if record["deviations"]:
         rows = [_deviation_row(kind, found) for kind, found in record["deviations"].items()]
         print_table(rows, DEVIATION_COLUMNS)
@@ -61,8 +68,13 @@ def _wave_row(wave: dict[str, Any]) -> dict[str, Any]:
         **wave,
         "wave": wave["wave"] + 1,
         "median_s": wave["durations"]["median_s"],
+        "states": {**wave["states"], **wave["way_back"]},
         "gate": f"{wave['gate'] or '-'}{let_go}",
     }
+
+
+def _failure_row(row: dict[str, Any]) -> dict[str, Any]:
+    return {**row, "failed": row["kind"], "for example": ", ".join(row["devices"])}
 
 
 def _deviation_row(kind: str, found: dict[str, Any]) -> dict[str, Any]:

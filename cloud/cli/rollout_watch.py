@@ -30,9 +30,10 @@ ASKING_MAX = 10
 PACE_SPAN_S = 600.0
 PACE_SPAN_S_MIN = 5.0
 MOVING = frozenset({"CREATING", "READY", "RUNNING", "STOPPING"})
-BAD_WORDS = frozenset({"FAILED", "ROLLED_BACK", "TIMED_OUT", "REJECTED"})
+BAD_WORDS = frozenset({"FAILED", "ROLLED_BACK", "TIMED_OUT", "REJECTED", "NOT_REVERTED"})
 PASSED_OVER_WORDS = frozenset({"NO_ARTIFACT", "SUPERSEDED", "CANCELED"})
-ENDED_WORDS = BAD_WORDS | PASSED_OVER_WORDS | {"SUCCEEDED"}
+ENDED_WORDS = BAD_WORDS | PASSED_OVER_WORDS | {"SUCCEEDED", "REVERTED"}
+_COLOURS: Mapping[str, str] = {"SUCCEEDED": "green", "REVERTED": "magenta"}
 QUESTIONS: Mapping[str, str] = {
     "APPROVAL": "whether the rollout may begin",
     "WAVE": "whether the next wave may begin",
@@ -270,8 +271,9 @@ def _asking(rollout: dict[str, Any], gate: dict[str, Any] | None) -> list[Text]:
 
 
 def _bar(wave: dict[str, Any]) -> Text:
-    """Green: have it; red: failed; grey: passed over; yellow: under way; dots: waiting."""
-    shares = {"green": 0, "red": 0, "bright_black": 0, "yellow": 0}
+    """Green: have it; magenta: are back at what they had; red: failed; grey: passed over; yellow:
+    under way; dots: waiting."""
+    shares = {"green": 0, "magenta": 0, "red": 0, "bright_black": 0, "yellow": 0}
     for word, count in wave["counts"].items():
         if word != "QUEUED":
             shares[_colour(word)] += count
@@ -285,8 +287,8 @@ def _bar(wave: dict[str, Any]) -> Text:
 
 
 def _colour(word: str) -> str:
-    if word == "SUCCEEDED":
-        return "green"
+    if word in _COLOURS:
+        return _COLOURS[word]
     if word in BAD_WORDS:
         return "red"
     return "bright_black" if word in PASSED_OVER_WORDS else "yellow"

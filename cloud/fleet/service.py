@@ -6,7 +6,7 @@ import time
 import uuid
 import zoneinfo
 from collections.abc import Mapping, Sequence
-from typing import Any, Literal
+from typing import Any, Literal, Protocol
 
 from sqlmodel import Session
 
@@ -199,7 +199,14 @@ def known_ids(session: Session, device_ids: set[str]) -> set[str]:
     return queries.known_ids(session, device_ids)
 
 
-def time_zone(session: Session, device: Device | Listed) -> str:
+class Sited(Protocol):
+    """Whatever says where a device stands."""
+
+    @property
+    def site(self) -> str | None: ...
+
+
+def time_zone(session: Session, device: Sited) -> str:
     """The time zone of the device's site; UTC where it stands at none."""
     site = None if device.site is None else session.get(Site, device.site)
     return "UTC" if site is None else site.time_zone

@@ -122,8 +122,9 @@ class RolloutEntry(SQLModel, table=True):
 
     Attributes:
         kind: `created`, `approved`, `wave`, `gate`, `asked`, `paused`, `resumed`, `accepted`,
-            `forced`, `aborted`, `cancelled`, `diverged`, `joined`, `finished`, `stopped`,
-            `pinned`, `unpinned`.
+            `forced`, `aborted`, `cancelled`, `diverged`, `joined`, `retried`, `superseded`,
+            `finished`, `stopped`, `pinned`, `unpinned`; of `retried` and `superseded` there is
+            one for all devices of one transaction, with their count.
         detail: what belongs to that kind, in JSON.
     """
 

@@ -62,8 +62,8 @@ def device_count(session: Session, rollout_id: str) -> int:
     return session.exec(query.where(Execution.rollout_id == rollout_id)).one()
 
 
-def latest_counts(session: Session, rollout_id: str) -> Sequence[tuple[int, str, int]]:
-    """(wave, state, devices), of every device's latest attempt."""
+def latest_counts(session: Session, rollout_id: str) -> Sequence[tuple[int, str, bool, int]]:
+    """(wave, state, reverts, devices), of every device's latest attempt."""
     last = (
         select(Execution.device_id, func.max(Execution.attempt).label("attempt"))
         .where(Execution.rollout_id == rollout_id)
@@ -71,16 +71,16 @@ def latest_counts(session: Session, rollout_id: str) -> Sequence[tuple[int, str,
         .subquery()
     )
     query = (
-        select(Execution.wave, Execution.state, func.count())
+        select(Execution.wave, Execution.state, Execution.reverts, func.count())
         .join(
             last,
             (col(Execution.device_id) == last.c.device_id)
             & (col(Execution.attempt) == last.c.attempt),
         )
         .where(Execution.rollout_id == rollout_id)
-        .group_by(col(Execution.wave), col(Execution.state))
+        .group_by(col(Execution.wave), col(Execution.state), col(Execution.reverts))
     )
-    return [(wave, state, count) for wave, state, count in session.exec(query).all()]
+    return [(wave, state, back, n) for wave, state, back, n in session.exec(query).all()]
 
 
 def executions_page(
@@ -187,6 +187,13 @@ def entries(session: Session, rollout_id: str, after: int, limit: int) -> Sequen
         .order_by(col(RolloutEntry.id))
         .limit(limit)
     ).all()
+
+
+def wave_is_noted(session: Session, rollout_id: str, wave: int) -> bool:
+    """Whether the journal says that a wave opened."""
+    entry = RolloutEntry
+    query = select(entry.id).where(entry.rollout_id == rollout_id, entry.wave == wave)
+    return session.exec(query.where(entry.kind == "wave").limit(1)).first() is not None
 
 
 def pins(

@@ -11,6 +11,7 @@ from cloud.access.principal import Principal, Role, require
 from cloud.errors import NotFoundError
 from cloud.rollouts import queries
 from cloud.rollouts.models import Execution, Rollout, RolloutEntry, RolloutGate
+from cloud.rollouts.states import word_of
 
 
 def list_rollouts(
@@ -61,10 +62,10 @@ def first_executions(session: Session, rollout: Rollout, limit: int) -> Sequence
 
 
 def wave_counts(session: Session, rollout: Rollout) -> list[Counter[str]]:
-    """For each wave, how many devices' latest attempts are in which state."""
+    """For each wave, of how many devices the latest attempt is where: see `states.word_of`."""
     counts: list[Counter[str]] = [Counter() for _ in rollout.spec["waves"]]
-    for wave, state, devices in queries.latest_counts(session, rollout.id):
-        counts[wave][state] += devices
+    for wave, state, reverts, devices in queries.latest_counts(session, rollout.id):
+        counts[wave][word_of(state, reverts=reverts)] += devices
     return counts
 
 

@@ -89,6 +89,21 @@ UNCOUNTED: frozenset[ExecutionState] = frozenset(
 )
 """Ends that say nothing about the build: no gate counts them."""
 
+GOING_BACK, WENT_BACK, NOT_BACK = "GOING_BACK", "REVERTED", "NOT_REVERTED"
+"""What an attempt that brings a device back to what it had before is called, among the states
+of those that bring the build."""
+
+
+def word_of(state: str, *, reverts: bool) -> str:
+    """How an attempt is counted: by its state, and on the way back by how far that came."""
+    found = ExecutionState(state)
+    if not reverts or found is ExecutionState.SUPERSEDED:
+        return state
+    if found not in TERMINAL_EXECUTION_STATES:
+        return GOING_BACK
+    return WENT_BACK if found is ExecutionState.SUCCEEDED else NOT_BACK
+
+
 HUB_EXECUTION_TABLE: Mapping[tuple[ExecutionState, ExecutionEvent], ExecutionState] = {
     **EXECUTION_TABLE,
     **{

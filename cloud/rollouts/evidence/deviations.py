@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
 from typing import Any
+from zoneinfo import ZoneInfo
 
 from cloud.rollouts.evidence.progress import FAILURE_WORDS, Attempt, Attempts
 from cloud.rollouts.models import Rollout, RolloutEntry, RolloutGate
+from protocol.maintenance import is_open
+from protocol.messages import MaintenanceWindow
 from protocol.states import ExecutionState, Verdict
 
 _SUCCEEDED, _ROLLED_BACK = ExecutionState.SUCCEEDED.value, ExecutionState.ROLLED_BACK.value
 _TIMED_OUT, _SUPERSEDED = ExecutionState.TIMED_OUT.value, ExecutionState.SUPERSEDED.value
 
-NOT_BROUGHT = "it has the build still, or something newer has taken its slot"
+NOT_BROUGHT = "it has the build still"
 TOLD_MAX = 1000
 """Of each kind; all are counted."""
 
@@ -27,8 +32,28 @@ KINDS: Mapping[str, str] = {
     "superseded": "something else took the slot: a pin, a newer rollout, a change by hand",
     "joined": "the device came to the rollout after its start",
     "not_reverted": "the device did not come back to what it had before",
+    "moved_on": "something newer had the device's slot, so that there was nothing to take back",
+    "outside_window": "the device exchanged while its maintenance window was shut",
 }
 """Every kind with what it means."""
+
+
+@dataclass(frozen=True)
+class Beside:
+    """What other tables say of a rollout's devices, by their ids.
+
+    Attributes:
+        no_way_back: why a device cannot have what it had before.
+        moved_on: what has taken the slot of a device that was to come back.
+        windows: the window in which the rollout had each exchange; none without windows.
+    """
+
+    no_way_back: Mapping[str, str] = field(default_factory=dict)
+    moved_on: Mapping[str, str] = field(default_factory=dict)
+    windows: Mapping[str, MaintenanceWindow] = field(default_factory=dict)
+
+
+NOTHING_BESIDE = Beside()
 
 
 def deviations(
@@ -36,17 +61,16 @@ def deviations(
     attempts: Attempts,
     gates: Sequence[RolloutGate],
     entries: Sequence[RolloutEntry],
-    no_way_back: Mapping[str, str],
+    beside: Beside = NOTHING_BESIDE,
 ) -> dict[str, Any]:
-    """For each kind that there was: what it `means`, its `count`, and the first `items`.
-
-    no_way_back: why a device cannot have what it had before, by its id.
-    """
+    """For each kind that there was: what it `means`, its `count`, and the first `items`."""
     found: dict[str, list[dict[str, Any]]] = {kind: [] for kind in KINDS}
     for kind, item in (
         *_by_people(gates, entries),
         *_of_devices(attempts),
-        *(("not_reverted", item) for item in not_reverted(rollout, attempts, no_way_back)),
+        *(("not_reverted", item) for item in not_reverted(rollout, attempts, beside)),
+        *_moved_on(attempts, beside),
+        *_outside(attempts, beside),
     ):
         found[kind].append(item)
     return {
@@ -56,22 +80,48 @@ def deviations(
     }
 
 
-def not_reverted(
-    rollout: Rollout, attempts: Attempts, no_way_back: Mapping[str, str]
-) -> list[dict[str, Any]]:
+def to_take_back(rollout: Rollout, attempts: Attempts) -> list[str]:
     """Devices of a rollout that is taken back which have had the build and are not back."""
     if not rollout.reverting:
         return []
+    return [
+        device_id
+        for device_id, rows in attempts.items()
+        if any(_had_it(row) for row in rows) and not _is_over(rows[-1])
+    ]
+
+
+def not_reverted(
+    rollout: Rollout, attempts: Attempts, beside: Beside = NOTHING_BESIDE
+) -> list[dict[str, Any]]:
+    """Those of `to_take_back` whose slot nothing newer has, with why."""
     left = []
-    for device_id, rows in attempts.items():
-        last = rows[-1]
-        if not any(_had_it(row) for row in rows) or _is_back(last):
+    for device_id in to_take_back(rollout, attempts):
+        if device_id in beside.moved_on:
             continue
-        why = no_way_back.get(device_id, "")
+        last = attempts[device_id][-1]
+        why = beside.no_way_back.get(device_id, "")
         if last.reverts:
             why = last.reason if last.ended_at is not None else "it is on its way back"
         left.append(_item(device_id, last, why or last.reason or NOT_BROUGHT))
     return left
+
+
+def _moved_on(attempts: Attempts, beside: Beside) -> Iterator[tuple[str, dict[str, Any]]]:
+    for device_id, why in beside.moved_on.items():
+        if device_id in attempts:
+            yield "moved_on", _item(device_id, attempts[device_id][-1], why)
+
+
+def _outside(attempts: Attempts, beside: Beside) -> Iterator[tuple[str, dict[str, Any]]]:
+    for device_id, window in beside.windows.items():
+        for row in attempts.get(device_id, ()):
+            at = row.exchanged_at
+            if at is not None and not row.reverts and not is_open(window, at):
+                when = datetime.fromtimestamp(at, ZoneInfo(window.time_zone))
+                said = f"exchanged at {when:%Y-%m-%d %H:%M:%S} {window.time_zone}, outside of "
+                said += f"{window.cron!r} for {window.duration_s:g} s"
+                yield "outside_window", _item(device_id, row, said)
 
 
 def _had_it(row: Attempt) -> bool:
@@ -81,8 +131,9 @@ def _had_it(row: Attempt) -> bool:
     return exchanged or row.state == _SUCCEEDED
 
 
-def _is_back(row: Attempt) -> bool:
-    return row.reverts and row.state == _SUCCEEDED
+def _is_over(row: Attempt) -> bool:
+    """Whether it is back, or something newer took its slot while it was on its way."""
+    return row.reverts and row.state in (_SUCCEEDED, _SUPERSEDED)
 
 
 def _by_people(

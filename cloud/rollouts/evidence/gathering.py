@@ -9,13 +9,18 @@ from sqlmodel import Session
 
 from cloud.access.principal import Principal
 from cloud.errors import NotFoundError
+from cloud.fleet import facts as fleet_facts
+from cloud.fleet import service as fleet
+from cloud.lots import lots
 from cloud.registry import service as registry
 from cloud.rollouts import queries, service
-from cloud.rollouts.evidence.deviations import not_reverted
+from cloud.rollouts.evidence.deviations import Beside, to_take_back
 from cloud.rollouts.evidence.progress import Attempt, by_device
 from cloud.rollouts.evidence.record import Origin, record
 from cloud.rollouts.models import Rollout, RolloutEntry, RolloutGate
+from cloud.rollouts.request.spec import spec_of
 from cloud.rollouts.running.going_back import WayBack
+from protocol.messages import Desired, MaintenanceWindow
 
 ROWS_AT_ONCE = 1000
 _LINEAGE = {
@@ -36,20 +41,59 @@ def collect(session: Session, principal: Principal, rollout_id: str, now: float)
         _looks(session, rollout_id),
         _journal(session, rollout_id),
         origin=_origin(session, principal, rollout),
-        no_way_back=_no_way_back(session, rollout, rows),
+        beside=_beside(session, rollout, rows),
         now=now,
     )
 
 
-def _no_way_back(session: Session, rollout: Rollout, rows: Sequence[Attempt]) -> dict[str, str]:
+def _beside(session: Session, rollout: Rollout, rows: Sequence[Attempt]) -> Beside:
+    left = to_take_back(rollout, by_device(rows))
+    moved_on = _moved_on(session, rollout, left)
+    kept = [device_id for device_id in left if device_id not in moved_on]
+    return Beside(_no_way_back(session, rollout, kept), moved_on, _windows(session, rollout, rows))
+
+
+def _moved_on(session: Session, rollout: Rollout, left: Sequence[str]) -> dict[str, str]:
+    """What has taken the slot of devices that were to come back."""
+    found, own = {}, {build["digest"] for build in rollout.builds}
+    for some in lots(left):
+        for device_id, said in fleet_facts.texts(session, some).items():
+            desired = None if said.desired is None else Desired.model_validate_json(said.desired)
+            slot = desired.slots.get(rollout.model) if desired is not None else None
+            if slot is None or slot.rollout_id == rollout.id or slot.bundle_digest in own:
+                continue
+            by = f"rollout {slot.rollout_id}" if slot.rollout_id else "a change by hand"
+            found[device_id] = f"{by} has the slot, with v{slot.version}"
+    return found
+
+
+def _no_way_back(session: Session, rollout: Rollout, left: Sequence[str]) -> dict[str, str]:
     """Why devices of a rollout that is taken back cannot have what they had before."""
-    left = [item["device"] for item in not_reverted(rollout, by_device(rows), {})]
     way, found = WayBack(session), {}
-    for start in range(0, len(left), ROWS_AT_ONCE):
-        ids = left[start : start + ROWS_AT_ONCE]
-        for device_id, before in queries.befores(session, rollout.id, ids).items():
+    for some in lots(left, ROWS_AT_ONCE):
+        for device_id, before in queries.befores(session, rollout.id, some).items():
             found[device_id] = way.of(before)[1]
     return {device_id: reason for device_id, reason in found.items() if reason}
+
+
+def _windows(
+    session: Session, rollout: Rollout, rows: Sequence[Attempt]
+) -> dict[str, MaintenanceWindow]:
+    """The window of each device that has exchanged, on the clock of its site."""
+    asked = spec_of(rollout).window
+    if asked is None:
+        return {}
+    exchanged = sorted({row.device_id for row in rows if row.exchanged_at is not None})
+    by_site: dict[str | None, MaintenanceWindow] = {}
+    found = {}
+    for some in lots(exchanged):
+        for device in fleet_facts.facts(session, some):
+            if device.site not in by_site:
+                zone = {"time_zone": fleet.time_zone(session, device)}
+                values = zone | asked.model_dump(exclude_none=True)
+                by_site[device.site] = MaintenanceWindow.model_validate(values)
+            found[device.id] = by_site[device.site]
+    return found
 
 
 def _looks(session: Session, rollout_id: str) -> Sequence[RolloutGate]:

@@ -22,9 +22,9 @@ from cloud.plotting import (
 from cloud.rollouts.evidence.progress import (
     CLASSES,
     FAILED,
+    HAS_IT,
     PASSED_OVER,
     REVERTED,
-    SUCCEEDED,
     UNDER_WAY,
     WAITING,
 )
@@ -32,7 +32,7 @@ from cloud.rollouts.evidence.progress import (
 Record = Mapping[str, Any]
 
 COLOURS: Mapping[str, str] = {
-    SUCCEEDED: GOOD,
+    HAS_IT: GOOD,
     REVERTED: "#7c3aed",
     FAILED: BAD,
     PASSED_OVER: "#9aa5b1",

@@ -10,15 +10,17 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from cloud.rollouts.models import Rollout
-from cloud.rollouts.states import FAILURES, UNCOUNTED
+from cloud.rollouts.states import FAILURES, UNCOUNTED, word_of
 from protocol.states import TERMINAL_EXECUTION_STATES, ExecutionState
 
-WAITING, UNDER_WAY, SUCCEEDED = "waiting", "under way", "succeeded"
+WAITING, UNDER_WAY, HAS_IT = "waiting", "under way", "has the build"
 FAILED, PASSED_OVER, REVERTED = "failed", "passed over", "reverted"
-CLASSES = (SUCCEEDED, REVERTED, FAILED, PASSED_OVER, UNDER_WAY, WAITING)
+CLASSES = (HAS_IT, REVERTED, FAILED, PASSED_OVER, UNDER_WAY, WAITING)
 """How a device stands, in the order in which a plot stacks them."""
 
 POINTS = 160
+AFTER_SHARE = 0.03
+"""Of its time, for which the end of a rollout is seen, too."""
 REASONS_MAX = 50
 EXAMPLES_MAX = 5
 
@@ -28,7 +30,7 @@ _SUCCEEDED = ExecutionState.SUCCEEDED.value
 _CLASS_OF_END = {
     **dict.fromkeys(FAILURE_WORDS, FAILED),
     **dict.fromkeys((state.value for state in UNCOUNTED), PASSED_OVER),
-    _SUCCEEDED: SUCCEEDED,
+    _SUCCEEDED: HAS_IT,
 }
 
 
@@ -63,15 +65,23 @@ def by_device(attempts: Sequence[Attempt]) -> dict[str, list[Attempt]]:
 
 
 def class_of(row: Attempt) -> str:
-    """How a device stands whose latest attempt this is: one of `CLASSES`."""
-    if row.state == _SUCCEEDED and row.reverts:
-        return REVERTED
+    """How a device stands whose latest attempt this is: one of `CLASSES`. One whose way back
+    came to nothing has the build still, unless something newer has taken the slot."""
+    if row.reverts and row.state in _ENDED:
+        found = {_SUCCEEDED: REVERTED, ExecutionState.SUPERSEDED.value: PASSED_OVER}
+        return found.get(row.state, HAS_IT)
     underway = WAITING if row.started_at is None else UNDER_WAY
     return _CLASS_OF_END.get(row.state, underway)
 
 
+def forward(rows: Sequence[Attempt]) -> Attempt:
+    """A device's latest attempt to bring it the build."""
+    return [row for row in rows if not row.reverts][-1]
+
+
 def wave_figures(rollout: Rollout, attempts: Attempts) -> list[dict[str, Any]]:
-    """For each wave its rule, its devices by state and class, and when they moved; Unix seconds."""
+    """For each wave its rule, its devices by state, on the way back, and by class, and when the
+    build was brought; Unix seconds."""
     waves: list[list[Sequence[Attempt]]] = [[] for _ in rollout.spec["waves"]]
     for rows in attempts.values():
         waves[rows[-1].wave].append(rows)
@@ -82,14 +92,15 @@ def wave_figures(rollout: Rollout, attempts: Attempts) -> list[dict[str, Any]]:
 
 
 def _figures(devices: Sequence[Sequence[Attempt]]) -> dict[str, Any]:
-    latest = [rows[-1] for rows in devices]
-    rows = [row for attempts in devices for row in attempts]
+    rows = [row for attempts in devices for row in attempts if not row.reverts]
+    back = Counter(word_of(r[-1].state, reverts=True) for r in devices if r[-1].reverts)
     started = [row.started_at for row in rows if row.started_at is not None]
     ended = [row.ended_at for row in rows if row.ended_at is not None]
     return {
         "devices": len(devices),
-        "states": dict(sorted(Counter(row.state for row in latest).items())),
-        "classes": dict(Counter(class_of(row) for row in latest)),
+        "states": dict(sorted(Counter(forward(found).state for found in devices).items())),
+        "way_back": dict(sorted(back.items())),
+        "classes": dict(Counter(class_of(found[-1]) for found in devices)),
         "first_started_at": min(started, default=None),
         "last_started_at": max(started, default=None),
         "last_ended_at": max(ended, default=None),
@@ -117,13 +128,14 @@ def durations(rows: Sequence[Attempt]) -> dict[str, Any]:
     }
 
 
-def failures(attempts: Attempts) -> list[dict[str, Any]]:
-    """Every way in which attempts failed with how often, commonest first; also where a further
-    attempt made it good. The reasons after the first `REASONS_MAX` are one row."""
+def failures(attempts: Attempts, *, reverts: bool = False) -> list[dict[str, Any]]:
+    """Every way in which attempts to bring the build failed, or those to take it back, with how
+    often, commonest first; also where a further attempt made it good. The reasons after the
+    first `REASONS_MAX` are one row."""
     devices: dict[tuple[str, str], list[str]] = defaultdict(list)
     for device_id, rows in attempts.items():
         for row in rows:
-            if row.state in FAILURE_WORDS:
+            if row.state in FAILURE_WORDS and row.reverts is reverts:
                 devices[row.state, row.reason].append(device_id)
     ordered = sorted(devices.items(), key=lambda item: (-len(item[1]), item[0]))
     told = [
@@ -142,7 +154,7 @@ def failures(attempts: Attempts) -> list[dict[str, Any]]:
 def over_time(
     attempts: Attempts, born: Mapping[str, float], begin: float, end: float
 ) -> dict[str, Any]:
-    """How many devices stood where, at up to `POINTS` times from `begin` to `end`.
+    """How many devices stood where, at `POINTS` times from `begin` to a little after `end`.
 
     Args:
         born: when a device came to the rollout, where that was after `begin`.
@@ -159,7 +171,7 @@ def over_time(
                 left[now].append(at)
             entered[name].append(at)
             now = name
-    times = np.linspace(begin, max(end, begin), POINTS)
+    times = np.linspace(begin, max(end, begin) + AFTER_SHARE * max(0.0, end - begin), POINTS)
     return {
         "times": [float(t) for t in times],
         "devices": {

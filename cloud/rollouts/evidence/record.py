@@ -12,16 +12,17 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from cloud.rollouts.evidence.deviations import deviations, not_reverted
+from cloud.rollouts.evidence.deviations import NOTHING_BESIDE, Beside, deviations, not_reverted
 from cloud.rollouts.evidence.progress import (
+    HAS_IT,
     REVERTED,
-    SUCCEEDED,
     Attempt,
     Attempts,
     by_device,
     class_of,
     durations,
     failures,
+    forward,
     over_time,
     wave_figures,
 )
@@ -59,7 +60,7 @@ def record(
     *,
     origin: Origin,
     now: float,
-    no_way_back: Mapping[str, str] | None = None,
+    beside: Beside = NOTHING_BESIDE,
 ) -> dict[str, Any]:
     """The record as JSON values; no figure in it is infinite or no number.
 
@@ -68,7 +69,7 @@ def record(
         gates: every look, by wave and look.
         entries: the whole journal, oldest first.
         now: when the record is made, in Unix seconds.
-        no_way_back: why a device cannot have what it had before, by its id.
+        beside: what other tables say of the devices.
     """
     attempts = by_device(rows)
     joined = {e.device_id: e.at for e in entries if e.kind == "joined" and e.device_id is not None}
@@ -84,13 +85,13 @@ def record(
         "who": _who(rollout, entries),
         "when": _when(rollout, entries),
         "spec": rollout.spec,
-        "outcome": _outcome(rollout, attempts),
+        "outcome": _outcome(rollout, attempts, beside),
         "metrics": _metrics(attempts),
         "waves": _waves(rollout, attempts, gates, entries),
         "progress": over_time(attempts, joined, rollout.created_at, max(end, last)),
         "gates": _looks(gates),
         "approvals": [_entry(e) for e in entries if e.kind in APPROVING],
-        "deviations": deviations(rollout, attempts, gates, entries, no_way_back or {}),
+        "deviations": deviations(rollout, attempts, gates, entries, beside),
         "journal": [_entry(e) for e in entries],
     }
     return dict(_plain(values))
@@ -145,29 +146,37 @@ def _when(rollout: Rollout, entries: Sequence[RolloutEntry]) -> dict[str, Any]:
     }
 
 
-def _outcome(rollout: Rollout, attempts: Attempts) -> dict[str, Any]:
+def _outcome(rollout: Rollout, attempts: Attempts, beside: Beside) -> dict[str, Any]:
     latest = [class_of(rows[-1]) for rows in attempts.values()]
+    left = not_reverted(rollout, attempts, beside)
+    moved_on = beside.moved_on.keys() & attempts.keys()
     return {
         "state": rollout.state,
         "outcome": rollout.outcome,
         "reason": rollout.reason,
         "devices": len(attempts),
-        "succeeded": latest.count(SUCCEEDED),
+        "have_it": latest.count(HAS_IT) - sum(_has_it(attempts[name]) for name in moved_on),
         "taken_back": rollout.reverting or rollout.outcome == Outcome.REVERTED.value,
         "reverted": latest.count(REVERTED),
-        "not_reverted": len(not_reverted(rollout, attempts, {})),
+        "not_reverted": len(left),
+        "moved_on": len(moved_on),
     }
 
 
+def _has_it(rows: Sequence[Attempt]) -> bool:
+    return class_of(rows[-1]) == HAS_IT
+
+
 def _metrics(attempts: Attempts) -> dict[str, Any]:
-    rows = [row for found in attempts.values() for row in found]
-    latest = [found[-1] for found in attempts.values()]
+    rows = [row for found in attempts.values() for row in found if not row.reverts]
+    ends = Counter(forward(found).state for found in attempts.values())
     return {
         "devices": len(attempts),
         "attempts": len(rows),
-        "states": dict(sorted(Counter(row.state for row in latest).items())),
+        "states": dict(sorted(ends.items())),
         "durations": durations(rows),
         "failures": failures(attempts),
+        "failures_on_the_way_back": failures(attempts, reverts=True),
     }
 
 

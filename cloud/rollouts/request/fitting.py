@@ -203,7 +203,7 @@ def check_window(
                 raise InvalidError(
                     f"{field}: {limit_s:g} ends devices before the window opens, "
                     f"in {opens - now:.0f} s ({zone})",
-                    "raise it, or leave it out: then it allows for the window",
+                    f"set {field} to more than that; left out, it allows for a window a week",
                 )
 
 

@@ -110,13 +110,14 @@ def act(session: Session, rollout: Rollout, action: Action, now: float) -> bool:
     TypeError for `LookAtGate`, which is no act of one transaction: see `engine`.
     """
     if isinstance(action, DeviceAction):
-        return act_on(at_hand(session, rollout, devices_of([action]), now), action)
+        return act_on_all(at_hand(session, rollout, devices_of([action]), now), [action])
     match action:
         case NextWave(wave=wave):
             rollout.wave, rollout.asks = max(rollout.wave, wave), None
             rollout.reason = ""
             session.add(rollout)
-            note(session, rollout, "wave", by=BY_ENGINE, now=now, wave=rollout.wave)
+            if not queries.wave_is_noted(session, rollout.id, rollout.wave):
+                note(session, rollout, "wave", by=BY_ENGINE, now=now, wave=rollout.wave)
         case AskPerson(asks=asks, reason=reason):
             rollout.asks, rollout.reason = asks.value, reason
             session.add(rollout)
@@ -137,6 +138,24 @@ def act(session: Session, rollout: Rollout, action: Action, now: float) -> bool:
         case LookAtGate():
             raise TypeError("a look at a gate reads long; it is not carried out under the lock")
     return True
+
+
+def act_on_all(work: Work, actions: Iterable[DeviceAction]) -> bool:
+    """Carry out actions for devices that `work` has at hand, and tell the journal of a wave's
+    first start, and of how many were tried again or superseded; False where nothing follows."""
+    acted = [action for action in actions if act_on(work, action)]
+    starts = [a for a in acted if isinstance(a, StartExecution) and not a.reverts]
+    ends = [a for a in acted if isinstance(a, EndExecution)]
+    retried = [a.device_id for a in starts if a.attempt > 1]
+    superseded = [a.device_id for a in ends if a.event is ExecutionEvent.NEWER_DESIRED]
+    session, rollout = work.session, work.rollout
+    if starts and not queries.wave_is_noted(session, rollout.id, rollout.wave):
+        note(session, rollout, "wave", by=BY_ENGINE, now=work.now, wave=rollout.wave)
+    for kind, ids in (("retried", retried), ("superseded", superseded)):
+        if ids:
+            text = f"{len(ids)} devices" if len(ids) > 1 else ids[0]
+            _told(session, rollout, kind, work.now, text, devices=len(ids), first=ids[0])
+    return bool(acted)
 
 
 def act_on(work: Work, action: DeviceAction) -> bool:

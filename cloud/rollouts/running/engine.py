@@ -156,12 +156,9 @@ class Engine:
                 return False
             changed = fleet.changed_of(session, ids).keys()
             work = acting.at_hand(session, rollout, ids, now)
-            acted = [
-                acting.act_on(work, action)
-                for action in actions
-                if changed.isdisjoint(acting.devices_of([action]))
-            ]
-        return any(acted)
+            return acting.act_on_all(
+                work, [a for a in actions if changed.isdisjoint(acting.devices_of([a]))]
+            )
 
     def _act(self, watched: Watched, action: Action, now: float) -> bool:
         """Carry out what is for the rollout as a whole."""

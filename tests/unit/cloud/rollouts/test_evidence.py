@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from pathlib import Path
 from typing import Any
 
@@ -129,6 +130,37 @@ def test_a_device_that_cannot_go_back_says_why(hub: Hub, web: TestClient) -> Non
     assert left["device"] == "dev-0"
     assert "v1, which was before, is below the model's floor" in left["reason"]
     assert web.get(f"/api/v1/rollouts/{first}/evidence").json()["verdict"] == "SUCCEEDED"
+
+
+def test_a_device_that_a_newer_rollout_has_is_none_that_did_not_come_back(
+    hub: Hub, web: TestClient
+) -> None:
+    """Its slot was taken over while the older rollout was being taken back."""
+    older = hub.create(version=2, devices=["dev-0", "dev-1", "dev-2"])
+    hub.settle(5)
+    hub.succeed("dev-0")
+    hub.succeed("dev-1")
+    newer = hub.create(version=1, devices=["dev-0"], priority=5)
+    hub.settle(5)
+    with hub.database.transaction() as session:
+        service.abort(session, ADMIN, older, revert=True, remark="it sees worse")
+    hub.settle(5)
+    told = web.get(f"/api/v1/rollouts/{older}/evidence").json()
+    (gone,) = told["deviations"]["moved_on"]["items"]
+    assert (gone["device"], gone["reason"]) == ("dev-0", f"rollout {newer} has the slot, with v1")
+    assert told["outcome"]["moved_on"] == 1
+
+
+def test_an_exchange_while_the_window_was_shut_is_told(hub: Hub, web: TestClient) -> None:
+    shut = {"cron": f"0 {(time.gmtime(hub.now).tm_hour + 12) % 24} * * *", "duration_s": 3600}
+    rollout_id = hub.create(devices=["dev-0"], window=shut)
+    hub.settle()
+    hub.succeed("dev-0")
+    hub.settle(5)
+    told = web.get(f"/api/v1/rollouts/{rollout_id}/evidence").json()
+    assert [e["wave"] for e in told["journal"] if e["kind"] == "wave"] == [0]
+    (item,) = told["deviations"]["outside_window"]["items"]
+    assert item["device"] == "dev-0" and f"UTC, outside of '{shut['cron']}'" in item["reason"]
 
 
 def test_the_report_from_the_command_line(

@@ -10,8 +10,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from cloud.rollouts.evidence.deviations import Beside
 from cloud.rollouts.evidence.progress import CLASSES, Attempt, by_device, class_of, over_time
 from cloud.rollouts.evidence.record import Origin, record
+from protocol.messages import MaintenanceWindow
 from protocol.states import TERMINAL_EXECUTION_STATES, ExecutionState
 from tests.unit.cloud.rollouts import story
 from tests.unit.cloud.rollouts.story import START, attempt, done, entry
@@ -49,15 +51,18 @@ def test_times_and_figures_by_wave(told: dict[str, Any]) -> None:
     assert told["when"]["duration_s"] == 600
     first, second = told["waves"]
     assert first["opened_at"] == START + 20
-    assert first["states"] == {"FAILED": 1, "SUCCEEDED": 1}
+    assert (first["states"], first["way_back"]) == (
+        {"SUCCEEDED": 2}, {"NOT_REVERTED": 1, "REVERTED": 1},
+    )  # fmt: skip
+    assert first["classes"] == {"reverted": 1, "has the build": 1}
     assert first["durations"] == {"count": 2, "median_s": 60, "p95_s": 60, "max_s": 60}
     assert (first["gate"], first["looks"], first["let_go_by"]) == ("FAIL", 3, None)
     assert (second["opened_at"], second["gate"]) == (None, None)
-    assert told["metrics"]["attempts"] == 7
-    assert {(f["kind"], f["reason"]) for f in told["metrics"]["failures"]} == {
-        ("TIMED_OUT", "no step for 900 s"),
-        ("FAILED", "v2 is below the floor"),
-    }
+    metrics = told["metrics"]
+    assert (metrics["attempts"], metrics["states"]) == (5, {"CANCELED": 2, "SUCCEEDED": 2})
+    (failed,), (stuck,) = metrics["failures"], metrics["failures_on_the_way_back"]
+    assert (failed["kind"], failed["reason"]) == ("TIMED_OUT", "no step for 900 s")
+    assert (stuck["kind"], stuck["reason"]) == ("FAILED", "v2 is below the floor")
 
 
 def test_every_look_is_there_and_equal_figures_once(told: dict[str, Any]) -> None:
@@ -75,7 +80,7 @@ def test_deviations_are_told_with_their_reasons(told: dict[str, Any]) -> None:
     (left,) = found["not_reverted"]["items"]
     assert (left["device"], left["reason"]) == ("dev-1", "v2 is below the floor")
     outcome = told["outcome"]
-    assert (outcome["reverted"], outcome["not_reverted"], outcome["succeeded"]) == (1, 1, 0)
+    assert (outcome["reverted"], outcome["not_reverted"], outcome["have_it"]) == (1, 1, 1)
 
 
 def test_what_people_let_pass_is_a_deviation() -> None:
@@ -120,11 +125,49 @@ def test_why_a_device_cannot_go_back_is_told() -> None:
     rows = [done("dev-0"), done("dev-1")]
     why = {"dev-0": "caps v2, which was before, is below the model's floor"}
     told = record(
-        story.rollout(), rows, [], [], origin=Origin(), now=START, no_way_back=why
+        story.rollout(), rows, [], [], origin=Origin(), now=START, beside=Beside(no_way_back=why)
     )  # fmt: skip
     first, second = told["deviations"]["not_reverted"]["items"]
     assert first["reason"] == why["dev-0"]
     assert "it has the build still" in second["reason"]
+
+
+def test_a_device_whose_slot_something_newer_has_is_not_one_that_did_not_come_back() -> None:
+    rows = [
+        done("dev-0"),
+        done("dev-1"),
+        attempt("dev-1", 2, reverts=True, state="SUPERSEDED", step_at=START + 300),
+    ]
+    newer = Beside(moved_on={"dev-0": "rollout r-2 has the slot, with v3"})
+    told = record(story.rollout(), rows, [], [], origin=Origin(), now=START, beside=newer)
+    outcome = told["outcome"]
+    assert (outcome["have_it"], outcome["not_reverted"], outcome["moved_on"]) == (0, 0, 1)
+    (item,) = told["deviations"]["moved_on"]["items"]
+    assert (item["device"], item["reason"]) == ("dev-0", "rollout r-2 has the slot, with v3")
+    assert told["waves"][0]["way_back"] == {"SUPERSEDED": 1}
+
+
+def test_an_exchange_outside_its_window_is_told_on_the_clock_of_its_site() -> None:
+    night = MaintenanceWindow(cron="0 2 * * *", duration_s=3600, time_zone="Asia/Tokyo")
+    two_in_tokyo = 17 * 3600.0
+    rows = [
+        done("dev-0", exchanged_at=two_in_tokyo + 60),
+        done("dev-1", exchanged_at=two_in_tokyo + 4000),
+        done("dev-1", 2, reverts=True, exchanged_at=two_in_tokyo + 9000),
+    ]
+    beside = Beside(windows={"dev-0": night, "dev-1": night})
+    told = record(story.rollout(), rows, [], [], origin=Origin(), now=START, beside=beside)
+    (item,) = told["deviations"]["outside_window"]["items"]
+    assert (item["device"], item["attempt"]) == ("dev-1", 1)
+    assert item["reason"].startswith("exchanged at 1970-01-02 03:06:40 Asia/Tokyo, outside of '0 2")
+
+
+def test_the_end_is_seen(told: dict[str, Any]) -> None:
+    progress = told["progress"]
+    shown = [n for n, at in enumerate(progress["times"]) if at >= START + 600]
+    assert len(shown) >= 3, "wide enough to be drawn"
+    assert progress["devices"]["reverted"][-1] == 1
+    assert progress["devices"]["has the build"][-1] == 1
 
 
 def test_what_is_no_number_is_null() -> None:

@@ -26,7 +26,8 @@ def against(rollout: RolloutView) -> list[Finding]:
     gate, times = _gate_of(rollout), rollout.policy.gate
     if gate is None or times is None or gate.answered or gate.verdict is not Verdict.FAIL:
         return []
-    return [(times.on_fail, f"wave {rollout.wave + 1}: its gate says FAIL: {gate.reason}")]
+    past = "; `argosy rollout force` goes past it" if times.on_fail == "pause" else ""
+    return [(times.on_fail, f"wave {rollout.wave + 1}: its gate says FAIL: {gate.reason}{past}")]
 
 
 def looks(rollout: RolloutView, tally: Tally, now: float) -> list[Action]:
@@ -121,11 +122,14 @@ def _is_last(rollout: RolloutView) -> bool:
 
 
 def _has_succeeded(rollout: RolloutView, tally: Tally) -> bool:
-    """Whether enough of the wave's devices have the build. Of the last wave nothing more is
-    asked than that it ends: there is no wave that could be spared."""
+    """Whether enough of the wave's devices have the build: also where none need to, one has, or
+    all have ended, for a wave of which nothing is known yet is none. Of the last one nothing
+    more is asked than that it ends: there is no wave that could be spared."""
     wave = tally.waves[rollout.wave]
     if _is_last(rollout):
         return not wave.unfinished
+    if not wave.succeeded and wave.unfinished:
+        return False
     asked = rollout.policy.waves[rollout.wave].success_percent
     return wave.succeeded * 100 >= asked * wave.counted
 

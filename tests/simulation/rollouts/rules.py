@@ -172,6 +172,7 @@ class Rules:
         good = [row for row in there if self.is_good(row)]
         counted = [row for row in there if row.state not in UNCOUNTED and self._counts(row)]
         assert len(good) * 100 >= policy.success_percent * len(counted)
+        assert good or all(row.ended for row in there), "nothing is known of the wave"
         assert all(hub.now - (row.ended_at or 0.0) >= policy.soak_s for row in good)
         assert self.failed <= self._tolerated()
         assert self._approved(wave), "no person has opened the wave"

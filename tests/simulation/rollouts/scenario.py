@@ -86,7 +86,7 @@ def random_policy(rng: Random, devices: int) -> Policy:
     waves = tuple(
         WavePolicy(
             soak_s=rng.choice([0.0, 30.0, 120.0]),
-            success_percent=rng.choice([50.0, 80.0, 100.0]),
+            success_percent=rng.choice([0.0, 50.0, 80.0, 100.0]),
             needs_approval=rng.random() < 0.15,
             gated=rng.random() < 0.8,
         )

@@ -19,8 +19,6 @@ CLASSES = (HAS_IT, REVERTED, FAILED, PASSED_OVER, UNDER_WAY, WAITING)
 """How a device stands, in the order in which a plot stacks them."""
 
 POINTS = 160
-AFTER_SHARE = 0.03
-"""Of its time, for which the end of a rollout is seen, too."""
 REASONS_MAX = 50
 EXAMPLES_MAX = 5
 
@@ -77,6 +75,19 @@ def class_of(row: Attempt) -> str:
 def forward(rows: Sequence[Attempt]) -> Attempt:
     """A device's latest attempt to bring it the build."""
     return [row for row in rows if not row.reverts][-1]
+
+
+def has_it(rows: Sequence[Attempt]) -> bool:
+    """Whether a device runs the build, as far as its attempts tell: it exchanged to it, and
+    neither back nor to something else since."""
+    found = False
+    for row in rows:
+        exchanged = row.exchanged_at is not None and row.state != ExecutionState.ROLLED_BACK.value
+        if exchanged or row.state == _SUCCEEDED:
+            found = not row.reverts and not row.diverged
+        elif row.reverts and row.state == ExecutionState.SUPERSEDED.value:
+            found = False
+    return found
 
 
 def wave_figures(rollout: Rollout, attempts: Attempts) -> list[dict[str, Any]]:
@@ -154,7 +165,7 @@ def failures(attempts: Attempts, *, reverts: bool = False) -> list[dict[str, Any
 def over_time(
     attempts: Attempts, born: Mapping[str, float], begin: float, end: float
 ) -> dict[str, Any]:
-    """How many devices stood where, at `POINTS` times from `begin` to a little after `end`.
+    """How many devices stood where, at `POINTS` times from `begin` to `end`.
 
     Args:
         born: when a device came to the rollout, where that was after `begin`.
@@ -171,7 +182,7 @@ def over_time(
                 left[now].append(at)
             entered[name].append(at)
             now = name
-    times = np.linspace(begin, max(end, begin) + AFTER_SHARE * max(0.0, end - begin), POINTS)
+    times = np.linspace(begin, max(end, begin), POINTS)
     return {
         "times": [float(t) for t in times],
         "devices": {

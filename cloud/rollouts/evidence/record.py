@@ -14,7 +14,6 @@ from typing import Any
 
 from cloud.rollouts.evidence.deviations import NOTHING_BESIDE, Beside, deviations, not_reverted
 from cloud.rollouts.evidence.progress import (
-    HAS_IT,
     REVERTED,
     Attempt,
     Attempts,
@@ -23,6 +22,7 @@ from cloud.rollouts.evidence.progress import (
     durations,
     failures,
     forward,
+    has_it,
     over_time,
     wave_figures,
 )
@@ -36,6 +36,7 @@ SCHEMA_VERSION = 1
 ENGINE_NAMES = frozenset({BY_ENGINE, "rollouts"})
 APPROVING = frozenset({"asked", "approved", "accepted", "forced"})
 IN_PROGRESS = "IN_PROGRESS"
+AFTER_SHARE = 0.03
 _DECIMALS = 6
 
 
@@ -74,7 +75,9 @@ def record(
     attempts = by_device(rows)
     joined = {e.device_id: e.at for e in entries if e.kind == "joined" and e.device_id is not None}
     end = now if rollout.ended_at is None else rollout.ended_at
-    last = max((row.step_at for row in rows), default=end)
+    last = max(end, *(row.step_at for row in rows)) if rows else end
+    if rollout.ended_at is not None:  # its last state is to be seen
+        last += AFTER_SHARE * (last - rollout.created_at)
     values = {
         "schema_version": SCHEMA_VERSION,
         "id": rollout.id,
@@ -88,7 +91,7 @@ def record(
         "outcome": _outcome(rollout, attempts, beside),
         "metrics": _metrics(attempts),
         "waves": _waves(rollout, attempts, gates, entries),
-        "progress": over_time(attempts, joined, rollout.created_at, max(end, last)),
+        "progress": over_time(attempts, joined, rollout.created_at, last),
         "gates": _looks(gates),
         "approvals": [_entry(e) for e in entries if e.kind in APPROVING],
         "deviations": deviations(rollout, attempts, gates, entries, beside),
@@ -148,6 +151,7 @@ def _when(rollout: Rollout, entries: Sequence[RolloutEntry]) -> dict[str, Any]:
 
 def _outcome(rollout: Rollout, attempts: Attempts, beside: Beside) -> dict[str, Any]:
     latest = [class_of(rows[-1]) for rows in attempts.values()]
+    have_it = {device_id for device_id, rows in attempts.items() if has_it(rows)}
     left = not_reverted(rollout, attempts, beside)
     moved_on = beside.moved_on.keys() & attempts.keys()
     return {
@@ -155,16 +159,12 @@ def _outcome(rollout: Rollout, attempts: Attempts, beside: Beside) -> dict[str, 
         "outcome": rollout.outcome,
         "reason": rollout.reason,
         "devices": len(attempts),
-        "have_it": latest.count(HAS_IT) - sum(_has_it(attempts[name]) for name in moved_on),
+        "have_it": len(have_it - moved_on),
         "taken_back": rollout.reverting or rollout.outcome == Outcome.REVERTED.value,
         "reverted": latest.count(REVERTED),
         "not_reverted": len(left),
         "moved_on": len(moved_on),
     }
-
-
-def _has_it(rows: Sequence[Attempt]) -> bool:
-    return class_of(rows[-1]) == HAS_IT
 
 
 def _metrics(attempts: Attempts) -> dict[str, Any]:

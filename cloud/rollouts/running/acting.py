@@ -79,6 +79,11 @@ class Work:
         found = [row for row in self.rows.get(device_id, ()) if row.attempt == attempt]
         return found[0] if found else None
 
+    def reason_of(self, action: EndExecution) -> str:
+        """Why its attempt has ended."""
+        row = self.row(action.device_id, action.attempt)
+        return action.reason if row is None else row.reason
+
 
 def devices_of(actions: Iterable[Action]) -> list[str]:
     """The devices that the actions are for."""
@@ -146,15 +151,18 @@ def act_on_all(work: Work, actions: Iterable[DeviceAction]) -> bool:
     acted = [action for action in actions if act_on(work, action)]
     starts = [a for a in acted if isinstance(a, StartExecution) and not a.reverts]
     ends = [a for a in acted if isinstance(a, EndExecution)]
-    retried = [a.device_id for a in starts if a.attempt > 1]
-    superseded = [a.device_id for a in ends if a.event is ExecutionEvent.NEWER_DESIRED]
+    retried = [(a.device_id, "tried again") for a in starts if a.attempt > 1]
+    superseded = [
+        (a.device_id, work.reason_of(a)) for a in ends if a.event is ExecutionEvent.NEWER_DESIRED
+    ]
     session, rollout = work.session, work.rollout
     if starts and not queries.wave_is_noted(session, rollout.id, rollout.wave):
         note(session, rollout, "wave", by=BY_ENGINE, now=work.now, wave=rollout.wave)
-    for kind, ids in (("retried", retried), ("superseded", superseded)):
-        if ids:
-            text = f"{len(ids)} devices" if len(ids) > 1 else ids[0]
-            _told(session, rollout, kind, work.now, text, devices=len(ids), first=ids[0])
+    for kind, found in (("retried", retried), ("superseded", superseded)):
+        if found:
+            (first, why), more = found[0], len(found) - 1
+            text = f"{first}: {why}" + (f"; and {more} more" if more else "")
+            _told(session, rollout, kind, work.now, text, devices=len(found))
     return bool(acted)
 
 

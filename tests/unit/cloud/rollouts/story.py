@@ -63,7 +63,12 @@ def executions() -> list[Attempt]:
         "reason": "no step for 900 s",
         "exchanged_at": None,
     }
-    below: dict[str, Any] = {"state": "FAILED", "reason": "v2 is below the floor", "reverts": True}
+    below: dict[str, Any] = {
+        "state": "FAILED",
+        "reason": "v2 is below the floor",
+        "reverts": True,
+        "exchanged_at": None,
+    }
     canceled: dict[str, Any] = {
         "state": "CANCELED",
         "reason": "the gate failed",

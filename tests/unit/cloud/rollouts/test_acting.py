@@ -47,6 +47,13 @@ def journal(hub: Hub, rollout_id: str) -> list[tuple[str, str]]:
         return [(entry.kind, entry.by) for entry in entries]
 
 
+def texts(hub: Hub, rollout_id: str, kind: str) -> list[tuple[int | None, str]]:
+    """(wave, text) of the entries of a kind."""
+    with hub.database.reading() as session:
+        entries = service.journal(session, ADMIN, rollout_id, limit=100)
+        return [(entry.wave, entry.text) for entry in entries if entry.kind == kind]
+
+
 def served(hub: Hub, version: int = 1, **asked: Any) -> str:
     """A rollout that has succeeded."""
     rollout_id = hub.create(**{**TWO, **asked}, version=version)
@@ -306,3 +313,27 @@ def test_the_higher_priority_has_the_slot_whenever_it_began(hub: Hub) -> None:
     hub.settle()
     assert hub.executions(high)["dev-0", 1].state == "SUPERSEDED"
     assert slot(hub, "dev-0").rollout_id == highest
+
+
+def test_the_journal_tells_of_waves_of_retries_and_of_what_took_the_slots(hub: Hub) -> None:
+    rollout_id = hub.create(
+        **TWO, waves=[{"count": 1, "needs_approval": True}, {"percent": 100}],
+        retries={"count": 1, "after_s": 60}, failed_max=None, success_percent=0,
+    )  # fmt: skip
+    hub.settle()
+    assert texts(hub, rollout_id, "wave") == [], "nothing may start yet"
+    hub.call(service.approve, rollout_id)
+    hub.settle()
+    assert texts(hub, rollout_id, "wave") == [(0, "")]
+    ((first, _),) = [key for key, row in hub.executions(rollout_id).items() if row.started_at]
+    hub.report(first, S.FAILED, "no room on the disk")
+    hub.now += 70
+    hub.settle()
+    assert texts(hub, rollout_id, "retried") == [(0, f"{first}: tried again")]
+    hub.call(partial(service.force, remark="no time"), rollout_id)
+    hub.settle()
+    assert texts(hub, rollout_id, "wave") == [(0, ""), (1, "")]
+    hub.create(**TWO, version=2, priority=9)
+    hub.settle()
+    ((wave, text),) = texts(hub, rollout_id, "superseded")
+    assert (wave, text) == (1, "dev-0: another rollout takes the slot; and 1 more")

@@ -147,6 +147,25 @@ def test_a_device_whose_slot_something_newer_has_is_not_one_that_did_not_come_ba
     assert told["waves"][0]["way_back"] == {"SUPERSEDED": 1}
 
 
+@pytest.mark.parametrize(
+    ("rows", "has"),
+    [
+        ([done("d")], True),
+        ([done("d", diverged=True)], False),
+        ([done("d", state="FAILED")], True),  # it exchanged, and its success never came
+        ([done("d", state="ROLLED_BACK")], False),
+        ([done("d", state="REJECTED", exchanged_at=None)], False),
+        ([done("d"), attempt("d", 2, reverts=True)], True),  # not yet on its way back
+        ([done("d"), done("d", 2, reverts=True, state="COMMITTING")], False),
+        ([done("d"), done("d", 2, reverts=True)], False),
+        ([done("d"), done("d", 2, reverts=True, state="ROLLED_BACK")], True),
+    ],
+)
+def test_who_has_the_build(rows: list[Attempt], has: bool) -> None:
+    told = record(story.rollout(), rows, [], [], origin=Origin(), now=START)
+    assert told["outcome"]["have_it"] == has
+
+
 def test_an_exchange_outside_its_window_is_told_on_the_clock_of_its_site() -> None:
     night = MaintenanceWindow(cron="0 2 * * *", duration_s=3600, time_zone="Asia/Tokyo")
     two_in_tokyo = 17 * 3600.0
@@ -168,6 +187,9 @@ def test_the_end_is_seen(told: dict[str, Any]) -> None:
     assert len(shown) >= 3, "wide enough to be drawn"
     assert progress["devices"]["reverted"][-1] == 1
     assert progress["devices"]["has the build"][-1] == 1
+    going = story.rollout(state="RUNNING", outcome=None, ended_at=None, reverting=False)
+    told = record(going, [done("d")], [], [], origin=Origin(), now=START + 500)
+    assert told["progress"]["times"][-1] == START + 500, "nothing is known of later"
 
 
 def test_what_is_no_number_is_null() -> None:

@@ -22,7 +22,12 @@ from cloud.rollouts import queries
 from cloud.rollouts.planning.views import DeviceView
 from cloud.rollouts.queries import Latest
 from cloud.rollouts.running.going_back import WayBack
-from cloud.rollouts.running.looking import INCONCLUSIVE, ONLINE, SHADOW_FIGURE, went_back_by_hand
+from cloud.rollouts.running.looking import (
+    INCONCLUSIVE,
+    ONLINE,
+    shadow_word,
+    went_back_by_hand,
+)
 from protocol.builds import Capabilities
 from protocol.messages import MaintenanceWindow
 from protocol.states import TERMINAL_EXECUTION_STATES, ExecutionState
@@ -30,7 +35,6 @@ from protocol.states import TERMINAL_EXECUTION_STATES, ExecutionState
 CAPABILITIES_CACHED_MAX = 4096
 _STATES = {state.value: state for state in ExecutionState}
 _SUCCEEDED = ExecutionState.SUCCEEDED.value
-_SHADOWING = ExecutionState.SHADOWING.value
 _TERMINAL = frozenset(state.value for state in TERMINAL_EXECUTION_STATES)
 
 
@@ -173,12 +177,9 @@ def _went_back(scene: _Scene, row: Latest, reported: Mapping[str, Any]) -> bool:
 
 
 def _shadow(scene: _Scene, row: Latest, reported: Mapping[str, Any]) -> str:
-    """As `looking.shadow_of`."""
-    if row.shadow or row.state != _SHADOWING:
-        return row.shadow
     told = _slot(reported, scene.model).get("execution") or {}
     mine = (told.get("rollout_id"), told.get("attempt")) == (scene.rollout_id, row.attempt)
-    return INCONCLUSIVE if mine and told.get("figures", {}).get(SHADOW_FIGURE) == 1 else ""
+    return shadow_word(row.shadow, row.state, told.get("figures", {}) if mine else {})
 
 
 def _parsed(reported: str | None) -> Mapping[str, Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from sqlmodel import Session
@@ -149,12 +150,16 @@ def shadow_of(rollout: Rollout, row: Execution, device: Device) -> str:
     The device says it in an event and goes on saying it in its reports, of which one alone
     may have come.
     """
-    if row.shadow or row.state != ExecutionState.SHADOWING.value:
-        return row.shadow
     slot = _reported_slot(rollout, row, device)
     told = slot.execution if slot else None
-    asks = told is not None and told.figures.get(SHADOW_FIGURE) == 1
-    return INCONCLUSIVE if asks else ""
+    return shadow_word(row.shadow, row.state, told.figures if told else {})
+
+
+def shadow_word(stored: str, state: str, figures: Mapping[str, float]) -> str:
+    """What was stored of a shadow's word, or what the device's report of the execution says."""
+    if stored or state != ExecutionState.SHADOWING.value:
+        return stored
+    return INCONCLUSIVE if figures.get(SHADOW_FIGURE) == 1 else ""
 
 
 _MAY_WAIT = (

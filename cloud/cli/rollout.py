@@ -168,7 +168,7 @@ def watch(client: HubClient, rollout_id: RolloutId, as_json: JsonOption = False)
     stay(client, rollout_id, as_json=as_json)
 
 
-def _verb(name: str, says: str, *, needs_remark: bool = False) -> None:
+def _verb(name: str, says: str) -> None:
     """Make a command that posts its remark to the rollout's verb of the same name."""
 
     def command(
@@ -178,8 +178,6 @@ def _verb(name: str, says: str, *, needs_remark: bool = False) -> None:
         remark: RemarkOption = "",
         as_json: JsonOption = False,
     ) -> None:
-        if needs_remark and not remark.strip():
-            raise CommandError(f"{name} needs a remark", "say why, --remark …")
         answer = client.post(f"rollouts/{rollout_id}/{name}", {"remark": remark})
         _print(client, answer, as_json=as_json)
 
@@ -191,11 +189,29 @@ _verb("approve", "Answer what it asks: let it, its next wave, or an unsure gate 
 _verb("pause", "Start nothing more; what is under way goes on.")
 _verb("resume", "Go on, and acknowledge the failures so far.")
 _verb("cancel", "Give up what has not been exchanged; devices that have the build keep it.")
-_verb(
-    "force",
-    "Open the next wave, or let the last one finish, whatever its gate says. Approvers.",
-    needs_remark=True,
-)
+
+
+@rollouts.command("force")
+@connected
+def force(
+    client: HubClient,
+    rollout_id: RolloutId,
+    *,
+    wave: Annotated[
+        int | None,
+        typer.Option(min=1, help="The wave to go past, from 1; nothing is done where it is past."),
+    ] = None,
+    remark: RemarkOption = "",
+    as_json: JsonOption = False,
+) -> None:
+    """Open the next wave, or let the last one finish, whatever its gate says. Approvers.
+
+    Without --wave it goes past the open one; not past one that a force has just opened.
+    """
+    if not remark.strip():
+        raise CommandError("force needs a remark", "say why, --remark …")
+    body = ask.given(remark=remark, wave=None if wave is None else wave - 1)
+    _print(client, client.post(f"rollouts/{rollout_id}/force", body), as_json=as_json)
 
 
 @rollouts.command("abort")

@@ -189,11 +189,11 @@ def entries(session: Session, rollout_id: str, after: int, limit: int) -> Sequen
     ).all()
 
 
-def wave_is_noted(session: Session, rollout_id: str, wave: int) -> bool:
-    """Whether the journal says that a wave opened."""
+def wave_is_noted(session: Session, rollout_id: str, wave: int, kind: str = "wave") -> bool:
+    """Whether the journal has an entry of that kind for the wave: that it opened, if no other."""
     entry = RolloutEntry
     query = select(entry.id).where(entry.rollout_id == rollout_id, entry.wave == wave)
-    return session.exec(query.where(entry.kind == "wave").limit(1)).first() is not None
+    return session.exec(query.where(entry.kind == kind).limit(1)).first() is not None
 
 
 def pins(

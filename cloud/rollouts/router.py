@@ -178,7 +178,7 @@ def force(
     rollout_id: str, body: ForceAsked, session: SessionDep, principal: PrincipalDep
 ) -> RolloutView:
     """Open the next wave, or let the last one finish, whatever its gate says."""
-    return _view(session, service.force(session, principal, rollout_id, body.remark))
+    return _view(session, service.force(session, principal, rollout_id, body.remark, body.wave))
 
 
 @router.post("/rollouts/{rollout_id}/devices/{device_id}/accept")

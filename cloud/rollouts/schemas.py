@@ -197,9 +197,14 @@ class Remarked(Body):
 
 
 class ForceAsked(Body):
-    """Why the gate is passed over; it is needed."""
+    """Why the gate is passed over; it is needed.
+
+    wave: the one that is gone past, from 0, so that a request which is sent again does nothing
+        more. Without it the open one is, but for one that a force has just opened.
+    """
 
     remark: RemarkText
+    wave: int | None = Field(default=None, ge=0)
 
 
 class AbortAsked(Remarked):

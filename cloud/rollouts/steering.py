@@ -22,7 +22,7 @@ from cloud.rollouts.running.acting import move
 from cloud.rollouts.running.looking import ACCEPTED, INCONCLUSIVE, shadow_of
 from cloud.rollouts.states import FAILURES, Asks, RolloutEvent, RolloutState
 from protocol.errors import IllegalEvent
-from protocol.states import ExecutionState, Verdict
+from protocol.states import TERMINAL_EXECUTION_STATES, ExecutionState, Verdict
 
 UNDER_WAY = frozenset({RolloutState.RUNNING.value, RolloutState.PAUSED.value})
 SEE = "see `argosy rollout show`"
@@ -117,15 +117,25 @@ def abort(
     return rollout
 
 
-def force(session: Session, principal: Principal, rollout_id: str, remark: str) -> Rollout:
+def force(
+    session: Session,
+    principal: Principal,
+    rollout_id: str,
+    remark: str,
+    let_go: int | None = None,
+) -> Rollout:
     """Open the next wave now, or let the last one finish, whatever a gate says of this one.
 
     It holds no longer, is not resumed by this where it is paused, and failures go on counting.
 
+    let_go: the wave that is gone past, from 0; nothing is done where a later one is open. None:
+        the open one, unless that may be this same word once more.
+
     Raises:
         InvalidError: there is no remark.
-        ConflictError: it is not under way, its wave waits for an approval, or it is the last
-            one and no gate holds it.
+        ConflictError: it is not under way, its wave waits for an approval, it is the last
+            one and no gate holds it, or `let_go` is not open yet; or it is None, and the open
+            wave was itself opened by force and no device of it has ended.
     """
     require(principal, Role.APPROVER)
     if not remark.strip():
@@ -133,12 +143,15 @@ def force(session: Session, principal: Principal, rollout_id: str, remark: str) 
             "remark: nobody goes past a gate without saying why", "say it, `--remark …`"
         )
     rollout, now = _taken(session, principal, rollout_id), time.time()
+    if let_go is not None and let_go < rollout.wave:
+        return rollout
     if rollout.state not in UNDER_WAY:
         raise ConflictError(
             f"rollout {rollout.name} is {rollout.state}; only one that is under way is forced",
             "approve or start it first" if rollout.asks else SEE,
         )
     spec, wave = spec_of(rollout), rollout.wave
+    _check_meant(session, rollout, let_go)
     if rollout.asks == Asks.WAVE.value and _asked_wave(rollout) == wave:
         raise ConflictError(
             f"wave {wave + 1} of rollout {rollout.name} has not begun and waits for an approver",
@@ -263,6 +276,32 @@ def _holds(session: Session, rollout: Rollout, spec: RolloutSpec) -> bool:
         return False
     row = queries.last_gate(session, rollout.id, rollout.wave)
     return row is None or row.answered_by is None
+
+
+def _check_meant(session: Session, rollout: Rollout, let_go: int | None) -> None:
+    """Raises ConflictError where a force may not mean the wave that is open."""
+    wave = rollout.wave
+    if let_go is not None and let_go > wave:
+        raise ConflictError(
+            f"wave {let_go + 1} of rollout {rollout.name} is not open yet, wave {wave + 1} is",
+            f"force wave {wave + 1} first, or leave the wave out",
+        )
+    if let_go is None and _is_just_forced(session, rollout.id, wave):
+        raise ConflictError(
+            f"wave {wave + 1} of rollout {rollout.name} was opened by force, and no device of it "
+            "has ended since: nothing is done twice",
+            f"to go past it, too, name it: "
+            f"`argosy rollout force {rollout.id} --wave {wave + 1} --remark …`",
+        )
+
+
+def _is_just_forced(session: Session, rollout_id: str, wave: int) -> bool:
+    """Whether a force opened the wave and none of its devices has ended."""
+    if not queries.wave_is_noted(session, rollout_id, wave - 1, "forced"):
+        return False
+    ends = {state.value for state in TERMINAL_EXECUTION_STATES}
+    counts = queries.latest_counts(session, rollout_id)
+    return not any(number == wave and state in ends for number, state, _, _ in counts)
 
 
 def _gate_answered(

@@ -134,6 +134,11 @@ def test_every_option_of_start_is_sent_by_its_field(monkeypatch: pytest.MonkeyPa
         (("resume", "r-1", "--remark", "seen"), "resume", {"remark": "seen"}),
         (("cancel", "r-1"), "cancel", {"remark": ""}),
         (("force", "r-1", "--remark", "no time"), "force", {"remark": "no time"}),
+        (
+            ("force", "r-1", "--wave", "2", "--remark", "on"),
+            "force",
+            {"remark": "on", "wave": 1},
+        ),
         (("abort", "r-1", "--revert"), "abort", {"revert": True, "remark": ""}),
         (("abort", "r-1", "--keep"), "abort", {"revert": False, "remark": ""}),
         (("accept", "r-1", "--device", "a", "--remark", "ok"), "accept", {"remark": "ok"}),

@@ -129,6 +129,34 @@ def test_force_opens_the_next_wave_whatever_the_gate_says(hub: Hub) -> None:
     assert written(hub, rollout_id)[-1] == ("forced", "paul", "it is the light")
 
 
+def test_force_said_twice_opens_one_wave(hub: Hub) -> None:
+    rollout_id = hub.create(waves=[{"count": 1}, {"count": 1}, {"percent": 100}], gates={})
+    hub.settle()
+    do(hub, service.force, rollout_id, "no time")
+    with pytest.raises(ConflictError, match=r"wave 2 .* was opened by force") as refused:
+        do(hub, service.force, rollout_id, "no time")
+    assert "--wave 2" in refused.value.remedy
+    do(hub, service.force, rollout_id, "no time", 0)  # past: nothing is done, nothing refused
+    assert hub.rollout(rollout_id).wave == 1
+    with pytest.raises(ConflictError, match=r"wave 3 .* is not open yet"):
+        do(hub, service.force, rollout_id, "no time", 2)
+    do(hub, service.force, rollout_id, "that one, too", 1)
+    assert hub.rollout(rollout_id).wave == 2
+    assert [entry[0] for entry in written(hub, rollout_id)] == ["forced", "forced"]
+
+
+def test_force_needs_no_number_once_a_device_of_the_wave_has_ended(hub: Hub) -> None:
+    rollout_id = hub.create(waves=[{"count": 1}, {"count": 1}, {"percent": 100}], gates={})
+    hub.settle()
+    (first,) = started(hub, rollout_id)
+    do(hub, service.force, rollout_id, "no time")
+    hub.settle(20)
+    (second,) = {*started(hub, rollout_id)} - {first}
+    hub.succeed(second)
+    do(hub, service.force, rollout_id, "still no time")
+    assert hub.rollout(rollout_id).wave == 2
+
+
 def test_force_lets_the_last_wave_finish_where_a_gate_holds_it(hub: Hub) -> None:
     rollout_id = hub.create(gates={}, devices=["dev-0"])
     do(hub, service.force, rollout_id, "no time to measure")

@@ -18,7 +18,7 @@ from cloud.cli.rollout_watch import open_gate, picture, stay
 
 rollouts = typer.Typer(help="Staged changes of what devices run.", no_args_is_help=True)
 
-RolloutId = Annotated[str, typer.Argument(help="As `argosy rollout list` shows it.")]
+RolloutId = Annotated[str, typer.Argument(help="Its id, or the first 6 digits or more.")]
 DeviceId = Annotated[str, typer.Argument(help="The device's id.")]
 ModelName = Annotated[str, typer.Argument(help="The model, which names the slot.")]
 RemarkOption = Annotated[str, typer.Option(help="Why; it stays in the rollout's journal.")]

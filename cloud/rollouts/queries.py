@@ -22,15 +22,15 @@ from protocol.states import ExecutionState
 
 
 def rollouts(
-    session: Session, model: str | None, before: float | None, limit: int
+    session: Session, model: str | None, before: float | None, limit: int, prefix: str = ""
 ) -> Sequence[Rollout]:
-    """Newest first."""
+    """Newest first; those whose id begins with `prefix`, in hex digits."""
     query = select(Rollout).order_by(col(Rollout.created_at).desc()).limit(limit)
     if model is not None:
         query = query.where(Rollout.model == model)
     if before is not None:
         query = query.where(col(Rollout.created_at) < before)
-    return session.exec(query).all()
+    return session.exec(query.where(col(Rollout.id).startswith(prefix))).all()
 
 
 def watched(session: Session) -> Sequence[Rollout]:

@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Sequence
 
 from sqlmodel import Session
 
 from cloud.access.principal import Principal, Role, require
-from cloud.errors import NotFoundError
+from cloud.errors import ConflictError, NotFoundError
 from cloud.rollouts import queries
 from cloud.rollouts.models import Execution, Rollout, RolloutEntry, RolloutGate
 from cloud.rollouts.states import word_of
+
+PREFIX_DIGITS_MIN = 6
+_PREFIX = re.compile(f"[0-9a-f]{{{PREFIX_DIGITS_MIN},31}}")
+CANDIDATES_MAX = 5
 
 
 def list_rollouts(
@@ -22,12 +27,38 @@ def list_rollouts(
     return queries.rollouts(session, model, before, limit)
 
 
+def id_of(session: Session, principal: Principal, given: str) -> str:
+    """The id of the only rollout whose id begins so. A whole id stays what it is.
+
+    Raises:
+        NotFoundError: there is none, or fewer than PREFIX_DIGITS_MIN hex digits name it.
+        ConflictError: several begin so.
+    """
+    require(principal, Role.VIEWER)
+    if not _PREFIX.fullmatch(given):
+        return get(session, principal, given).id
+    found = queries.rollouts(session, None, None, CANDIDATES_MAX + 1, given)
+    if not found:
+        raise NotFoundError(f"there is no rollout {given}", "`argosy rollout list`")
+    if len(found) > 1:
+        more = ", …" if len(found) > CANDIDATES_MAX else ""
+        named = ", ".join(f"{r.id} ({r.name})" for r in found[:CANDIDATES_MAX])
+        raise ConflictError(
+            f"several rollouts begin with {given}: {named}{more}", "give more digits of the id"
+        )
+    return found[0].id
+
+
 def get(session: Session, principal: Principal, rollout_id: str) -> Rollout:
     """Raises NotFoundError where there is none."""
     require(principal, Role.VIEWER)
     rollout = session.get(Rollout, rollout_id)
     if rollout is None:
-        raise NotFoundError(f"there is no rollout {rollout_id}", "`argosy rollout list`")
+        raise NotFoundError(
+            f"there is no rollout {rollout_id}",
+            f"`argosy rollout list` shows them; {PREFIX_DIGITS_MIN} digits that the id begins "
+            "with are enough",
+        )
     return rollout
 
 

@@ -13,6 +13,7 @@ from cloud.dependencies import PAGE_ITEMS_MAX, LimitDep, Page, PrincipalDep, Ses
 from cloud.errors import InvalidError
 from cloud.rollouts import service
 from cloud.rollouts.models import DevicePin, Execution, Rollout
+from cloud.rollouts.naming import RolloutIdDep
 from cloud.rollouts.request.spec import SHOWN_BY, RolloutCreate
 from cloud.rollouts.running.looking import waiting
 from cloud.rollouts.schemas import (
@@ -67,13 +68,13 @@ def list_rollouts(
 
 
 @router.get("/rollouts/{rollout_id}")
-def show(rollout_id: str, session: SessionDep, principal: PrincipalDep) -> RolloutView:
+def show(rollout_id: RolloutIdDep, session: SessionDep, principal: PrincipalDep) -> RolloutView:
     return _view(session, service.get(session, principal, rollout_id))
 
 
 @router.get("/rollouts/{rollout_id}/executions")
 def list_executions(
-    rollout_id: str,
+    rollout_id: RolloutIdDep,
     session: SessionDep,
     principal: PrincipalDep,
     *,
@@ -99,7 +100,7 @@ def list_executions(
 
 @router.get("/rollouts/{rollout_id}/gates")
 def list_gates(
-    rollout_id: str,
+    rollout_id: RolloutIdDep,
     session: SessionDep,
     principal: PrincipalDep,
     *,
@@ -119,7 +120,7 @@ def list_gates(
 
 @router.get("/rollouts/{rollout_id}/journal")
 def read_journal(
-    rollout_id: str,
+    rollout_id: RolloutIdDep,
     session: SessionDep,
     principal: PrincipalDep,
     cursor: int = 0,
@@ -133,7 +134,10 @@ def read_journal(
 
 @router.post("/rollouts/{rollout_id}/approve")
 def approve(
-    rollout_id: str, session: SessionDep, principal: PrincipalDep, body: Remarked = UNREMARKED
+    rollout_id: RolloutIdDep,
+    session: SessionDep,
+    principal: PrincipalDep,
+    body: Remarked = UNREMARKED,
 ) -> RolloutView:
     """Answer what the rollout asks: to begin, to open its next wave, to pass a gate."""
     return _view(session, service.approve(session, principal, rollout_id, body.remark))
@@ -141,14 +145,20 @@ def approve(
 
 @router.post("/rollouts/{rollout_id}/pause")
 def pause(
-    rollout_id: str, session: SessionDep, principal: PrincipalDep, body: Remarked = UNREMARKED
+    rollout_id: RolloutIdDep,
+    session: SessionDep,
+    principal: PrincipalDep,
+    body: Remarked = UNREMARKED,
 ) -> RolloutView:
     return _view(session, service.pause(session, principal, rollout_id, body.remark))
 
 
 @router.post("/rollouts/{rollout_id}/resume")
 def resume(
-    rollout_id: str, session: SessionDep, principal: PrincipalDep, body: Remarked = UNREMARKED
+    rollout_id: RolloutIdDep,
+    session: SessionDep,
+    principal: PrincipalDep,
+    body: Remarked = UNREMARKED,
 ) -> RolloutView:
     """Go on; the failures seen so far count no more."""
     return _view(session, service.resume(session, principal, rollout_id, body.remark))
@@ -156,7 +166,10 @@ def resume(
 
 @router.post("/rollouts/{rollout_id}/cancel")
 def cancel(
-    rollout_id: str, session: SessionDep, principal: PrincipalDep, body: Remarked = UNREMARKED
+    rollout_id: RolloutIdDep,
+    session: SessionDep,
+    principal: PrincipalDep,
+    body: Remarked = UNREMARKED,
 ) -> RolloutView:
     """Give up what has not been exchanged; the rest keeps the build."""
     return _view(session, service.cancel(session, principal, rollout_id, body.remark))
@@ -164,7 +177,7 @@ def cancel(
 
 @router.post("/rollouts/{rollout_id}/abort")
 def abort(
-    rollout_id: str, body: AbortAsked, session: SessionDep, principal: PrincipalDep
+    rollout_id: RolloutIdDep, body: AbortAsked, session: SessionDep, principal: PrincipalDep
 ) -> RolloutView:
     """Give it up, and keep what has been exchanged or bring back what was before."""
     return _view(
@@ -175,7 +188,7 @@ def abort(
 
 @router.post("/rollouts/{rollout_id}/force")
 def force(
-    rollout_id: str, body: ForceAsked, session: SessionDep, principal: PrincipalDep
+    rollout_id: RolloutIdDep, body: ForceAsked, session: SessionDep, principal: PrincipalDep
 ) -> RolloutView:
     """Open the next wave, or let the last one finish, whatever its gate says."""
     return _view(session, service.force(session, principal, rollout_id, body.remark, body.wave))
@@ -183,7 +196,7 @@ def force(
 
 @router.post("/rollouts/{rollout_id}/devices/{device_id}/accept")
 def accept(
-    rollout_id: str,
+    rollout_id: RolloutIdDep,
     device_id: str,
     session: SessionDep,
     principal: PrincipalDep,

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import uuid
+from itertools import count
 from typing import Any
 
 import pytest
@@ -199,3 +201,26 @@ def test_a_plan_tells_by_wave_and_by_build_who_gets_what(hub: Hub, http: TestCli
     created = http.post("/rollouts", json=CAPS).json()
     assert created["plan"]["pinned_count"] == 1
     assert created["counts"] == {"QUEUED": 5}
+
+
+def test_the_first_digits_of_its_id_name_a_rollout(hub: Hub, http: TestClient) -> None:
+    rollout_id = hub.create(remark="kept")
+    assert http.get(f"/rollouts/{rollout_id[:6]}").json()["id"] == rollout_id
+    assert http.post(f"/rollouts/{rollout_id[:8]}/pause").json()["state"] == "PAUSED"
+    (entry, *_) = http.get(f"/rollouts/{rollout_id[:6]}/journal").json()["items"]
+    assert entry["text"] == "kept"
+    for none in (rollout_id[:5], "0" * 6, "%25" * 8, "_" * 6):
+        answer = http.get(f"/rollouts/{none}")
+        assert (answer.status_code, bool(answer.json()["error"]["remedy"])) == (404, True)
+
+
+def test_digits_that_several_ids_begin_with_are_refused_with_the_candidates(
+    hub: Hub, http: TestClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    same = (uuid.UUID(int=0xABCDEF << 104 | last) for last in count())
+    monkeypatch.setattr("cloud.rollouts.service.uuid.uuid4", lambda: next(same))
+    ids = [hub.create(name=f"n{number}") for number in range(2)]
+    answer = http.post(f"/rollouts/{ids[0][:12]}/cancel")
+    assert answer.status_code == 409
+    assert all(f"{i} (n{n})" in answer.json()["error"]["message"] for n, i in enumerate(ids))
+    assert http.get(f"/rollouts/{ids[1]}").json()["name"] == "n1"

@@ -1,5 +1,5 @@
 """HTTP of the fleet: /sites, /groups and /devices. Who uses a group is known above, so there it is
-deleted."""
+deleted; and who holds a slot, so there its desired state is changed."""
 
 from __future__ import annotations
 
@@ -16,13 +16,11 @@ from cloud.fleet.models import Device, DeviceCommand, DeviceGroup
 from cloud.fleet.schemas import (
     CommandCreate,
     CommandView,
-    DesiredChange,
     DeviceCreate,
     DeviceCreated,
     DeviceDescription,
     DeviceToken,
     DeviceView,
-    Generation,
     GroupCreate,
     GroupView,
     SiteCreate,
@@ -129,22 +127,6 @@ def describe(
 @router.post("/devices/{device_id}/token")
 def rotate_token(device_id: str, session: SessionDep, principal: PrincipalDep) -> DeviceToken:
     return DeviceToken(token=service.rotate_token(session, principal, device_id))
-
-
-@router.put("/devices/{device_id}/desired")
-def change_desired(
-    device_id: str, body: DesiredChange, session: SessionDep, principal: PrincipalDep
-) -> Generation:
-    generation = service.change_desired(
-        session,
-        principal,
-        device_id,
-        slots=body.slots,
-        harvest=body.harvest,
-        telemetry_window_s=body.telemetry_window_s,
-        keep_floors=True,
-    )
-    return Generation(device_id=device_id, desired_generation=generation)
 
 
 @router.post("/devices/{device_id}/commands", status_code=202)

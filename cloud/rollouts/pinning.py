@@ -13,6 +13,7 @@ from cloud.errors import ConflictError, InvalidError, NotFoundError
 from cloud.fleet import selectors
 from cloud.fleet import service as fleet
 from cloud.fleet.models import Device
+from cloud.fleet.schemas import DesiredChange
 from cloud.registry import service as registry
 from cloud.registry.models import Build
 from cloud.rollouts import queries
@@ -143,6 +144,32 @@ def unpin(
         session, principal, "device.unpin", f"device/{device_id}", model=model, remark=remark
     )
     return (None, reason) if reason or before is None else (before.bundle_digest, "")
+
+
+def change_desired(
+    session: Session, principal: Principal, device_id: str, change: DesiredChange
+) -> int:
+    """Change by hand what a device is to run; returns the generation of its desired state.
+
+    Raises:
+        NotFoundError: there is no such device.
+        ConflictError: a slot that it changes is pinned.
+    """
+    require(principal, Role.OPERATOR)
+    device = fleet.get_device(session, principal, device_id)
+    session.refresh(device, with_for_update=True)
+    for model, wanted in (change.slots or {}).items():
+        held = session.get(DevicePin, (device_id, model))
+        if held is not None and wanted != _slot(device, model):
+            raise ConflictError(
+                f"slots.{model}: {held.by} has pinned {device_id} to {model} v{held.version}",
+                f"`argosy rollout unpin {device_id} {model}` first, or pin it to another build",
+            )
+    return fleet.change_desired(
+        session, principal, device_id,
+        slots=change.slots, harvest=change.harvest,
+        telemetry_window_s=change.telemetry_window_s, keep_floors=True,
+    )  # fmt: skip
 
 
 def delete_group(session: Session, principal: Principal, name: str) -> None:

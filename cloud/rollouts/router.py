@@ -11,6 +11,7 @@ from sqlmodel import Session
 from cloud.answers import explained_by
 from cloud.dependencies import PAGE_ITEMS_MAX, LimitDep, Page, PrincipalDep, SessionDep, page
 from cloud.errors import InvalidError
+from cloud.fleet.schemas import DesiredChange, Generation
 from cloud.rollouts import service
 from cloud.rollouts.models import DevicePin, Execution, Rollout
 from cloud.rollouts.naming import RolloutIdDep
@@ -254,6 +255,15 @@ def unpin(
     """Let rollouts have the slot again, and bring back what was desired before."""
     restored, reason = service.unpin(session, principal, device_id, model, remark.strip())
     return Unpinned(device=device_id, model=model, restored=restored, reason=reason)
+
+
+@router.put("/devices/{device_id}/desired")
+def change_desired(
+    device_id: str, body: DesiredChange, session: SessionDep, principal: PrincipalDep
+) -> Generation:
+    """Refused for a slot that is pinned."""
+    generation = service.change_desired(session, principal, device_id, body)
+    return Generation(device_id=device_id, desired_generation=generation)
 
 
 @router.delete("/groups/{name}", status_code=204)

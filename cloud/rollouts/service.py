@@ -19,7 +19,7 @@ from cloud.registry.offering import offer
 from cloud.registry.service import floor
 from cloud.rollouts.journal import note
 from cloud.rollouts.models import Execution, Rollout
-from cloud.rollouts.pinning import delete_group, pin, pins, unpin
+from cloud.rollouts.pinning import change_desired, delete_group, pin, pins, unpin
 from cloud.rollouts.reading import (
     executions,
     executions_page,
@@ -54,6 +54,7 @@ __all__ = [
     "accept",
     "approve",
     "cancel",
+    "change_desired",
     "create",
     "create_with_plan",
     "delete_group",

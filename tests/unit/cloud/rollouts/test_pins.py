@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from fastapi.testclient import TestClient
 
 from cloud.access.principal import Principal, PrincipalKind, Role
 from cloud.errors import ConflictError, ForbiddenError, HubError, NotFoundError
@@ -193,3 +194,19 @@ def test_who_only_looks_pins_nothing(hub: Hub) -> None:
             with pytest.raises(ForbiddenError):
                 verb(session, viewer, "dev-0", MODEL)
         assert service.pins(session, viewer) == []
+
+
+def test_what_is_pinned_is_not_changed_by_hand(hub: Hub, http: TestClient) -> None:
+    pin(hub, version=1)
+    held = http.get("/devices/dev-0").json()["desired"]["slots"][MODEL]
+    other = {**held, "bundle_digest": DIGESTS[2], "version": 2}
+    for slots in ({MODEL: other}, {MODEL: None}):
+        refused = http.put("/devices/dev-0/desired", json={"slots": slots})
+        assert refused.status_code == 409
+        said = refused.json()["error"]
+        assert "olga has pinned dev-0 to caps v1" in said["message"]
+        assert "argosy rollout unpin dev-0 caps" in said["remedy"]
+    for change in ({"telemetry_window_s": 9}, {"slots": {MODEL: held, "bottles": other}}):
+        assert http.put("/devices/dev-0/desired", json=change).status_code == 200
+    unpin(hub)
+    assert http.put("/devices/dev-0/desired", json={"slots": {MODEL: other}}).status_code == 200

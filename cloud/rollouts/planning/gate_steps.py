@@ -95,7 +95,8 @@ def soaked_at(rollout: RolloutView, tally: Tally) -> float:
 
 
 def _overdue(rollout: RolloutView, tally: Tally, now: float) -> list[Action]:
-    """Ask a person about a gate that has had its time and says neither PASS nor FAIL."""
+    """Ask a person about a gate that has had its time and says neither PASS nor FAIL. Why it says
+    so is left to its looks: they go on, and the question stands."""
     gate, times = _gate_of(rollout), rollout.policy.gate
     if gate is None or times is None or gate.settled_at is None or rollout.asks is Asks.GATE:
         return []
@@ -103,7 +104,7 @@ def _overdue(rollout: RolloutView, tally: Tally, now: float) -> list[Action]:
     if gate.verdict is not Verdict.INCONCLUSIVE or now - since < times.deadline_s:
         return []
     said = f"wave {rollout.wave + 1}: its gate is INCONCLUSIVE after {times.deadline_s:g} s"
-    return [AskPerson(Asks.GATE, f"{said}: {gate.reason}" if gate.reason else said)]
+    return [AskPerson(Asks.GATE, said)]
 
 
 def _gate_of(rollout: RolloutView) -> GateView | None:

@@ -11,6 +11,7 @@ from cloud.rollouts.planning.planner import plan
 from cloud.rollouts.planning.views import (
     DeviceView,
     EndExecution,
+    Finish,
     MarkDiverged,
     NextWave,
     Pause,
@@ -18,7 +19,7 @@ from cloud.rollouts.planning.views import (
     Release,
     StartExecution,
 )
-from cloud.rollouts.states import RolloutState
+from cloud.rollouts.states import Outcome, RolloutState
 from protocol.messages import MaintenanceWindow
 from protocol.states import ExecutionEvent
 from tests.simulation.rollouts.builds import DIGEST, OTHER
@@ -128,6 +129,10 @@ def test_a_shadow_that_nobody_answers_is_given_up_and_is_no_failure() -> None:
     assert isinstance(end, EndExecution)
     assert end.event is ExecutionEvent.CANCEL_REQUESTED
     assert "nobody accepted its shadow" in end.reason
+    # So it ends also where another rollout has taken all others.
+    lost = [done("a", S.SUPERSEDED), device("b", S.SUPERSEDED, wave=1, ended_at=NOW)]
+    assert plan(ROLLOUT, [asking, *lost], NOW) == [end]
+    assert plan(ROLLOUT, [done(state=S.CANCELED), *lost], NOW) == [Finish(Outcome.FAILED)]
     # The device may come first with its own timer.
     late = done("a", S.TIMED_OUT, inconclusive=True)
     assert plan(ROLLOUT, [late, WAITING], NOW) == [NextWave(1)]

@@ -34,6 +34,7 @@ from cloud.rollouts.planning.views import (
     StartExecution,
     Stop,
 )
+from cloud.rollouts.running.failing import why_failed
 from cloud.rollouts.running.telling import ENGINE, Teller
 from cloud.rollouts.states import (
     HUB_EXECUTION_TABLE,
@@ -136,7 +137,8 @@ def act(session: Session, rollout: Rollout, action: Action, now: float) -> bool:
             _told(session, rollout, "aborted", now, reason, revert=revert)
         case Finish(outcome=outcome):
             rollout.outcome, rollout.asks = outcome.value, None
-            move(session, ENGINE, rollout, RolloutEvent.COMPLETED, now)
+            why = why_failed(session, rollout) if outcome is Outcome.FAILED else ""
+            move(session, ENGINE, rollout, RolloutEvent.COMPLETED, now, reason=why)
             _told(session, rollout, "finished", now, outcome=outcome.value)
         case Stop():
             _stop(session, rollout, action, now)

@@ -337,3 +337,24 @@ def test_the_journal_tells_of_waves_of_retries_and_of_what_took_the_slots(hub: H
     hub.settle()
     ((wave, text),) = texts(hub, rollout_id, "superseded")
     assert (wave, text) == (1, "dev-0: another rollout takes the slot; and 1 more")
+
+
+def test_a_rollout_that_came_to_nobody_says_who_took_its_devices(hub: Hub) -> None:
+    old = hub.create(**TWO)
+    hub.settle()
+    new = hub.create(**TWO, version=2, name="the newer")
+    hub.settle()
+    rollout = hub.rollout(old)
+    assert (rollout.state, rollout.outcome) == ("FINISHED", "FAILED")
+    assert rollout.reason == f"2 of 2 devices SUPERSEDED: rollout {new} (the newer) took the slot"
+
+
+def test_a_rollout_that_no_device_took_says_why_most_did_not(hub: Hub) -> None:
+    rollout_id = hub.create(devices=["dev-0", "dev-1", "dev-2"], failed_max=3)
+    hub.settle()
+    for number, reason in enumerate(("golden frames differ", "too large", "golden frames differ")):
+        hub.report(f"dev-{number}", S.REJECTED, reason)
+    hub.settle()
+    rollout = hub.rollout(rollout_id)
+    assert (rollout.state, rollout.outcome) == ("FINISHED", "FAILED")
+    assert rollout.reason == "3 of 3 devices REJECTED: golden frames differ"

@@ -26,6 +26,35 @@ from protocol.states import TERMINAL_EXECUTION_STATES, ExecutionState, Verdict
 
 UNDER_WAY = frozenset({RolloutState.RUNNING.value, RolloutState.PAUSED.value})
 SEE = "see `argosy rollout show`"
+_STANDS: Mapping[str, tuple[str, str]] = {
+    RolloutState.CREATING.value: ("is being made", "try again in a moment"),
+    RolloutState.WAITING_FOR_APPROVAL.value: (
+        "waits for an approver",
+        "`argosy rollout approve {id}` lets it begin, `argosy rollout cancel {id}` gives it up",
+    ),
+    RolloutState.READY.value: ("is about to begin", "try again in a moment"),
+    RolloutState.RUNNING.value: (
+        "is under way",
+        "`argosy rollout pause {id}` or `argosy rollout abort {id} --revert` stops it",
+    ),
+    RolloutState.PAUSED.value: (
+        "is paused",
+        "`argosy rollout resume {id}` goes on, `argosy rollout abort {id} --revert` takes it back",
+    ),
+    RolloutState.STOPPING.value: (
+        "is being given up and waits for devices under way",
+        "`argosy rollout watch {id}` shows its end; start another one after it",
+    ),
+    RolloutState.STOPPED.value: ("was given up", "start another one, `argosy rollout start`"),
+    RolloutState.FINISHED.value: ("has finished", "start another one, `argosy rollout start`"),
+}
+"""What a rollout does in each state, and what can be done then, for who tries what cannot be."""
+_DONE: Mapping[RolloutEvent, str] = {
+    RolloutEvent.APPROVED: "approved",
+    RolloutEvent.PAUSED: "paused",
+    RolloutEvent.RESUMED: "resumed",
+    RolloutEvent.CANCEL_REQUESTED: "given up",
+}
 
 
 def approve(session: Session, principal: Principal, rollout_id: str, remark: str = "") -> Rollout:
@@ -51,7 +80,7 @@ def approve(session: Session, principal: Principal, rollout_id: str, remark: str
             detail = {"answers": Asks.GATE.value, "look": row.look, "verdict": row.verdict}
         case _:
             raise ConflictError(
-                f"rollout {rollout.name} is {rollout.state} and asks for no approval",
+                f"rollout {rollout.name} {_stands(rollout)} and asks for no approval",
                 f"{SEE}; `argosy rollout force` opens the next wave unasked",
             )
     if rollout.asks != Asks.APPROVAL.value:
@@ -147,8 +176,8 @@ def force(
         return rollout
     if rollout.state not in UNDER_WAY:
         raise ConflictError(
-            f"rollout {rollout.name} is {rollout.state}; only one that is under way is forced",
-            "approve or start it first" if rollout.asks else SEE,
+            f"rollout {rollout.name} {_stands(rollout)}; only one that is under way is forced",
+            _remedy(rollout),
         )
     spec, wave = spec_of(rollout), rollout.wave
     _check_meant(session, rollout, let_go)
@@ -233,7 +262,19 @@ def _move(
     try:
         move(session, principal, rollout, event, time.time(), reason=said)
     except IllegalEvent as error:
-        raise ConflictError(f"rollout {rollout.name} is {rollout.state}: {error}", SEE) from error
+        raise ConflictError(
+            f"rollout {rollout.name} {_stands(rollout)} and cannot be {_DONE[event]}",
+            _remedy(rollout),
+        ) from error
+
+
+def _stands(rollout: Rollout) -> str:
+    return f"{_STANDS[rollout.state][0]} ({rollout.state})"
+
+
+def _remedy(rollout: Rollout) -> str:
+    """What fits in its state."""
+    return _STANDS[rollout.state][1].format(id=rollout.id)
 
 
 def _stop(session: Session, principal: Principal, rollout: Rollout, said: str) -> None:

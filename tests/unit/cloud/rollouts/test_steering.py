@@ -67,7 +67,7 @@ def touched(hub: Hub) -> set[str]:
 
 def test_what_is_not_asked_is_not_approved(hub: Hub) -> None:
     rollout_id = hub.create()
-    with pytest.raises(ConflictError, match="RUNNING and asks for no approval"):
+    with pytest.raises(ConflictError, match=r"is under way .* asks for no approval"):
         do(hub, service.approve, rollout_id)
     assert written(hub, rollout_id) == []
 
@@ -291,3 +291,18 @@ def test_a_device_that_comes_to_fit_joins_a_continuous_rollout(hub: Hub) -> None
     hub.settle(1)
     assert started(hub, rollout_id) == ["dev-0", "dev-1", "dev-3"]
     assert hub.rollout(rollout_id).state == "RUNNING"
+
+
+def test_a_verb_that_does_not_fit_says_what_the_rollout_does_and_what_fits(hub: Hub) -> None:
+    rollout_id = hub.create()
+    with pytest.raises(ConflictError, match=r"is under way .* cannot be resumed") as refused:
+        do(hub, service.resume, rollout_id)
+    assert f"`argosy rollout pause {rollout_id}`" in refused.value.remedy
+    do(hub, service.pause, rollout_id)
+    with pytest.raises(ConflictError, match=r"is paused .* cannot be paused") as refused:
+        do(hub, service.pause, rollout_id)
+    assert f"`argosy rollout resume {rollout_id}`" in refused.value.remedy
+    do(hub, service.cancel, rollout_id)
+    with pytest.raises(ConflictError, match=r"being given up .* cannot be given up") as refused:
+        do(hub, service.cancel, rollout_id)
+    assert f"`argosy rollout watch {rollout_id}`" in refused.value.remedy

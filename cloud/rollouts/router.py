@@ -19,6 +19,7 @@ from cloud.rollouts.request.spec import SHOWN_BY, RolloutCreate
 from cloud.rollouts.running.looking import waiting
 from cloud.rollouts.schemas import (
     AbortAsked,
+    ApproveAsked,
     ExecutionView,
     ForceAsked,
     GateLook,
@@ -37,7 +38,7 @@ from protocol.states import ExecutionState
 
 router = APIRouter(tags=["rollouts"])
 
-UNREMARKED = Remarked()
+UNREMARKED, UNSAID = Remarked(), ApproveAsked()
 EXPLAINED = [Depends(explained_by(SHOWN_BY))]
 WaveDep = Annotated[int | None, Query(ge=0)]
 
@@ -138,10 +139,10 @@ def approve(
     rollout_id: RolloutIdDep,
     session: SessionDep,
     principal: PrincipalDep,
-    body: Remarked = UNREMARKED,
+    body: ApproveAsked = UNSAID,
 ) -> RolloutView:
     """Answer what the rollout asks: to begin, to open its next wave, to pass a gate."""
-    return _view(session, service.approve(session, principal, rollout_id, body.remark))
+    return _view(session, service.approve(session, principal, rollout_id, body.remark, body.asks))
 
 
 @router.post("/rollouts/{rollout_id}/pause")

@@ -9,6 +9,7 @@ from pydantic import AfterValidator, BaseModel, Field, StringConstraints, model_
 from cloud.plain_text import plain
 from cloud.registry.schemas import ResolutionView
 from cloud.rollouts.request.bodies import Body, DigestAsked
+from cloud.rollouts.states import Asks
 
 RemarkText = Annotated[
     str, StringConstraints(strip_whitespace=True, max_length=2048), AfterValidator(plain)
@@ -194,6 +195,13 @@ class Remarked(Body):
     """A decision, with what its maker has to say."""
 
     remark: RemarkText = ""
+
+
+class ApproveAsked(Remarked):
+    """asks: the question that is answered, so that a request which is sent again answers no
+    other; without it the one that stands is."""
+
+    asks: Asks | None = None
 
 
 class ForceAsked(Body):

@@ -57,14 +57,26 @@ _DONE: Mapping[RolloutEvent, str] = {
 }
 
 
-def approve(session: Session, principal: Principal, rollout_id: str, remark: str = "") -> Rollout:
+def approve(
+    session: Session,
+    principal: Principal,
+    rollout_id: str,
+    remark: str = "",
+    answers: Asks | None = None,
+) -> Rollout:
     """Answer what the rollout asks: whether it, or its next wave, may begin, or whether its
     wave passes a gate that came to no verdict.
 
-    Raises ConflictError where it asks nothing.
+    answers: the question that was read; None: whichever stands.
+
+    Raises ConflictError where it asks nothing, or something else than `answers`.
     """
     require(principal, Role.APPROVER)
     rollout, now = _taken(session, principal, rollout_id), time.time()
+    if answers is not None and rollout.asks not in (None, answers.value):
+        raise ConflictError(
+            f"rollout {rollout.name} asks {rollout.asks} by now, no more {answers.value}", SEE
+        )
     match rollout.asks:
         case Asks.APPROVAL.value:
             said = _said("approved", principal, remark)

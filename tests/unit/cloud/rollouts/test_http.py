@@ -224,3 +224,17 @@ def test_digits_that_several_ids_begin_with_are_refused_with_the_candidates(
     assert answer.status_code == 409
     assert all(f"{i} (n{n})" in answer.json()["error"]["message"] for n, i in enumerate(ids))
     assert http.get(f"/rollouts/{ids[1]}").json()["name"] == "n1"
+
+
+def test_an_approval_that_is_sent_again_answers_no_other_question(
+    hub: Hub, http: TestClient
+) -> None:
+    rollout_id = hub.create(needs_approval=True, waves=[{"count": 1, "needs_approval": True}])
+    answer = {"asks": "APPROVAL", "remark": "go"}
+    assert http.post(f"/rollouts/{rollout_id}/approve", json=answer).status_code == 200
+    hub.settle()
+    assert hub.rollout(rollout_id).asks == "WAVE"
+    refused = http.post(f"/rollouts/{rollout_id}/approve", json=answer)
+    assert refused.status_code == 409
+    assert "asks WAVE by now, no more APPROVAL" in refused.json()["error"]["message"]
+    assert hub.rollout(rollout_id).asks == "WAVE"

@@ -13,6 +13,7 @@ from cloud.errors import ConflictError, NotFoundError
 from cloud.rollouts import queries
 from cloud.rollouts.models import Execution, Rollout, RolloutEntry, RolloutGate
 from cloud.rollouts.states import word_of
+from protocol.states import ExecutionState
 
 PREFIX_DIGITS_MIN = 6
 _PREFIX = re.compile(f"[0-9a-f]{{{PREFIX_DIGITS_MIN},31}}")
@@ -88,8 +89,15 @@ def executions_page(
 
 
 def first_executions(session: Session, rollout: Rollout, limit: int) -> Sequence[Execution]:
-    """The first attempts by device and attempt."""
-    return queries.executions_page(session, rollout.id, limit=limit)
+    """The first attempts by device and attempt; of those beyond them, the ones in shadow, for
+    a person may be asked about them."""
+    rows = list(queries.executions_page(session, rollout.id, limit=limit))
+    if len(rows) == limit:
+        known = {(row.device_id, row.attempt) for row in rows}
+        state = ExecutionState.SHADOWING.value
+        shadowing = queries.executions_page(session, rollout.id, limit=limit, state=state)
+        rows += [row for row in shadowing if (row.device_id, row.attempt) not in known]
+    return rows
 
 
 def wave_counts(session: Session, rollout: Rollout) -> list[Counter[str]]:

@@ -81,7 +81,8 @@ class RolloutSummary(BaseModel):
 
 
 class RolloutView(RolloutSummary):
-    """A rollout with its rules and its waves; `executions` holds every attempt, the first 1000."""
+    """A rollout with its rules and its waves; `executions` holds every attempt, the first 1000,
+    and of those beyond them the ones in shadow."""
 
     builds: list[dict[str, Any]]
     spec: dict[str, Any]

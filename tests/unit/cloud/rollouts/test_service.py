@@ -134,6 +134,21 @@ def test_a_silent_device_times_out_and_is_told_nothing_when_it_comes_back(hub: H
     assert hub.published.desired("dev-0")[-1].slots == {}
 
 
+def test_of_many_attempts_those_in_shadow_are_shown_too(hub: Hub) -> None:
+    rollout_id = hub.create()
+    hub.settle()
+    started = sorted(k for k, row in hub.executions(rollout_id).items() if row.started_at)
+    hub.report(started[-1][0], ExecutionState.SHADOWING)
+    with hub.database.reading() as session:
+        rollout = service.get(session, ADMIN, rollout_id)
+        shown = [
+            [row.device_id for row in service.first_executions(session, rollout, limit)]
+            for limit in (1, 1000)
+        ]
+    assert shown[0][1:] == [started[-1][0]]
+    assert len(shown[1]) == len(set(shown[1])) == 6
+
+
 def test_a_newer_rollout_takes_the_slot(hub: Hub) -> None:
     older = hub.create(waves=[{"count": 2}])
     hub.settle()

@@ -34,7 +34,7 @@ from cloud.rollouts.planning.views import (
     StartExecution,
     Stop,
 )
-from cloud.rollouts.running.failing import why_failed
+from cloud.rollouts.running.failing import why_not_all
 from cloud.rollouts.running.telling import ENGINE, Teller
 from cloud.rollouts.states import (
     HUB_EXECUTION_TABLE,
@@ -137,9 +137,9 @@ def act(session: Session, rollout: Rollout, action: Action, now: float) -> bool:
             _told(session, rollout, "aborted", now, reason, revert=revert)
         case Finish(outcome=outcome):
             rollout.outcome, rollout.asks = outcome.value, None
-            why = why_failed(session, rollout) if outcome is Outcome.FAILED else ""
+            why = why_not_all(session, rollout) if outcome is not Outcome.SUCCEEDED else ""
             move(session, ENGINE, rollout, RolloutEvent.COMPLETED, now, reason=why)
-            _told(session, rollout, "finished", now, outcome=outcome.value)
+            _told(session, rollout, "finished", now, why, outcome=outcome.value)
         case Stop():
             _stop(session, rollout, action, now)
         case LookAtGate():

@@ -1,4 +1,4 @@
-"""Why a rollout has come to no device, in words."""
+"""Why a rollout has not come to every device, in words."""
 
 from __future__ import annotations
 
@@ -12,14 +12,16 @@ from cloud.rollouts.planning.ranking import outranks
 from protocol.states import ExecutionState
 
 
-def why_failed(session: Session, rollout: Rollout) -> str:
-    """The end that most of its devices came to, of how many, and the reason given most often."""
+def why_not_all(session: Session, rollout: Rollout) -> str:
+    """The end that most of the devices without its build came to, of how many, and the reason
+    that was given most often."""
     names = ("device_id", "attempt", "state", "reason")
     rows = sorted(queries.attempts(session, rollout.id, names))
     latest = {device_id: (state, reason) for device_id, _, state, reason in rows}
-    if not latest:
+    lacking = [state for state, _ in latest.values() if state != ExecutionState.SUCCEEDED.value]
+    if not lacking:
         return ""
-    ((state, ended),) = Counter(state for state, _ in latest.values()).most_common(1)
+    ((state, ended),) = Counter(lacking).most_common(1)
     of_state = {device_id: reason for device_id, (s, reason) in latest.items() if s == state}
     ((reason, _),) = Counter(of_state.values()).most_common(1)
     if state == ExecutionState.SUPERSEDED.value:

@@ -190,7 +190,9 @@ def test_a_device_lost_after_the_word_is_counted_and_not_called_back(hub: Hub) -
     hub.settle(300)
 
     row = hub.executions(rollout_id)["dev-2", 1]
-    assert (row.state, hub.rollout(rollout_id).outcome) == ("TIMED_OUT", "PARTIAL")
+    ended = hub.rollout(rollout_id)
+    assert (row.state, ended.outcome) == ("TIMED_OUT", "PARTIAL")
+    assert ended.reason == f"1 of 3 devices TIMED_OUT: {row.reason}"
     assert "follows its site" in row.reason
     assert slot(hub, "dev-2").bundle_digest == DIGESTS[1]
 

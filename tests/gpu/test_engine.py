@@ -5,11 +5,10 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import cv2
 import numpy as np
 import pytest
 
-from edge_agent.detect.detector import Detections, Detector, detect
+from edge_agent.detect.detector import detect
 from edge_agent.detect.options import LoadOptions
 from edge_agent.detect.tensorrt.build import BuildOrder, BuiltEngine, build_engine
 from edge_agent.detect.tensorrt.cuda import Cuda, call, load_runtime
@@ -19,6 +18,7 @@ from edge_agent.errors import DetectorError
 from protocol.builds import Precision
 from protocol.bundles import MODEL_PATH
 from tests.fixtures.artifacts import INPUT_SIZE, coco_names, load
+from tests.gpu.answers import check_same_on_photographs, seen
 from tests.gpu.conftest import OpenEngine
 from tests.gpu.models import BOX, brightness_model
 
@@ -26,18 +26,12 @@ pytestmark = [pytest.mark.gpu, pytest.mark.usefixtures("tensorrt")]
 
 FP32 = BuildOrder(Precision.FP32, Precision.FP32, batch=4)
 LEVELS = (51, 102, 153, 204)
-IMAGES = 16
 MIB = 1024 * 1024
 
 
 @pytest.fixture(scope="module")
 def built(tensorrt: Gpu) -> BuiltEngine:
     return build_engine(brightness_model(), FP32)
-
-
-def seen(detector: Detector, levels: tuple[int, ...]) -> list[float]:
-    frames = [np.full((INPUT_SIZE, INPUT_SIZE, 3), level, np.uint8) for level in levels]
-    return [float(d.confidences[0]) for d in detector.infer(detector.prepare(frames))]
 
 
 def test_batches_of_every_size_answer_frame_by_frame(
@@ -136,24 +130,8 @@ def test_real_photographs_give_what_onnx_runtime_gives(
     reference = load(tmp_path / "onnx", {MODEL_PATH: onnx}, class_names=names, **size)
     order = replace(FP32, batch=1, class_names=names)
     detector = open_engine(build_engine(onnx, order), class_names=names, **size)
-    compared = 0
-    for path in sorted((shared_data / "coco128" / "images").rglob("*.jpg"))[:IMAGES]:
-        image = np.asarray(cv2.imread(str(path)), dtype=np.uint8)
-        ours, theirs = certain(detect(detector, image)), certain(detect(reference, image))
-        assert ours.class_ids.tolist() == theirs.class_ids.tolist(), path.name
-        if len(theirs):
-            assert np.abs(ours.boxes - theirs.boxes).max() <= 0.5, path.name
-            assert np.abs(ours.confidences - theirs.confidences).max() <= 1e-3, path.name
-        compared += len(theirs)
-    assert compared > 30
+    check_same_on_photographs(detector, reference, shared_data)
     detector.close()
-
-
-def certain(found: Detections) -> Detections:
-    kept = found.confidences >= 0.25
-    return Detections(
-        found.boxes[kept], found.confidences[kept], found.class_ids[kept], found.margins[kept]
-    )
 
 
 def test_the_floor_is_the_options(built: BuiltEngine, open_engine: OpenEngine) -> None:

@@ -6,11 +6,10 @@ import gc
 from pathlib import Path
 from typing import Any
 
-import cv2
 import numpy as np
 import pytest
 
-from edge_agent.detect.detector import Detections, Detector, detect
+from edge_agent.detect.detector import Detector, detect
 from edge_agent.detect.network import NetworkDetector
 from edge_agent.detect.onnx import BoundOnnxNetwork, open_session, signature_of
 from edge_agent.detect.providers import CPU, CUDA, chain
@@ -21,13 +20,13 @@ from edge_agent.errors import BundleError
 from protocol.builds import Precision
 from protocol.bundles import GOLDEN_PATH, MODEL_PATH
 from tests.fixtures.artifacts import INPUT_SIZE, coco_names, load, manifest_for
+from tests.gpu.answers import check_same_on_photographs, seen
 from tests.gpu.models import BOX, brightness_model
 
 pytestmark = [pytest.mark.gpu, pytest.mark.usefixtures("cuda_provider")]
 
 RUNTIME = "onnxruntime-cuda"
 LEVELS = (51, 102, 153, 204)
-IMAGES = 16
 MIB = 1024 * 1024
 
 
@@ -39,11 +38,6 @@ def free_bytes() -> int:
         return int(pynvml.nvmlDeviceGetMemoryInfo(pynvml.nvmlDeviceGetHandleByIndex(0)).free)
     finally:
         pynvml.nvmlShutdown()
-
-
-def seen(detector: Detector, levels: tuple[int, ...]) -> list[float]:
-    frames = [np.full((INPUT_SIZE, INPUT_SIZE, 3), level, np.uint8) for level in levels]
-    return [float(d.confidences[0]) for d in detector.infer(detector.prepare(frames))]
 
 
 def open_cuda(folder: Path, element: str = "FLOAT", **manifest: Any) -> Detector:
@@ -102,25 +96,9 @@ def test_real_photographs_give_what_the_cpu_gives(shared_data: Path, tmp_path: P
     names = coco_names(shared_data)
     cpu = load(tmp_path / "cpu", {MODEL_PATH: onnx}, class_names=names, **size)
     cuda = load(tmp_path / "cuda", {MODEL_PATH: onnx}, class_names=names, runtime=RUNTIME, **size)
-    compared = 0
-    for path in sorted((shared_data / "coco128" / "images").rglob("*.jpg"))[:IMAGES]:
-        image = np.asarray(cv2.imread(str(path)), dtype=np.uint8)
-        ours, theirs = certain(detect(cuda, image)), certain(detect(cpu, image))
-        assert ours.class_ids.tolist() == theirs.class_ids.tolist(), path.name
-        if len(theirs):
-            assert np.abs(ours.boxes - theirs.boxes).max() <= 0.5, path.name
-            assert np.abs(ours.confidences - theirs.confidences).max() <= 1e-3, path.name
-        compared += len(theirs)
-    assert compared > 30
+    check_same_on_photographs(cuda, cpu, shared_data)
     for detector in (cpu, cuda):
         detector.close()
-
-
-def certain(found: Detections) -> Detections:
-    kept = found.confidences >= 0.25
-    return Detections(
-        found.boxes[kept], found.confidences[kept], found.class_ids[kept], found.margins[kept]
-    )
 
 
 def test_the_doctor_names_the_gpu(gpu: Gpu) -> None:

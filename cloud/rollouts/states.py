@@ -94,6 +94,10 @@ GOING_BACK, WENT_BACK, NOT_BACK = "GOING_BACK", "REVERTED", "NOT_REVERTED"
 of those that bring the build."""
 
 
+RUNS_AGAIN = "it runs the build again"
+"""Said of a device that had diverged."""
+
+
 def word_of(state: str, *, reverts: bool) -> str:
     """How an attempt is counted: by its state, and on the way back by how far that came."""
     found = ExecutionState(state)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
@@ -10,6 +10,7 @@ from zoneinfo import ZoneInfo
 
 from cloud.rollouts.evidence.progress import FAILURE_WORDS, Attempt, Attempts
 from cloud.rollouts.models import Rollout, RolloutEntry, RolloutGate
+from cloud.rollouts.states import RUNS_AGAIN
 from protocol.maintenance import is_open
 from protocol.messages import MaintenanceWindow
 from protocol.states import ExecutionState, Verdict
@@ -45,12 +46,14 @@ class Beside:
     Attributes:
         no_way_back: why a device cannot have what it had before.
         moved_on: what has taken the slot of a device that was to come back.
+        runs_again: devices that had diverged and run the build now.
         windows: the window in which the rollout had each exchange; none without windows.
     """
 
     no_way_back: Mapping[str, str] = field(default_factory=dict)
     moved_on: Mapping[str, str] = field(default_factory=dict)
     windows: Mapping[str, MaintenanceWindow] = field(default_factory=dict)
+    runs_again: Collection[str] = ()
 
 
 NOTHING_BESIDE = Beside()
@@ -67,7 +70,7 @@ def deviations(
     found: dict[str, list[dict[str, Any]]] = {kind: [] for kind in KINDS}
     for kind, item in (
         *_by_people(gates, entries),
-        *_of_devices(attempts),
+        *_of_devices(attempts, beside),
         *(("not_reverted", item) for item in not_reverted(rollout, attempts, beside)),
         *_moved_on(attempts, beside),
         *_outside(attempts, beside),
@@ -169,14 +172,15 @@ def _by_people(
             )
 
 
-def _of_devices(attempts: Attempts) -> Iterator[tuple[str, dict[str, Any]]]:
+def _of_devices(attempts: Attempts, beside: Beside) -> Iterator[tuple[str, dict[str, Any]]]:
     for device_id, rows in attempts.items():
         for number, row in enumerate(rows):
             before = rows[number - 1] if number else None
             if before is not None and not row.reverts and before.state in FAILURE_WORDS:
                 yield "retried", _item(device_id, row, f"{before.state}: {before.reason}")
             if row.diverged:
-                yield "diverged", _item(device_id, row, row.reason)
+                again = f"; {RUNS_AGAIN}" if device_id in beside.runs_again else ""
+                yield "diverged", _item(device_id, row, row.reason + again)
             if row.by_hand:
                 yield "by_hand", _item(device_id, row, row.reason)
             if row.state == _TIMED_OUT:

@@ -20,6 +20,7 @@ from cloud.rollouts.evidence.record import Origin, record
 from cloud.rollouts.models import Rollout, RolloutEntry, RolloutGate
 from cloud.rollouts.request.spec import spec_of
 from cloud.rollouts.running.going_back import WayBack
+from cloud.rollouts.running.looking import runs_again
 from protocol.messages import Desired, MaintenanceWindow
 
 ROWS_AT_ONCE = 1000
@@ -50,7 +51,13 @@ def _beside(session: Session, rollout: Rollout, rows: Sequence[Attempt]) -> Besi
     left = to_take_back(rollout, by_device(rows))
     moved_on = _moved_on(session, rollout, left)
     kept = [device_id for device_id in left if device_id not in moved_on]
-    return Beside(_no_way_back(session, rollout, kept), moved_on, _windows(session, rollout, rows))
+    diverged = sorted({row.device_id for row in rows if row.diverged})
+    return Beside(
+        _no_way_back(session, rollout, kept),
+        moved_on,
+        _windows(session, rollout, rows),
+        {name for some in lots(diverged) for name in runs_again(session, rollout, some)},
+    )
 
 
 def _moved_on(session: Session, rollout: Rollout, left: Sequence[str]) -> dict[str, str]:

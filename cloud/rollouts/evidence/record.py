@@ -152,6 +152,7 @@ def _when(rollout: Rollout, entries: Sequence[RolloutEntry]) -> dict[str, Any]:
 def _outcome(rollout: Rollout, attempts: Attempts, beside: Beside) -> dict[str, Any]:
     latest = [class_of(rows[-1]) for rows in attempts.values()]
     have_it = {device_id for device_id, rows in attempts.items() if has_it(rows)}
+    have_it |= attempts.keys() & set(beside.runs_again)
     left = not_reverted(rollout, attempts, beside)
     moved_on = beside.moved_on.keys() & attempts.keys()
     return {

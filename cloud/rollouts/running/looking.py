@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from sqlmodel import Session
 
 from cloud.errors import NotFoundError
+from cloud.fleet import facts as fleet_facts
 from cloud.fleet import service as fleet
 from cloud.fleet.models import Device
 from cloud.registry import service as registry
@@ -26,7 +27,7 @@ from cloud.rollouts.planning.views import (
 from cloud.rollouts.queries import Head
 from cloud.rollouts.request.spec import RolloutSpec
 from cloud.rollouts.running.telling import ENGINE
-from cloud.rollouts.states import Asks, RolloutState
+from cloud.rollouts.states import RUNS_AGAIN, Asks, RolloutState
 from cloud.telemetry import service as telemetry
 from protocol.messages import EventReport, SlotReported
 from protocol.states import ExecutionState, Verdict
@@ -172,6 +173,8 @@ def waiting(session: Session, rollout: Rollout, row: Execution) -> tuple[str, st
     """What the execution's shadow says, what the device waits for, and why it is where it is:
     its own last words, where it says them in its reports only (a full disk, a window)."""
     state = ExecutionState(row.state)
+    if row.diverged and runs_again(session, rollout, [row.device_id]):
+        return row.shadow, "", f"{row.reason}; {RUNS_AGAIN}"
     if row.started_at is None or state not in _MAY_WAIT:
         return row.shadow, "", row.reason
     device = fleet.get_device(session, ENGINE, row.device_id)
@@ -188,6 +191,14 @@ def waiting(session: Session, rollout: Rollout, row: Execution) -> tuple[str, st
     elif state is ExecutionState.PREPARED and row.held and row.released_at is None:
         waits_for = "the rest of its site"
     return shadow, waits_for, row.reason or said
+
+
+def runs_again(session: Session, rollout: Rollout, device_ids: Sequence[str]) -> set[str]:
+    """Those of the devices that run a build of the rollout now, whatever was seen of them
+    before; a few hundred at most."""
+    own = {build["digest"] for build in rollout.builds}
+    found = fleet_facts.facts(session, device_ids)
+    return {device.id for device in found if device.running.get(rollout.model) in own}
 
 
 def _reported_slot(rollout: Rollout, row: Execution, device: Device) -> SlotReported | None:

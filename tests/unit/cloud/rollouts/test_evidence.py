@@ -151,6 +151,27 @@ def test_a_device_that_a_newer_rollout_has_is_none_that_did_not_come_back(
     assert told["outcome"]["moved_on"] == 1
 
 
+def test_a_device_that_had_diverged_and_runs_the_build_again_has_it(
+    hub: Hub, web: TestClient
+) -> None:
+    """As one does whose data came back from an older copy, and which then followed the hub."""
+    rollout_id = hub.create(selector="device=dev-0", attempts_max=1, continuous=True)
+    hub.settle()
+    hub.succeed("dev-0")
+    hub.runs("dev-0", DIGESTS[2])
+    hub.settle()
+    told = web.get(f"/api/v1/rollouts/{rollout_id}/evidence").json()
+    assert told["outcome"]["have_it"] == 0
+    hub.runs("dev-0", DIGESTS[1])
+    hub.settle()
+    told = web.get(f"/api/v1/rollouts/{rollout_id}/evidence").json()
+    assert told["outcome"]["have_it"] == 1
+    (item,) = told["deviations"]["diverged"]["items"]
+    assert item["reason"].endswith("; it runs the build again")
+    (shown,) = web.get(f"/api/v1/rollouts/{rollout_id}").json()["executions"]
+    assert shown["reason"] == item["reason"]
+
+
 def test_an_exchange_while_the_window_was_shut_is_told(hub: Hub, web: TestClient) -> None:
     shut = {"cron": f"0 {(time.gmtime(hub.now).tm_hour + 12) % 24} * * *", "duration_s": 3600}
     rollout_id = hub.create(devices=["dev-0"], window=shut)

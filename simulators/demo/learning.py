@@ -8,7 +8,7 @@ from simulators.demo.plan import AISLE, FACTORY, LINE_1, LINE_2, SHELF, Recipe
 from simulators.demo.record import VersionMade
 from simulators.demo.story import Story, StoryFailed
 
-TRAINING_S = 400.0
+TRAINING_S = 900.0
 FIRST_FACTORY, FIRST_SHELF, RETRAINED, CONTROL = (
     "factory-first",
     "shelf-first",

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import NoReturn
 
 import cv2
+import hypothesis
 import pytest
 from PIL import Image
 
@@ -29,6 +30,10 @@ def shared_data() -> Path:
         lacking("the real data folder ../shared/data is not beside the project")
     return folder
 
+
+# How long an example takes says how busy the machine is, and nothing of the code.
+hypothesis.settings.register_profile("untimed", hypothesis.settings.default, deadline=None)
+hypothesis.settings.load_profile("untimed")
 
 _OPEN, _READ, _WRITE = Image.open, cv2.imread, cv2.imwrite
 

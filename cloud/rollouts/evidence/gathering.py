@@ -96,9 +96,7 @@ def _windows(
     for some in lots(exchanged):
         for device in fleet_facts.facts(session, some):
             if device.site not in by_site:
-                zone = {"time_zone": fleet.time_zone(session, device)}
-                values = zone | asked.model_dump(exclude_none=True)
-                by_site[device.site] = MaintenanceWindow.model_validate(values)
+                by_site[device.site] = asked.on_clock(fleet.time_zone(session, device))
             found[device.id] = by_site[device.site]
     return found
 

@@ -20,7 +20,6 @@ from cloud.rollouts.planning.waves import Target, Wave
 from cloud.rollouts.request.contradictions import WHOLE
 from cloud.rollouts.request.spec import RolloutCreate, WaveAsked, WindowAsked
 from protocol import maintenance
-from protocol.messages import MaintenanceWindow
 
 NAMED_MAX = 5
 LASTS_S_MAX = 365 * 86_400.0
@@ -140,9 +139,7 @@ def doubts(asked: RolloutCreate, assigned: Sequence[Sequence[str]], now: float) 
 
 def _closed_s(asked: WindowAsked, now: float) -> float:
     """How long the window stays closed after it has been open next."""
-    window = MaintenanceWindow(
-        cron=asked.cron, duration_s=asked.duration_s, time_zone=asked.time_zone or "UTC"
-    )
+    window = asked.on_clock("UTC")
     opens = maintenance.next_opening(window, now)
     closes = now if opens is None else opens + asked.duration_s
     return (maintenance.next_opening(window, closes) or closes) - closes
@@ -189,9 +186,7 @@ def check_window(
         fleet.time_zone(session, device) for device in one_of_each_site.values()
     }
     for zone in sorted(filter(None, zones)):
-        window = MaintenanceWindow(
-            cron=asked.window.cron, duration_s=asked.window.duration_s, time_zone=zone
-        )
+        window = asked.window.on_clock(zone)
         opens = maintenance.next_opening(window, now)
         if opens is None:
             raise InvalidError(

@@ -132,10 +132,15 @@ class WindowAsked(Body):
 
     @model_validator(mode="after")
     def _comes(self) -> WindowAsked:
-        window = MaintenanceWindow.model_validate(self.model_dump(exclude_none=True))
-        if wrong := maintenance.check(window):
+        if wrong := maintenance.check(self.on_clock("UTC")):
             raise ValueError(wrong)
         return self
+
+    def on_clock(self, time_zone: str) -> MaintenanceWindow:
+        """The window on its own clock, where it names one, else on that of `time_zone`."""
+        return MaintenanceWindow(
+            cron=self.cron, duration_s=self.duration_s, time_zone=self.time_zone or time_zone
+        )
 
 
 class RolloutSpec(Body):

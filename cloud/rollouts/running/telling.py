@@ -134,8 +134,7 @@ class Teller:
             return None
         if device.site not in self._zones:
             self._zones[device.site] = fleet.time_zone(self._session, device)
-        own = {"time_zone": self._zones[device.site]}
-        return MaintenanceWindow.model_validate(own | spec.window.model_dump(exclude_none=True))
+        return spec.window.on_clock(self._zones[device.site])
 
 
 def _served(before: str) -> SlotDesired:

@@ -8,14 +8,14 @@ from datetime import datetime
 from typing import Any
 from zoneinfo import ZoneInfo
 
-from cloud.rollouts.evidence.progress import FAILURE_WORDS, Attempt, Attempts
+from cloud.rollouts.evidence.progress import FAILURE_WORDS, Attempt, Attempts, exchanged
 from cloud.rollouts.models import Rollout, RolloutEntry, RolloutGate
 from cloud.rollouts.states import RUNS_AGAIN
 from protocol.maintenance import is_open
 from protocol.messages import MaintenanceWindow
 from protocol.states import ExecutionState, Verdict
 
-_SUCCEEDED, _ROLLED_BACK = ExecutionState.SUCCEEDED.value, ExecutionState.ROLLED_BACK.value
+_SUCCEEDED = ExecutionState.SUCCEEDED.value
 _TIMED_OUT, _SUPERSEDED = ExecutionState.TIMED_OUT.value, ExecutionState.SUPERSEDED.value
 
 NOT_BROUGHT = "it has the build still"
@@ -90,7 +90,7 @@ def to_take_back(rollout: Rollout, attempts: Attempts) -> list[str]:
     return [
         device_id
         for device_id, rows in attempts.items()
-        if any(_had_it(row) for row in rows) and not _is_over(rows[-1])
+        if any(exchanged(row) for row in rows if not row.reverts) and not _is_over(rows[-1])
     ]
 
 
@@ -125,13 +125,6 @@ def _outside(attempts: Attempts, beside: Beside) -> Iterator[tuple[str, dict[str
                 said = f"exchanged at {when:%Y-%m-%d %H:%M:%S} {window.time_zone}, outside of "
                 said += f"{window.cron!r} for {window.duration_s:g} s"
                 yield "outside_window", _item(device_id, row, said)
-
-
-def _had_it(row: Attempt) -> bool:
-    if row.reverts:
-        return False
-    exchanged = row.exchanged_at is not None and row.state != _ROLLED_BACK
-    return exchanged or row.state == _SUCCEEDED
 
 
 def _is_over(row: Attempt) -> bool:

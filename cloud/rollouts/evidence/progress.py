@@ -77,13 +77,18 @@ def forward(rows: Sequence[Attempt]) -> Attempt:
     return [row for row in rows if not row.reverts][-1]
 
 
+def exchanged(row: Attempt) -> bool:
+    """Whether the attempt's build came to serve on the device, and was not rolled back there."""
+    stayed = row.exchanged_at is not None and row.state != ExecutionState.ROLLED_BACK.value
+    return stayed or row.state == _SUCCEEDED
+
+
 def has_it(rows: Sequence[Attempt]) -> bool:
     """Whether a device runs the build, as far as its attempts tell: it exchanged to it, and
     neither back nor to something else since."""
     found = False
     for row in rows:
-        exchanged = row.exchanged_at is not None and row.state != ExecutionState.ROLLED_BACK.value
-        if exchanged or row.state == _SUCCEEDED:
+        if exchanged(row):
             found = not row.reverts and not row.diverged
         elif row.reverts and row.state == ExecutionState.SUPERSEDED.value:
             found = False

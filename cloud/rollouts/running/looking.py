@@ -151,9 +151,12 @@ def shadow_of(rollout: Rollout, row: Execution, device: Device) -> str:
     The device says it in an event and goes on saying it in its reports, of which one alone
     may have come.
     """
-    slot = _reported_slot(rollout, row, device)
+    return shadow_word(row.shadow, row.state, _figures(_reported_slot(rollout, row, device)))
+
+
+def _figures(slot: SlotReported | None) -> Mapping[str, float]:
     told = slot.execution if slot else None
-    return shadow_word(row.shadow, row.state, told.figures if told else {})
+    return told.figures if told else {}
 
 
 def shadow_word(stored: str, state: str, figures: Mapping[str, float]) -> str:
@@ -178,7 +181,8 @@ def waiting(session: Session, rollout: Rollout, row: Execution) -> tuple[str, st
     if row.started_at is None or state not in _MAY_WAIT:
         return row.shadow, "", row.reason
     device = fleet.get_device(session, ENGINE, row.device_id)
-    shadow, slot = shadow_of(rollout, row, device), _reported_slot(rollout, row, device)
+    slot = _reported_slot(rollout, row, device)
+    shadow = shadow_word(row.shadow, row.state, _figures(slot))
     said = slot.execution.reason if slot is not None and slot.execution is not None else ""
     vetoed = slot is not None and slot.veto_until is not None
     waits_for = ""

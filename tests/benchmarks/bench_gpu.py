@@ -1,5 +1,5 @@
-"""ONNX Runtime's CUDA provider on an NVIDIA GPU: how much of the runtime's speed reaches a
-camera, what half precision gives, and what loading a second model does to the first."""
+"""ONNX Runtime's CUDA provider on an NVIDIA GPU: how much of the runtime's speed a detector
+gives, what it gains over the CPU, and what loading a second model does to the first."""
 
 from __future__ import annotations
 

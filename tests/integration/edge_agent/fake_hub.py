@@ -148,6 +148,13 @@ class FakeHub:
         with self._lock:
             return [m for (name, _, _), m in sorted(self.stored.items()) if name == stream]
 
+    def missing(self, stream: str) -> list[tuple[str, int]]:
+        """What never came of a stream though something after it did: epoch and sequence."""
+        with self._lock:
+            last = {e: n for name, e, n in sorted(self.stored) if name == stream}
+            covered = {e: self._covered(stream, e) for e in last}
+        return [(e, n) for e in last for n in range(1, last[e]) if n not in covered[e]]
+
     def states(self, attempt: int = 1) -> list[str]:
         """The states that were told of an attempt, in order."""
         executions = [e.execution for e in self.of("events") if getattr(e, "execution", None)]
@@ -215,15 +222,18 @@ class FakeHub:
                 self.publish(Topic(Kind.ACKS, self.device_id), encode(acks))
 
     def _contiguous(self, stream: str, epoch: str) -> int:
+        covered, acked = self._covered(stream, epoch), 0
+        while acked + 1 in covered:
+            acked += 1
+        return acked
+
+    def _covered(self, stream: str, epoch: str) -> set[int]:
         covered: set[int] = set()
         for (name, of_epoch, sequence), message in self.stored.items():
             if (name, of_epoch) == (stream, epoch):
                 first = getattr(message, "first_sequence", sequence)
                 covered.update(range(first, sequence + 1))
-        acked = 0
-        while acked + 1 in covered:
-            acked += 1
-        return acked
+        return covered
 
     def _send_chunks(self, wants: Wants) -> None:
         for want in wants.blobs:

@@ -185,9 +185,7 @@ class Agent:
             Inbound: lambda item: self._messages[item.topic.kind](item),
             ChunkRead: lambda item: self._slots.take_chunk(item, self._now(), self._clock.wall()),
             StepEnded: lambda item: self._slots.step_ended(item, self._now(), self._clock.wall()),
-            ReturnEnded: lambda item: self._slots.return_ended(
-                item, self._now(), self._clock.wall()
-            ),
+            ReturnEnded: self._slots.return_ended,
             Uploaded: lambda item: self._sender.uploaded(item, self._now()),
             WindowEmitted: self._journal.window,
             HarvestedSample: self._on_sample,

@@ -20,6 +20,7 @@ from edge_agent.update.download import Timing
 from edge_agent.update.fetch import Blob, ChunkRead, Fetch, ManifestBlob, Transport
 from edge_agent.update.judging import Judging, refused
 from edge_agent.update.reservation import lacking_bytes, require_room, reserve_files
+from edge_agent.update.retention import Needs
 from edge_agent.update.states import Outcome
 from edge_agent.update.trust import Refused
 from protocol.bundles import MANIFEST_BYTES_MAX, Manifest, read_manifest
@@ -33,7 +34,7 @@ class AcquireContext:
     """What the acquisitions of all slots share.
 
     Attributes:
-        pinned: the bundles that must stay, now.
+        needs: what must stay on the disk, now.
     """
 
     store: Store
@@ -41,7 +42,7 @@ class AcquireContext:
     transport: Transport
     limits: Limits
     judging: Judging
-    pinned: Callable[[], Collection[str]]
+    needs: Callable[[], Needs]
     counters: Counter[str]
 
 
@@ -182,7 +183,7 @@ class Acquire:
             wanted,
             store=context.store,
             bundles=context.bundles,
-            pinned=context.pinned(),
+            needed=context.needs(),
             kept_free_bytes=context.limits.disk_free_bytes_min,
         )
 

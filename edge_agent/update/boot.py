@@ -1,14 +1,14 @@
 """What a slot serves right after a start: from disk, offline too, before anything else.
 
-The bundle that was committed last, or the one before it, where the first is damaged, revoked,
-or has ended the agent too often. Where neither can, another that stood its attempt on this
-device and still lies on its disk, the newest first. A revoked one serves only where nothing
-else can: a blind line helps nobody, and the hub is told.
+Which may, and which comes first, `standing` says: what was committed, where it is damaged,
+revoked, or has ended the agent too often, the one before it, and where neither can, another that
+is proven on this device. A revoked one serves only where nothing else can: a blind line helps
+nobody, and the hub is told.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 import structlog
@@ -17,13 +17,11 @@ from edge_agent.detect.bundle import LoadedBundle
 from edge_agent.errors import BundleError, EdgeError
 from edge_agent.store import Store
 from edge_agent.update.boot_guard import BootGuard
-from edge_agent.update.history import History, history_name, stood
 from edge_agent.update.judging import Judging
 from edge_agent.update.load import Loader
-from edge_agent.update.retention import SlotState, references
-from edge_agent.update.slot_state import slot_state
+from edge_agent.update.slot_state import SlotState, slot_state
+from edge_agent.update.standing import choices, turns
 from edge_agent.update.start_note import note_start
-from edge_agent.update.states import boot_digest
 from edge_agent.update.trust import Refusal, Refused
 from protocol.errors import ProtocolError
 
@@ -36,30 +34,6 @@ class Trouble:
 
     name: str
     text: str
-
-
-def pinned_digests(slots: Iterable[str], store: Store) -> set[str]:
-    """The bundles that must stay: served, served before, or wanted by an open attempt."""
-    return set(references(slot_state(slot, store) for slot in slots))
-
-
-def choices(
-    state: SlotState, history: History | None = None, held: Collection[str] = ()
-) -> tuple[str, ...]:
-    """The bundles that may serve after a start, the preferred one first. Pure.
-
-    `held` are the bundles on the disk: of the history, only what lies there can serve. What a
-    person left by hand comes last.
-    """
-    committed = state.committed
-    wanted = [boot_digest(state.record, committed)]
-    left = None
-    if committed is not None:
-        left = committed.previous_digest if committed.by_hand else None
-        wanted += [committed.digest, None if left else committed.previous_digest]
-    wanted += [digest for digest in stood(history) if digest in held and digest != left]
-    wanted.append(left)
-    return tuple(dict.fromkeys(digest for digest in wanted if digest is not None))
 
 
 class Boot:
@@ -84,14 +58,23 @@ class Boot:
         self._troubles, self._revoked, self._passed, self._why = [], [], [], {}
         self.passed_over = False
         state = slot_state(self._slot, self._store)
-        history = self._store.load(history_name(self._slot), History)
-        digests = choices(state, history, self._held())
-        found = self._first(digests, self._trusted) or self._alone()
-        if found is not None:
-            self._tell_of(found, usual=choices(state))
-        digest = None if found is None else found.digest
-        note_start(self._store, self._slot, digest, tuple(self._why.values()))
+        found = self._first(choices(state, self._held()), self._trusted) or self._alone()
+        said = "" if found is None else self._tell_of(found, state)
+        digest, why = None if found is None else found.digest, tuple(self._why.values())
+        note_start(self._store, self._slot, digest, (*why, said) if said else why)
         return found, self._troubles
+
+    def turns(self) -> tuple[str, ...]:
+        """What could take over by itself from a bundle that is revoked, the preferred one first:
+        it is on the disk, not known to be damaged, and not revoked."""
+        bundles, state = self._judging.bundles, slot_state(self._slot, self._store)
+        try:
+            held = set(self._held()) - set(bundles.damaged())
+            able = [d for d in turns(state, held) if d in held]
+            return tuple(d for d in able if not isinstance(self._judging.held(d), Refused))
+        except OSError as error:
+            log.warning("bundles_unreadable", slot=self._slot, error=str(error))
+            return ()
 
     def why_not(self, digest: str) -> str:
         """Why a bundle was passed over by the last `load`, in words; "" where it was not."""
@@ -104,15 +87,19 @@ class Boot:
             log.warning("bundles_unreadable", slot=self._slot, error=str(error))
             return []
 
-    def _tell_of(self, found: LoadedBundle, usual: Collection[str]) -> None:
+    def _tell_of(self, found: LoadedBundle, state: SlotState) -> str:
+        """What is to be said of who serves, as an alert and with the reasons; "" for nothing."""
         name = f"{found.manifest.model} v{found.manifest.version}"
         if found.digest in self._revoked:
-            self._trouble("revoked", f"{name} serves: there is no other")
-        elif found.digest not in usual:
-            self._trouble(
-                "last_resort",
-                f"{name} serves: what was committed and what served before cannot",
-            )
+            return self._trouble("revoked", f"{name} serves: there is no other")
+        if found.digest in choices(state):
+            return ""
+        lacks = "nothing is committed, and it is"
+        if state.committed is not None:
+            lacks = "what was committed and what served before it cannot; this is"
+        return self._trouble(
+            "last_resort", f"{name} serves as a last resort: {lacks} proven on this device"
+        )
 
     def _alone(self) -> LoadedBundle | None:
         """Nothing serves yet: what is revoked may, and what had its starts has more of them."""
@@ -176,6 +163,7 @@ class Boot:
         self._why[digest] = text
         self._trouble(name, text)
 
-    def _trouble(self, name: str, text: str) -> None:
+    def _trouble(self, name: str, text: str) -> str:
         log.warning(name, slot=self._slot, reason=text)
         self._troubles.append(Trouble(name, f"{self._slot}: {text}"))
+        return text

@@ -15,12 +15,24 @@ from __future__ import annotations
 import structlog
 
 from edge_agent.store import StateFile, Store
-from edge_agent.update.states import Committed, committed_name
+from edge_agent.update.states import IN_PROCESS, Committed, UpdateRecord, committed_name
 
 PATIENCE = 4
 """How many times as many starts a bundle has where nothing else can serve."""
 
 log = structlog.get_logger(__name__)
+
+
+def charged(count: BootCount | None, record: UpdateRecord | None) -> BootCount | None:
+    """The count without the last start, where that may have ended by a candidate. Pure.
+
+    `record` is the attempt as that start left it. Where the agent itself was loading or running
+    a candidate, its death counts against the attempt (`UpdateRecord.starts`) and not against what
+    was loaded at the start.
+    """
+    if count is None or record is None or record.state not in IN_PROCESS:
+        return count
+    return None if count.starts <= 1 else BootCount(digest=count.digest, starts=count.starts - 1)
 
 
 class BootCount(StateFile):
@@ -50,8 +62,9 @@ def admit(count: BootCount | None, digest: str, starts_max: int) -> tuple[BootCo
 class BootGuard:
     """The count of one slot on the disk. Used by the agent's thread.
 
-    At a start, for each bundle that may serve, the preferred one first: `enter`, load, and
-    `withdraw` where loading raised. Later, once, `stable`.
+    At a start `charge` first, with the attempt as it was left. Then, for each bundle that may
+    serve, the preferred one first: `enter`, load, and `withdraw` where loading raised. Later,
+    once, `stable`.
     """
 
     def __init__(self, slot: str, store: Store, starts_max: int) -> None:
@@ -59,6 +72,16 @@ class BootGuard:
         self._before: BootCount | None = None
         self._replaced: Committed | None = None
         self._counted = False
+
+    def charge(self, record: UpdateRecord | None) -> None:
+        """Take back the last start's count, where a candidate may be what ended it."""
+        count = self._store.load(boot_name(self._slot), BootCount)
+        following = charged(count, record)
+        if following != count:
+            try:
+                self._put(following)
+            except OSError as error:
+                log.warning("boot_count_kept", slot=self._slot, error=str(error))
 
     def enter(self, digest: str, *, alone: bool = False) -> bool:
         """Count a start with `digest`, which is loaded next; False: it had its starts.
@@ -110,10 +133,13 @@ class BootGuard:
 
     def _uncount(self) -> None:
         self._counted = False
-        if self._before is None:
+        self._put(self._before)
+
+    def _put(self, count: BootCount | None) -> None:
+        if count is None:
             self._store.remove(boot_name(self._slot))
         else:
-            self._store.save(boot_name(self._slot), self._before)
+            self._store.save(boot_name(self._slot), count)
 
     def _prefer(self, digest: str) -> None:
         """Where another bundle takes over from the committed one, it is committed, with why.

@@ -21,7 +21,7 @@ import structlog
 from edge_agent import faults
 from edge_agent.errors import BundleError
 from edge_agent.store import ASSEMBLING, REMOVING, file_sha256, fsync_directory, write_synced
-from edge_agent.update.retention import Held, to_prune
+from edge_agent.update.retention import Held, Needs, to_prune
 from protocol.bundles import MANIFEST_BYTES_MAX, MANIFEST_PATH, Manifest, read_manifest
 from protocol.errors import ProtocolError
 
@@ -143,21 +143,21 @@ class BundleStore:
         self._discard(self._folder / f"{DAMAGED}{digest}")
         self._drop_compiled(digest)
 
-    def prune(self, pinned: Collection[str], kept_max: int) -> list[str]:
-        """Remove what is neither pinned nor among the `kept_max` newest; return what went."""
+    def prune(self, needed: Needs, kept_max: int) -> list[str]:
+        """Remove what is not pinned, but for the `kept_max` of most worth; return what went."""
         for aside in self._folder.glob(f"{DAMAGED}*"):
             digest = aside.name.removeprefix(DAMAGED)
-            if digest not in pinned or self.has(digest):
+            if digest not in needed.pinned or self.has(digest):
                 self._discard(aside)
-        return self._remove_all(to_prune(self.held(), pinned, kept_max))
+        return self._remove_all(to_prune(self.held(), needed, kept_max))
 
-    def make_room(self, needed_bytes: int, pinned: Collection[str]) -> list[str]:
+    def make_room(self, needed_bytes: int, needed: Needs) -> list[str]:
         """Remove loose bundles until so many bytes are free, where that helps; what went."""
         lacking = needed_bytes - shutil.disk_usage(self._folder).free
         if lacking <= 0:
             return []
         held = self.held()
-        return self._remove_all(to_prune(held, pinned, len(held), lacking))
+        return self._remove_all(to_prune(held, needed, len(held), lacking))
 
     def _put_together(
         self,

@@ -1,6 +1,7 @@
-"""A person goes back to the bundle before, while the agent runs; with the hub or without.
+"""Another bundle that served before takes over while the agent runs; with the hub or without.
 
-Without a running agent `offline` does the same on the data folder alone.
+A person asks for the one before, or what serves was revoked and another may serve
+(`revocation`). Without a running agent `offline` does the first on the data folder alone.
 """
 
 from __future__ import annotations
@@ -14,14 +15,17 @@ from edge_agent.detect.bundle import LoadedBundle
 from edge_agent.errors import EdgeError
 from edge_agent.store import Store
 from edge_agent.update.exchange import Exchange
-from edge_agent.update.history import History, history_name, objection
+from edge_agent.update.history import leave
 from edge_agent.update.judging import Judging
 from edge_agent.update.load import Loader
+from edge_agent.update.slot_state import slot_state
+from edge_agent.update.standing import objection
 from edge_agent.update.states import Committed, committed_name
 from edge_agent.update.trust import Refused
 from protocol.errors import ProtocolError
 
 DONE, REFUSED = "rolled_back_by_hand", "rollback_refused"
+TURNED = "left_revoked"
 
 log = structlog.get_logger(__name__)
 
@@ -62,13 +66,24 @@ class Return:
         self._slot, self._exchange, self._loader = slot, exchange, loader
         self._context = context
         self.under_way = False
+        self._why = ""
+
+    @property
+    def by_itself(self) -> bool:
+        """Whether what is under way is nobody's wish."""
+        return bool(self._why)
 
     def begin(self) -> None:
         """Load what served before, which `ended` exchanges; `refusal` has found nothing."""
         previous = self._previous()
         if previous is not None:
-            self.under_way = True
-            self._context.rescue(lambda: self._load(previous))
+            self.turn_to(previous, "")
+
+    def turn_to(self, digest: str, why: str) -> None:
+        """Load a bundle that has served here, which `ended` exchanges for good for `why`; ""
+        where a person wants it."""
+        self.under_way, self._why = True, why
+        self._context.rescue(lambda: self._load(digest))
 
     def refusal(self) -> str:
         """Why there is nothing to go back to, in words, which the hub hears too; else empty."""
@@ -87,11 +102,10 @@ class Return:
     def objection(self) -> str:
         """Why the bundle before should serve again only where a person insists, in words, which
         the hub hears too; else empty."""
-        store, previous = self._context.store, self._previous()
+        previous = self._previous()
         if previous is None or previous == self._exchange.running:
             return ""
-        committed = store.load(committed_name(self._slot), Committed)
-        why = objection(committed, store.load(history_name(self._slot), History))
+        why = objection(slot_state(self._slot, self._context.store))
         return self._refused(why) if why else ""
 
     def _previous(self) -> str | None:
@@ -101,21 +115,29 @@ class Return:
     def ended(self, ended: ReturnEnded, *, clear: bool) -> tuple[bool, str]:
         """It is loaded, and serves from here on, after every restart too. Whether it does, and
         words for it; `clear`: no attempt stands in the way."""
-        self.under_way = False
+        try:
+            return self._end(ended, clear=clear)
+        finally:
+            self.under_way, self._why = False, ""
+
+    def _end(self, ended: ReturnEnded, *, clear: bool) -> tuple[bool, str]:
         reason = ended.reason if clear else "an update is being exchanged; ask again"
         if ended.loaded is None or reason:
             if ended.loaded is not None:
                 self._exchange.let_go(ended.loaded)
             return False, self._refused(reason)
-        left = self._exchange.running
+        left, why, name = self._exchange.running, self._why, TURNED if self._why else DONE
+        if left is not None and not why:
+            leave(self._context.store, self._slot, left)
         try:
-            self._exchange.go_back(ended.loaded)
+            self._exchange.go_back(ended.loaded, why)
         except OSError as error:
             self._exchange.let_go(ended.loaded)
             return False, self._refused(f"it could not be persisted: {error}")
         text = f"{self._slot}: from {(left or 'nothing')[:12]} to {ended.digest[:12]}"
-        log.warning(DONE, slot=self._slot, left=left, serves=ended.digest)
-        self._context.alert(DONE, text)
+        text += f": {why}" if why else ""
+        log.warning(name, slot=self._slot, left=left, serves=ended.digest, why=why)
+        self._context.alert(name, text)
         return True, text
 
     def _load(self, digest: str) -> None:
@@ -131,6 +153,9 @@ class Return:
         self._context.deliver(ReturnEnded(self._slot, digest, loaded, reason))
 
     def _refused(self, reason: str) -> str:
+        if self._why:  # nobody asked, so nobody is refused
+            log.warning("not_turned", slot=self._slot, reason=reason)
+            return reason
         log.warning(REFUSED, slot=self._slot, reason=reason)
         self._context.alert(REFUSED, f"{self._slot}: {reason}")
         return reason

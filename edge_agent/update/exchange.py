@@ -90,9 +90,9 @@ class Exchange:
                 self._store.save(self._name, Committed(digest=back_to))
         log.warning("rolled_back", slot=self._slot.name, to=self.running)
 
-    def go_back(self, good: LoadedBundle) -> None:
-        """Serve the bundle before for good, because a person wants it. Raises OSError."""
+    def go_back(self, good: LoadedBundle, why: str = "") -> None:
+        """Serve another for good: because a person wants it, or for `why`. Raises OSError."""
         left = self.running
-        committed = Committed(digest=good.digest, previous_digest=left, by_hand=True)
+        committed = Committed(digest=good.digest, previous_digest=left, by_hand=not why, why=why)
         self._store.save(self._name, committed)
         self.replace(good)

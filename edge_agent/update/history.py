@@ -12,12 +12,10 @@ from pydantic import BaseModel
 
 from edge_agent.config import Limits
 from edge_agent.store import StateFile, Store
-from edge_agent.update.states import Committed, Passage, UpdateRecord, attempt_key
-from protocol.states import ExecutionState
+from edge_agent.update.states import Passage, UpdateRecord, attempt_key
 
 REASON_CHARS_MAX = 300
 HISTORY_BYTES_MAX = 512 * 1024
-_DID_NOT_STAND = (ExecutionState.ROLLED_BACK, ExecutionState.REJECTED)
 
 log = structlog.get_logger(__name__)
 
@@ -29,6 +27,7 @@ class PastAttempt(BaseModel):
         key: `states.attempt_key`.
         previous_digest: what served before it; None on a first install.
         spent_s: for how long the agent ran in it.
+        left: a person left it by hand, before its end or after.
     """
 
     key: str
@@ -41,6 +40,7 @@ class PastAttempt(BaseModel):
     spent_s: float
     passages: tuple[Passage, ...]
     figures: dict[str, float]
+    left: bool = False
 
 
 class History(StateFile):
@@ -53,34 +53,6 @@ class History(StateFile):
 def history_name(slot: str) -> str:
     """The state file of a slot's history."""
     return f"history-{slot}"
-
-
-def objection(committed: Committed | None, history: History | None) -> str:
-    """Why the bundle before should serve again only where a person insists; else empty."""
-    if committed is None or committed.previous_digest is None:
-        return ""
-    digest = committed.previous_digest
-    insist = "with --force it serves again all the same"
-    if committed.why:
-        return f"{committed.why}, and this would go back to it; {insist}"
-    if committed.by_hand:
-        return f"somebody left {digest[:12]} by hand, and this would go back to it; {insist}"
-    attempts = () if history is None else history.attempts
-    last = next((a for a in reversed(attempts) if a.bundle_digest == digest), None)
-    if last is not None and last.passages and last.passages[-1].state in _DID_NOT_STAND:
-        state = last.passages[-1].state.value
-        return f"{digest[:12]} was {state} in its last attempt; {insist}"
-    return ""
-
-
-def stood(history: History | None) -> tuple[str, ...]:
-    """The bundles that stood an attempt on this device and none worse since, the newest first."""
-    found: dict[str, bool] = {}
-    for attempt in reversed(() if history is None else history.attempts):
-        end = attempt.passages[-1].state if attempt.passages else None
-        if end is ExecutionState.SUCCEEDED or end in _DID_NOT_STAND:
-            found.setdefault(attempt.bundle_digest, end is ExecutionState.SUCCEEDED)
-    return tuple(digest for digest, well in found.items() if well)
 
 
 def past(record: UpdateRecord) -> PastAttempt:
@@ -100,14 +72,18 @@ def past(record: UpdateRecord) -> PastAttempt:
         spent_s=record.spent_s,
         passages=cut,
         figures=record.figures,
+        left=record.left,
     )
 
 
 def added(history: History, attempt: PastAttempt, attempts_max: int) -> History:
     """The history with an attempt at its end, without the oldest that have no room.
 
-    The same passage is kept once: a kill may have come between keeping it and going on.
+    The same passage is kept once, as left where it was: a kill may have come between keeping it
+    and going on.
     """
+    if any(_same(known, attempt) and known.left for known in history.attempts):
+        attempt = attempt.model_copy(update={"left": True})
     others = (known for known in history.attempts if not _same(known, attempt))
     attempts = [*others, attempt][-attempts_max:]
     sizes = [len(kept.model_dump_json()) + 1 for kept in attempts]
@@ -122,6 +98,23 @@ def remember(store: Store, slot: str, record: UpdateRecord, limits: Limits) -> N
     try:
         following = added(history, past(record), limits.history_attempts_max)
         store.save(history_name(slot), following)
+    except OSError as error:
+        log.warning("history_not_kept", slot=slot, error=str(error))
+
+
+def leave(store: Store, slot: str, digest: str) -> None:
+    """A person leaves a bundle that had been committed: its last attempt is marked. What the disk
+    refuses is logged; what is committed says it too, until the next commit."""
+    history = store.load(history_name(slot), History)
+    if history is None:
+        return
+    of = [at for at, known in enumerate(history.attempts) if known.bundle_digest == digest]
+    if not of or history.attempts[of[-1]].left:
+        return
+    attempts = list(history.attempts)
+    attempts[of[-1]] = attempts[of[-1]].model_copy(update={"left": True})
+    try:
+        store.save(history_name(slot), History(attempts=tuple(attempts)))
     except OSError as error:
         log.warning("history_not_kept", slot=slot, error=str(error))
 

@@ -11,11 +11,14 @@ from dataclasses import dataclass
 
 from edge_agent.config import Limits
 from edge_agent.errors import EdgeError
-from edge_agent.store import Store, StoreError
+from edge_agent.store import StateFile, Store, StoreError
 from edge_agent.update.bundle_store import BundleStore
 from edge_agent.update.floors import FLOORS, Floors
-from edge_agent.update.history import History, history_name, objection
+from edge_agent.update.history import leave
+from edge_agent.update.slot_state import slot_state
+from edge_agent.update.standing import ON_TRIAL, objection
 from edge_agent.update.states import (
+    BY_HAND,
     Committed,
     Outcome,
     UpdateRecord,
@@ -27,10 +30,6 @@ from edge_agent.update.trust import Claim, Facts, Refused, judge
 from protocol.bundles import MANIFEST_BYTES_MAX, MANIFEST_PATH
 from protocol.errors import ProtocolError
 from protocol.states import BEFORE_EXCHANGE, ExecutionEvent, ExecutionState
-
-CANCELED = "a person went back by hand"
-GIVES_UP = "with --force the update that has begun is given up all the same"
-_GOES_BACK = (ExecutionState.SWAPPING, ExecutionState.PROBATION, ExecutionState.ROLLING_BACK)
 
 
 class NoWayBackError(EdgeError):
@@ -45,13 +44,22 @@ class WentBack:
     text: str
 
 
+def given_up(slot: str, record: UpdateRecord | None) -> str:
+    """What is said where a rollback gave up an attempt that had exchanged nothing."""
+    name = "" if record is None else f" of {record.desired.model} v{record.desired.version}"
+    return (
+        f"{slot}: the update{name} was given up, and what serves stays; "
+        "ask again to go back to what served before it"
+    )
+
+
 def way_back(slot: str, committed: Committed | None, record: UpdateRecord | None) -> str | None:
     """The digest to go back to, or None where the next start goes back by itself.
 
     Raises:
         NoWayBackError: nothing served before, or an update is just being committed.
     """
-    if record is not None and committed is not None and record.state in _GOES_BACK:
+    if record is not None and committed is not None and record.state in ON_TRIAL:
         return None
     if record is not None and record.state is ExecutionState.COMMITTING:
         raise NoWayBackError(
@@ -71,53 +79,46 @@ def way_back(slot: str, committed: Committed | None, record: UpdateRecord | None
 def go_back(
     slot: str, store: Store, limits: Limits, wall: float, *, force: bool = False
 ) -> WentBack:
-    """Commit what the slot served before. The store is open, so no agent runs.
+    """Go back by one step. The store is open, so no agent runs.
 
-    An attempt that had exchanged nothing yet is over with this; the hub hears of it from the
-    record when the agent runs again. With `force` it is over also where there is nothing to go
-    back to.
+    An attempt that had exchanged nothing yet is that step: it is over with this, what serves
+    stays, and the hub hears of it from the record when the agent runs again. Else what the slot
+    served before is committed.
 
     Raises:
         NoWayBackError: there is nothing to go back to, it may not serve any more, or, without
             `force`, it was left by hand or did not stand its last attempt.
         StoreError: the disk refused.
     """
-    committed = store.load(committed_name(slot), Committed)
-    record = store.load(record_name(slot), UpdateRecord)
-    begun = record if record is not None and record.state in BEFORE_EXCHANGE else None
-    try:
-        back_to = way_back(slot, committed, record)
-        if committed is None or back_to is None:
-            digest = "" if committed is None else committed.digest
-            text = f"{slot}: an update was on probation; the next start goes back to {digest[:12]}"
-            return WentBack(digest, text)
-        name = _proven(slot, back_to, store, limits, wall)
-    except NoWayBackError as error:
-        if begun is None:
-            raise
-        if not force:
-            raise NoWayBackError(f"{error}; {GIVES_UP}") from error
-        _keep(slot, store, begun, None, wall)
+    state = slot_state(slot, store)
+    committed, record = state.committed, state.record
+    if record is not None and record.state in BEFORE_EXCHANGE:
+        event, outcome = ExecutionEvent.CANCEL_REQUESTED, Outcome(reason=BY_HAND)
+        _keep(store, record_name(slot), moved(_left(record), event, outcome, wall, record.spent_s))
+        return WentBack("" if committed is None else committed.digest, given_up(slot, record))
+    back_to = way_back(slot, committed, record)
+    if committed is None or back_to is None:
+        if record is not None:
+            _keep(store, record_name(slot), _left(record))
         digest = "" if committed is None else committed.digest
-        return WentBack(digest, f"{slot}: the update was given up; what serves stays: {error}")
-    if not force and (why := objection(committed, store.load(history_name(slot), History))):
+        text = f"{slot}: an update was on probation; the next start goes back to {digest[:12]}"
+        return WentBack(digest, text)
+    name = _proven(slot, back_to, store, limits, wall)
+    if not force and (why := objection(state)):
         raise NoWayBackError(f"{slot}: {why}")
+    leave(store, slot, committed.digest)
     following = Committed(digest=back_to, previous_digest=committed.digest, by_hand=True)
-    _keep(slot, store, begun, following, wall)
+    _keep(store, committed_name(slot), following)
     return WentBack(back_to, f"{slot}: {name} ({back_to[:12]}) serves from the next start on")
 
 
-def _keep(
-    slot: str, store: Store, begun: UpdateRecord | None, committed: Committed | None, wall: float
-) -> None:
-    """Cancel the attempt that has begun, and commit, where there is something to. Raises
-    StoreError."""
+def _left(record: UpdateRecord) -> UpdateRecord:
+    return record.model_copy(update={"left": True})
+
+
+def _keep(store: Store, name: str, state: StateFile) -> None:
     try:
-        if begun is not None:
-            event, outcome = ExecutionEvent.CANCEL_REQUESTED, Outcome(reason=CANCELED)
-            store.save(record_name(slot), moved(begun, event, outcome, wall, begun.spent_s))
-        if committed is not None:
-            store.save(committed_name(slot), committed)
+        store.save(name, state)
     except OSError as error:
         raise StoreError(
             f"cannot write to {store.state}: {error.strerror}; make room there"

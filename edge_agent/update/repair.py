@@ -26,6 +26,7 @@ from edge_agent.update.bundle_store import BundleStore
 from edge_agent.update.download import Timing
 from edge_agent.update.fetch import Fetch, Transport
 from edge_agent.update.reservation import lacking_bytes, require_room, reserve_files
+from edge_agent.update.retention import Needs
 from protocol.bundles import Manifest, read_manifest
 from protocol.errors import ProtocolError
 
@@ -48,7 +49,7 @@ class RepairContext:
 
     Attributes:
         submit: run a job on the updates' worker.
-        pinned: the bundles that must stay, now.
+        needs: what must stay on the disk, now.
         alert: tell the hub, by a name and in words.
     """
 
@@ -57,7 +58,7 @@ class RepairContext:
     transport: Transport
     limits: Limits
     submit: Callable[[Callable[[], None]], None]
-    pinned: Callable[[], Collection[str]]
+    needs: Callable[[], Needs]
     alert: Callable[[str, str], None]
     counters: Counter[str]
 
@@ -173,7 +174,7 @@ class Repair:
             wanted,
             store=context.store,
             bundles=context.bundles,
-            pinned=context.pinned(),
+            needed=context.needs(),
             kept_free_bytes=context.limits.disk_free_bytes_min,
         )
         blobs = reserve_files(self._folder, lacking)

@@ -9,11 +9,13 @@ other programs, they survive a kill, and they go when the files go.
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
+from dataclasses import replace
 from pathlib import Path
 
 from edge_agent.store import Store
 from edge_agent.update.bundle_store import BundleStore
 from edge_agent.update.fetch import FileBlob
+from edge_agent.update.retention import Needs
 from protocol.chunks import BlobRef
 
 BLOCK_BYTES = 512
@@ -25,7 +27,7 @@ def require_room(
     *,
     store: Store,
     bundles: BundleStore,
-    pinned: Collection[str],
+    needed: Needs,
     kept_free_bytes: int,
 ) -> None:
     """Return if there is room, which loose bundles make where they must.
@@ -35,8 +37,8 @@ def require_room(
     Raises:
         DiskFullError: there is none, even without what nobody needs.
     """
-    spared = {*pinned, *bundles.lenders(wanted)}
-    bundles.make_room(needed_bytes + kept_free_bytes, spared)
+    spared = needed.pinned | bundles.lenders(wanted)
+    bundles.make_room(needed_bytes + kept_free_bytes, replace(needed, pinned=spared))
     store.require_free(needed_bytes, kept_free_bytes)
 
 

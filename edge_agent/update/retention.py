@@ -1,7 +1,8 @@
 """Which bundles must stay on the disk, and which go when there are too many or too little room.
 
 Pure. A bundle is pinned by whoever refers to it; what nobody refers to is loose. Loose bundles
-are kept for a while all the same: a later version may share files with them.
+are kept for a while all the same: what is proven on this device may be its last resort, and a
+later version may share files with any of them.
 """
 
 from __future__ import annotations
@@ -9,16 +10,8 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from edge_agent.update.states import Committed, UpdateRecord
-
-
-@dataclass(frozen=True)
-class SlotState:
-    """What the disk says of a slot: what it committed, and its last attempt."""
-
-    slot: str
-    committed: Committed | None = None
-    record: UpdateRecord | None = None
+from edge_agent.update.slot_state import SlotState
+from edge_agent.update.standing import proven
 
 
 @dataclass(frozen=True)
@@ -55,15 +48,35 @@ def _needs(state: SlotState) -> list[tuple[str | None, str]]:
     return needs
 
 
+@dataclass(frozen=True)
+class Needs:
+    """What all slots need of the disk: `pinned` must stay, and of the rest those that are
+    `proven` (the newest first) go last."""
+
+    pinned: frozenset[str] = frozenset()
+    proven: tuple[str, ...] = ()
+
+
+def needs(states: Collection[SlotState], serving: Collection[str] = ()) -> Needs:
+    """What the slots need; `serving` are the bundles that serve now, which may be others than
+    the disk refers to."""
+    kept = [digest for state in states for digest in proven(state)]
+    return Needs(frozenset({*references(states), *serving}), tuple(dict.fromkeys(kept)))
+
+
 def to_prune(
-    held: Sequence[Held], pinned: Collection[str], kept_max: int, needed_bytes: int = 0
+    held: Sequence[Held], needed: Needs, kept_max: int, needed_bytes: int = 0
 ) -> list[str]:
-    """The loose bundles that go, the first of `held` (the oldest) first; never a pinned one.
+    """The loose bundles that go: first what is not proven here, the first of `held` (the oldest)
+    first, then what is, the newest last; never a pinned one.
 
     Those over `kept_max` go anyway, then more until `needed_bytes` are freed. Where all of
     them together would not free as much, these stay: it would help nobody.
     """
-    loose = [bundle.digest for bundle in held if bundle.digest not in pinned]
+    worth = {digest: -at for at, digest in enumerate(needed.proven)}
+    least = -len(held) - len(worth)
+    loose = [bundle.digest for bundle in held if bundle.digest not in needed.pinned]
+    loose.sort(key=lambda digest: worth.get(digest, least))  # stable: else the oldest first
     over = max(0, len(loose) - kept_max)
     for count in range(over, len(loose) + 1):
         if freed_bytes(held, loose[:count]) >= needed_bytes:

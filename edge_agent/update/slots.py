@@ -10,17 +10,20 @@ import structlog
 from edge_agent.config import Limits
 from edge_agent.report import slot_reported
 from edge_agent.store import Store
-from edge_agent.update.boot import Trouble, pinned_digests
+from edge_agent.update.boot import Trouble
 from edge_agent.update.bundle_store import BundleStore
 from edge_agent.update.by_hand import ReturnEnded
 from edge_agent.update.fetch import ChunkRead
 from edge_agent.update.floors import FLOORS, Floors, learned
 from edge_agent.update.judging import Judging
 from edge_agent.update.maintenance import zone_of
-from edge_agent.update.offline import GIVES_UP
+from edge_agent.update.offline import given_up
 from edge_agent.update.repair import Repair, RepairContext
 from edge_agent.update.requests import Request, answer, refusal, take
+from edge_agent.update.retention import Needs, needs
+from edge_agent.update.revocation import Revocation, leavable
 from edge_agent.update.slot import Slot
+from edge_agent.update.slot_state import slot_state
 from edge_agent.update.states import Committed, UpdateRecord, attempt_key, committed_name
 from edge_agent.update.step_parts import StepEnded
 from edge_agent.update.unit import Shared, SlotPorts, Unit, build_unit
@@ -28,7 +31,7 @@ from edge_agent.update.updater import Leave
 from edge_agent.update.veto import Vetoes, granted_words
 from edge_agent.update.waiting import ready
 from protocol.messages import Desired, ExecutionReport, SlotDesired, SlotReported
-from protocol.states import BEFORE_EXCHANGE, ExecutionState
+from protocol.states import ExecutionState
 
 __all__ = ["SlotPorts", "Slots"]
 
@@ -62,7 +65,7 @@ class Slots:
             judging=judging,
             ports=ports,
             counters=self.counters,
-            pinned=self._pinned,
+            needs=self._needs,
             prune=self._prune,
             veto_until=self._veto_until,
         )
@@ -76,13 +79,13 @@ class Slots:
                 transport=ports.transport,
                 limits=limits,
                 submit=ports.submit,
-                pinned=self._pinned,
+                needs=self._needs,
                 alert=ports.alert,
                 counters=self.counters,
             )
         )
         self._unfed: dict[str, SlotDesired] = {}
-        self._revoked: dict[str, str] = {}
+        self._revocation = Revocation(judging, ports.alert)
         self._returns: dict[str, Request] = {}
         self._asked_at = float("-inf")
         self._stable_at: float | None = None
@@ -95,6 +98,7 @@ class Slots:
         """
         troubles: list[Trouble] = []
         for unit in self._units.values():
+            unit.boot.guard.charge(unit.updater.record)
             unit.updater.wake(now, wall)
             loaded, found = unit.boot.load()
             unit.exchange.replace(loaded)
@@ -109,7 +113,7 @@ class Slots:
         for unit in self._units.values():
             unit.updater.resume(now, wall)
         self._prune()
-        self._repair.check(self._pinned())
+        self._repair.check(self._needs().pinned)
 
     def desire(self, desired: Desired, now: float, wall: float) -> None:
         """Bring every slot to what is desired of it."""
@@ -137,12 +141,13 @@ class Slots:
         if outcome is not None:
             unit.updater.end(outcome, now, wall)
 
-    def return_ended(self, ended: ReturnEnded, now: float, wall: float) -> None:
-        """The bundle that a person goes back to is loaded, or cannot be."""
+    def return_ended(self, ended: ReturnEnded) -> None:
+        """The bundle that takes over is loaded, or cannot be."""
         unit = self._units[ended.slot]
-        clear = unit.updater.leave_by_hand(now, wall) is Leave.CLEAR
-        ok, text = unit.back.ended(ended, clear=clear)
-        self._answer(self._returns.pop(ended.slot, None), ok, text)
+        asked = not unit.back.by_itself
+        ok, text = unit.back.ended(ended, clear=leavable(unit.updater.record))
+        if asked:
+            self._answer(self._returns.pop(ended.slot, None), ok, text)
 
     def link_restored(self) -> None:
         self._repair.link_restored()
@@ -162,7 +167,8 @@ class Slots:
         for unit in self._units.values():
             unit.updater.tick(now, wall)
         self._mend(now)
-        self._tell_revoked()
+        for name, unit in self._units.items():
+            self._revocation.look(name, unit, now)
         if self._stable_at is not None and now >= self._stable_at:
             self._stable_at = None
             self._lived()
@@ -219,32 +225,22 @@ class Slots:
         unit = self._units[name]
         if unit.back.under_way:
             return
-        record = self._open(name)
-        if record is None or record.state in BEFORE_EXCHANGE:
-            # Asked first: an attempt is not cancelled for a return that cannot be.
-            force = self._returns[name].force
-            if not force and (reason := unit.back.objection()):
+        request = self._returns[name]
+        if self._open(name) is None:
+            # By its reasons a person may insist; what cannot be, not even then.
+            reason = "" if request.force else unit.back.objection()
+            if reason := reason or unit.back.refusal():
                 self._answer(self._returns.pop(name), False, reason)
-                return
-            if reason := unit.back.refusal():
-                gives_up = force and record is not None
-                if gives_up and unit.updater.leave_by_hand(now, wall) is Leave.CLEAR:
-                    text = f"{name}: the update was given up; what serves stays: {reason}"
-                    self._answer(self._returns.pop(name), True, text)
-                    return
-                more = "" if record is None or force else f"; {GIVES_UP}"
-                self._answer(self._returns.pop(name), False, f"{reason}{more}")
-                return
-        leave = unit.updater.leave_by_hand(now, wall)
-        if leave is Leave.WAIT:
-            late = refusal(self._returns[name], tuple(self._units), wall)
-            if late:
-                self._answer(self._returns.pop(name), False, f"an update is in the way; {late}")
+            else:
+                unit.back.begin()
             return
+        leave = unit.updater.leave_by_hand(now, wall)
         if leave is Leave.GOES_BACK:
             self._answer(self._returns.pop(name), True, "the candidate in probation goes back")
-            return
-        unit.back.begin()
+        elif leave is Leave.GIVEN_UP:
+            self._answer(self._returns.pop(name), True, given_up(name, unit.updater.record))
+        elif late := refusal(request, tuple(self._units), wall):
+            self._answer(self._returns.pop(name), False, f"an update is in the way; {late}")
 
     def _answer(self, request: Request | None, ok: bool, text: str) -> None:
         if request is not None:
@@ -268,19 +264,6 @@ class Slots:
         except OSError as error:
             log.warning("repair_failed", error=str(error))
 
-    def _tell_revoked(self) -> None:
-        """Once for each bundle that serves below its model's floor."""
-        floors = self._floors.by_model()
-        for name, unit in self._units.items():
-            running = unit.slot.current()
-            if running is None or self._revoked.get(name) == running.digest:
-                continue
-            manifest = running.manifest
-            if manifest.version < floors.get(manifest.model, 1):
-                self._revoked[name] = running.digest
-                text = f"{name}: {manifest.model} v{manifest.version} serves and is revoked"
-                self._ports.alert("revoked", text)
-
     def _lived(self) -> None:
         """The agent has lived long enough with what it loaded. What was passed over because
         it had ended it too often is tried again, where nothing else serves."""
@@ -292,17 +275,17 @@ class Slots:
                     unit.exchange.replace(loaded)
                 self._stable_at = self._ports.monotonic() + self._limits.boot_stable_s
 
-    def _pinned(self) -> set[str]:
+    def _needs(self) -> Needs:
         """What the disk refers to, and what serves: a start may have taken something else."""
         running = (unit.exchange.running for unit in self._units.values())
-        serving = {digest for digest in running if digest is not None}
-        return pinned_digests(tuple(self._units), self._store) | serving
+        states = [slot_state(name, self._store) for name in self._units]
+        return needs(states, [digest for digest in running if digest is not None])
 
     def _prune(self) -> None:
         if not self._loaded:
             return  # what this start may need as a last resort is not known yet
         try:
-            self._bundles.prune(self._pinned(), self._limits.bundles_kept_max)
+            self._bundles.prune(self._needs(), self._limits.bundles_kept_max)
         except OSError as error:
             log.warning("not_pruned", error=str(error))
 

@@ -29,6 +29,7 @@ from protocol.states import (
 
 S, E = ExecutionState, ExecutionEvent
 REASON_MAX = 2048
+BY_HAND = "a person at the device gave it up"
 
 
 class Step(str, Enum):
@@ -142,6 +143,7 @@ class UpdateRecord(StateFile):
         spent_s: how long the agent has run in this attempt, without the clock on the wall.
         entered_spent_s: `spent_s` when the state was entered.
         passages: the whole way of the attempt; the table has no cycle, so they are few.
+        left: a person gave it up by hand.
     """
 
     version: int = 2
@@ -159,6 +161,7 @@ class UpdateRecord(StateFile):
     spent_s: float = 0.0
     entered_spent_s: float = 0.0
     passages: tuple[Passage, ...] = ()
+    left: bool = False
 
     @property
     def terminal(self) -> bool:

@@ -15,6 +15,7 @@ from edge_agent.update.judging import Judging
 from edge_agent.update.load import Loader
 from edge_agent.update.states import Outcome, UpdateRecord
 from edge_agent.update.watch import Watch
+from protocol.messages import SlotDesired
 
 
 @dataclass(frozen=True)
@@ -37,6 +38,7 @@ class StepContext:
         deliver: bring its end to the agent's thread.
         prune: remove the bundles that nothing pins.
         veto_until: until when a slot's attempt is vetoed at a time on the wall; None: it is not.
+        left: whether a person left this very attempt before.
     """
 
     limits: Limits
@@ -46,6 +48,7 @@ class StepContext:
     deliver: Callable[[StepEnded], object]
     prune: Callable[[], None]
     veto_until: Callable[[str, UpdateRecord, float], float | None]
+    left: Callable[[SlotDesired], bool]
 
 
 @dataclass(frozen=True)

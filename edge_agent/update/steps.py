@@ -26,6 +26,11 @@ from edge_agent.update.waiting import waits_for
 from protocol.errors import ProtocolError
 from protocol.states import BEFORE_EXCHANGE, ExecutionEvent
 
+LEFT = (
+    "a person at the device left this very attempt; it is not taken up again: roll the version out "
+    "anew where it is to serve after all"
+)
+
 Job = Callable[[], tuple[Outcome, LoadedBundle | None]]
 
 
@@ -145,6 +150,8 @@ class SlotSteps:
         if self._exchange.running == digest:
             self._exchange.commit(digest)  # it may serve in the place of one that was damaged
             return Outcome(ExecutionEvent.ALREADY_RUNNING, "this bundle runs already")
+        if self._context.left(record.desired):
+            return Outcome(ExecutionEvent.CANCEL_REQUESTED, LEFT)
         return self._acquire.look(record.desired, now)
 
     def _download(self, record: UpdateRecord, now: float, _wall: float) -> Outcome | None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Collection
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from edge_agent.config import Limits
@@ -18,13 +18,15 @@ from edge_agent.update.comparing import Comparing
 from edge_agent.update.deriving import Deriving
 from edge_agent.update.exchange import Exchange
 from edge_agent.update.fetch import Transport
-from edge_agent.update.history import remember
+from edge_agent.update.history import History, history_name, remember
 from edge_agent.update.judging import Judging
 from edge_agent.update.load import Loader
 from edge_agent.update.memory import give_back
 from edge_agent.update.probation import SlotHealth
+from edge_agent.update.retention import Needs
 from edge_agent.update.shadowing import Shadowing
 from edge_agent.update.slot import Slot
+from edge_agent.update.standing import was_left
 from edge_agent.update.states import UpdateRecord
 from edge_agent.update.step_parts import SlotParts, StepContext, StepEnded
 from edge_agent.update.steps import SlotSteps
@@ -77,7 +79,7 @@ class Shared:
     """What the units of all slots share.
 
     Attributes:
-        pinned: the bundles that must stay, now.
+        needs: what must stay on the disk, now.
         prune: remove what nothing pins.
         veto_until: until when a slot's attempt is vetoed at a time on the wall; None: it is not.
     """
@@ -87,7 +89,7 @@ class Shared:
     judging: Judging
     ports: SlotPorts
     counters: Counter[str]
-    pinned: Callable[[], Collection[str]]
+    needs: Callable[[], Needs]
     prune: Callable[[], None]
     veto_until: Callable[[str, UpdateRecord, float], float | None]
 
@@ -110,7 +112,7 @@ def build_unit(slot: Slot, shared: Shared) -> Unit:
     store, limits, judging, ports = shared.store, shared.limits, shared.judging, shared.ports
     name, bundles = slot.name, shared.judging.bundles
     exchange = Exchange(slot, store)
-    deriving = Deriving(judging, shared.pinned)
+    deriving = Deriving(judging, lambda: shared.needs().pinned)
     loader = Loader(bundles, ports.options(name), limits)
     steps = SlotSteps(
         name,
@@ -136,6 +138,7 @@ def build_unit(slot: Slot, shared: Shared) -> Unit:
             deliver=ports.deliver,
             prune=shared.prune,
             veto_until=shared.veto_until,
+            left=lambda wanted: was_left(store.load(history_name(name), History), wanted),
         ),
     )
     returns = ReturnContext(store, judging, ports.rescue, ports.deliver, ports.alert)
@@ -163,7 +166,7 @@ def _acquire_context(shared: Shared) -> AcquireContext:
         transport=shared.ports.transport,
         limits=shared.limits,
         judging=shared.judging,
-        pinned=shared.pinned,
+        needs=shared.needs,
         counters=shared.counters,
     )
 

@@ -18,6 +18,7 @@ from edge_agent import faults
 from edge_agent.config import Limits
 from edge_agent.store import Store
 from edge_agent.update.states import (
+    BY_HAND,
     REASON_MAX,
     RETRIED,
     STEPS,
@@ -49,6 +50,7 @@ class Leave(Enum):
     """What a wish to go back meets."""
 
     CLEAR = "clear"
+    GIVEN_UP = "given_up"
     GOES_BACK = "goes_back"
     WAIT = "wait"
 
@@ -142,21 +144,23 @@ class Updater:
         self._follow(outcome, now, wall)
 
     def leave_by_hand(self, now: float, wall: float) -> Leave:
-        """A person wants to go back: get what stands in the way of it out of it.
+        """A person wants to go back by one step, and an attempt that is under way is that step.
 
-        An attempt that has exchanged nothing yet is cancelled. One in probation goes back by
-        itself, and one that is about to end is waited for.
+        One that has exchanged nothing yet is given up, and what serves stays. One in probation
+        goes back by itself, and one that is about to end is waited for. CLEAR: there is none.
         """
-        record, text = self._open(), "a person went back by hand"
+        record = self._open()
         if record is None:
             return Leave.CLEAR
-        if record.state in BEFORE_EXCHANGE:
-            self._follow(Outcome(ExecutionEvent.CANCEL_REQUESTED, text), now, wall)
-            return Leave.CLEAR if self._open() is None else Leave.WAIT
-        if record.state is ExecutionState.PROBATION:
-            self._follow(Outcome(ExecutionEvent.ROLLBACK_STARTED, text), now, wall)
+        before = record.state in BEFORE_EXCHANGE
+        if not before and record.state is not ExecutionState.PROBATION:
+            return Leave.WAIT
+        self.record = record.model_copy(update={"left": True})  # kept with the next passage
+        event = ExecutionEvent.CANCEL_REQUESTED if before else ExecutionEvent.ROLLBACK_STARTED
+        self._follow(Outcome(event, BY_HAND), now, wall)
+        if not before:
             return Leave.GOES_BACK
-        return Leave.WAIT
+        return Leave.GIVEN_UP if self._open() is None else Leave.WAIT
 
     def rest(self, now: float) -> None:
         """The agent stops: write down how long the attempt has taken."""
@@ -193,7 +197,7 @@ class Updater:
         if record is None or wanted is None or unsaved is None:
             return
         withdrawn = unsaved.event in (ExecutionEvent.NEWER_DESIRED, ExecutionEvent.CANCEL_REQUESTED)
-        if withdrawn and same_attempt(record.desired, wanted):
+        if withdrawn and not record.left and same_attempt(record.desired, wanted):
             self._unsaved = None
             self._follow(self._begin(now), now, wall)
 

@@ -75,7 +75,7 @@ class Life:
         if isinstance(item, StepEnded):
             self.slots.step_ended(item, now, wall)
         elif isinstance(item, ReturnEnded):
-            self.slots.return_ended(item, now, wall)
+            self.slots.return_ended(item)
         elif isinstance(item, ChunkRead):
             self.slots.take_chunk(item, now, wall)
         elif isinstance(item, Desired):

@@ -16,6 +16,7 @@ from edge_agent.reserve import RESERVE_BYTES, Reserve
 from edge_agent.store import DiskFullError, StateFile, Store
 from edge_agent.update.bundle_store import BundleStore
 from edge_agent.update.reservation import lacking_bytes, require_room, reserve_files
+from edge_agent.update.retention import Needs
 from protocol.chunks import BlobRef, describe
 from tests.unit.edge_agent.link.test_outbox import covered, event, sample, window
 
@@ -184,7 +185,7 @@ def test_a_download_has_all_of_its_room_or_none(disk: SmallDisk) -> None:
             wanted,
             store=store,
             bundles=bundles,
-            pinned=(),
+            needed=Needs(),
             kept_free_bytes=kept_free_bytes,
         )
 

@@ -16,6 +16,7 @@ from edge_agent.update.acquire import Acquire, AcquireContext
 from edge_agent.update.bundle_store import BundleStore
 from edge_agent.update.fetch import ChunkRead, Transport
 from edge_agent.update.judging import Judging
+from edge_agent.update.retention import Needs
 from edge_agent.update.states import Outcome
 from protocol.bundles import MANIFEST_PATH, MODEL_PATH
 from protocol.chunks import from_ranges
@@ -52,7 +53,7 @@ class Device:
             deliver=lambda _chunk: None,
         )
         judging = Judging(self.bundles, limits, capabilities, lambda: self.floors, lambda: 0.0)
-        context = AcquireContext(store, self.bundles, transport, limits, judging, set, Counter())
+        context = AcquireContext(store, self.bundles, transport, limits, judging, Needs, Counter())
         self.acquire = Acquire("tiny", context)
 
     def want(self, blobs: tuple[BlobWant, ...]) -> bool:

@@ -11,13 +11,14 @@ from edge_agent.config import Limits
 from edge_agent.detect.options import LoadOptions
 from edge_agent.observe.hardware import capabilities
 from edge_agent.store import Store
-from edge_agent.update.boot import Boot, choices
+from edge_agent.update.boot import Boot
 from edge_agent.update.boot_guard import PATIENCE
 from edge_agent.update.bundle_store import BundleStore
 from edge_agent.update.history import History, history_name, remember
 from edge_agent.update.judging import Judging
 from edge_agent.update.load import Loader
-from edge_agent.update.retention import SlotState
+from edge_agent.update.slot_state import SlotState
+from edge_agent.update.standing import choices
 from edge_agent.update.start_note import StartNote, start_note_name
 from edge_agent.update.states import Committed, Passage, UpdateRecord, opened
 from protocol.builds import Format
@@ -195,6 +196,41 @@ def test_what_a_person_left_comes_last(device: Device) -> None:
 def test_nothing_was_ever_committed(device: Device) -> None:
     device.store.remove("slot-tiny")
     assert device.served() == (None, [])
+
+
+def test_without_what_was_committed_a_proven_one_serves_and_the_note_says_so(
+    device: Device,
+) -> None:
+    device.succeeded(device.first)
+    device.store.remove("slot-tiny")
+    assert device.served() == (device.first, ["last_resort"])
+    note = device.note()
+    assert note is not None
+    assert "nothing is committed" in note.why[-1]
+
+
+def test_killed_on_trial_it_is_no_last_resort(device: Device) -> None:
+    """It had succeeded here once; the incumbent has had its starts meanwhile."""
+    device.succeeded(device.first)
+    device.commit(device.second)
+    desired = wish("c").model_copy(update={"bundle_digest": device.first})
+    record = opened(SLOT, desired, device.second, 90, 0.0)
+    record = record.model_copy(update={"state": S.ROLLING_BACK})
+    device.store.save("update-tiny", record)
+    for _ in range(LIMITS.boot_starts_max + 1):
+        assert device.served()[0] == device.second
+
+
+def test_what_could_take_over_from_a_revoked_one(device: Device) -> None:
+    third = device.place(3)
+    device.commit(device.first, device.second)
+    device.succeeded(third)
+    device.floors = {"tiny": 2}
+    assert device.boot.turns() == (device.second, third)
+    device.floors = {"tiny": 3}
+    assert device.boot.turns() == (third,)
+    device.bundles.set_aside(third)
+    assert device.boot.turns() == ()
 
 
 @pytest.mark.parametrize("state", list(S))

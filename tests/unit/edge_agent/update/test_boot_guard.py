@@ -11,8 +11,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from edge_agent.store import Store
-from edge_agent.update.boot_guard import BootCount, BootGuard, admit, boot_name
-from edge_agent.update.states import Committed, committed_name
+from edge_agent.update.boot_guard import BootCount, BootGuard, admit, boot_name, charged
+from edge_agent.update.states import IN_PROCESS, Committed, UpdateRecord, committed_name
+from protocol.states import ExecutionState
+from tests.unit.edge_agent.update.updater_rig import wish
 
 A, B, C = ("a" * 64, "b" * 64, "c" * 64)
 MAX = 3
@@ -218,3 +220,22 @@ def _live(store: Store, happenings: list[str], alone: bool) -> None:
         if happening == "stable":
             stable(store)
             last, row = None, 0
+
+
+@pytest.mark.parametrize("state", list(ExecutionState))
+def test_a_death_under_a_candidate_is_not_the_incumbents(
+    store: Store, state: ExecutionState
+) -> None:
+    """Two deaths of its own and one of a candidate's had brought an older model back."""
+    commit(store, A, B)
+    record = UpdateRecord(slot="slot", desired=wish("c"), state=state)
+    for _ in range(MAX - 1):
+        assert start(store) == A
+    BootGuard("slot", store, MAX).charge(record)
+    count = counted(store)
+    assert count == BootCount(digest=A, starts=1 if state in IN_PROCESS else 2)
+    BootGuard("slot", store, MAX).charge(None)
+    assert counted(store) == count
+    assert charged(None, record) is None
+    once = BootCount(digest=A, starts=1)
+    assert charged(once, record) == (None if state in IN_PROCESS else once)

@@ -11,9 +11,14 @@ import pytest
 from edge_agent.errors import BundleError
 from edge_agent.store import ASSEMBLING
 from edge_agent.update.bundle_store import BundleStore
+from edge_agent.update.retention import Needs
 from protocol.bundles import MANIFEST_PATH, Manifest
 from protocol.errors import DigestError
 from tests.fixtures.models import write_bundle
+
+
+def pins(*digests: str) -> Needs:
+    return Needs(frozenset(digests))
 
 
 class Rig:
@@ -127,7 +132,7 @@ def test_a_damaged_bundle_that_nobody_needs_goes(rig: Rig) -> None:
     kept, gone = rig.place(1), rig.place(2)
     rig.store.set_aside(kept)
     rig.store.set_aside(gone)
-    rig.store.prune({kept}, kept_max=5)
+    rig.store.prune(pins(kept), kept_max=5)
     assert rig.store.damaged() == [kept]
     rig.store.remove(kept)
     assert list((rig.folder / "bundles").iterdir()) == []
@@ -145,9 +150,9 @@ def test_room_is_made_of_loose_bundles_only(rig: Rig, monkeypatch: pytest.Monkey
     digests = [rig.place(version) for version in range(1, 5)]
     free = [100]
     monkeypatch.setattr(shutil, "disk_usage", lambda _path: shutil._ntuple_diskusage(0, 0, free[0]))
-    assert rig.store.make_room(100, {digests[0]}) == []
-    assert rig.store.make_room(101, {digests[0]}) == [digests[1]]
-    assert rig.store.make_room(10**9, {digests[0]}) == [], "it would not help"
+    assert rig.store.make_room(100, pins(digests[0])) == []
+    assert rig.store.make_room(101, pins(digests[0])) == [digests[1]]
+    assert rig.store.make_room(10**9, pins(digests[0])) == [], "it would not help"
     assert rig.store.digests() == [digests[0], *digests[2:]]
     lender = {rig.store.manifest(digests[2]).files[0].blob.sha256}
     assert digests[2] in rig.store.lenders(lender)
@@ -155,7 +160,7 @@ def test_room_is_made_of_loose_bundles_only(rig: Rig, monkeypatch: pytest.Monkey
 
 def test_pruning_keeps_what_is_pinned_and_the_newest(rig: Rig) -> None:
     digests = [rig.place(version) for version in range(1, 6)]
-    gone = rig.store.prune({digests[0]}, kept_max=1)
+    gone = rig.store.prune(pins(digests[0]), kept_max=1)
     assert gone == digests[1:4]
     assert set(rig.store.digests()) == {digests[0], digests[4]}
 
@@ -167,5 +172,5 @@ def test_what_was_compiled_goes_with_its_bundle(rig: Rig) -> None:
         assert folder is not None
         folder.mkdir(parents=True)
         (folder / "blob").write_bytes(b"compiled")
-    assert rig.store.prune({kept}, 0) == [gone]
+    assert rig.store.prune(pins(kept), 0) == [gone]
     assert [p.name for p in (rig.folder / "compiled").iterdir()] == [kept]

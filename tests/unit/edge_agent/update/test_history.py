@@ -15,11 +15,11 @@ from edge_agent.update.history import (
     History,
     added,
     history_name,
-    objection,
+    leave,
     past,
     remember,
 )
-from edge_agent.update.states import Committed, Passage, UpdateRecord, opened
+from edge_agent.update.states import Passage, UpdateRecord, opened
 from protocol.messages import SlotDesired
 from protocol.states import ExecutionState
 
@@ -83,23 +83,18 @@ def test_it_can_always_be_read_again(
     assert history.attempts[-1].passages[0].number == 1 + (count - 1) * passages
 
 
-@pytest.mark.parametrize(
-    ("last", "objects"),
-    [
-        (ExecutionState.ROLLED_BACK, True),
-        (ExecutionState.REJECTED, True),
-        (ExecutionState.SUCCEEDED, False),
-    ],
-)
-def test_what_did_not_stand_its_last_attempt_is_objected_to(
-    last: ExecutionState, objects: bool
-) -> None:
-    ended = record(passages=1).passages[0].model_copy(update={"state": last})
-    earlier = past(record())
-    attempt = past(record(number=5)).model_copy(update={"passages": (ended,)})
-    history = History(attempts=(earlier, attempt))
-    before = Committed(digest="a" * 64, previous_digest="c" * 64)
-    assert (last.value in objection(before, history)) is objects
-    assert objection(Committed(digest="a" * 64, previous_digest="b" * 64), history) == ""
-    assert objection(before, None) == ""
-    assert "by hand" in objection(before.model_copy(update={"by_hand": True}), None)
+def test_what_a_person_left_stays_left(tmp_path: Path) -> None:
+    store = Store(tmp_path / "data")
+    store.open()
+    remember(store, "tiny", record(), Limits())
+    remember(store, "tiny", record(number=7), Limits())
+    leave(store, "tiny", "a" * 64)
+    leave(store, "tiny", "c" * 64)
+    remember(store, "tiny", record(number=7), Limits())  # as each start says again
+    kept = store.load(history_name("tiny"), History)
+    assert kept is not None
+    assert [attempt.left for attempt in kept.attempts] == [False, True]
+    remember(store, "tiny", record(number=9).model_copy(update={"left": True}), Limits())
+    kept = store.load(history_name("tiny"), History)
+    assert kept is not None
+    assert kept.attempts[-1].left

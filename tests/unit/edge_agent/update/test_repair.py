@@ -14,6 +14,7 @@ from edge_agent.update.bundle_store import BundleStore
 from edge_agent.update.fetch import Transport
 from edge_agent.update.repair import AGAIN_S, Repair, RepairContext
 from edge_agent.update.reservation import lacking_bytes, require_room, reserve_files
+from edge_agent.update.retention import Needs
 from protocol.bundles import MANIFEST_PATH, Manifest
 from protocol.chunks import BlobRef
 from protocol.messages import BlobWant
@@ -61,7 +62,7 @@ class Rig:
             transport,
             Limits(disk_free_bytes_min=0),
             submit=self.jobs.append,
-            pinned=lambda: self.pinned,
+            needs=lambda: Needs(frozenset(self.pinned)),
             alert=lambda name, _text: self.alerts.append(name),
             counters=Counter(),
         )
@@ -234,7 +235,7 @@ def test_a_download_that_cannot_fit_takes_nothing_away(rig: Rig) -> None:
             set(),
             store=rig.store,
             bundles=rig.bundles,
-            pinned=set(),
+            needed=Needs(),
             kept_free_bytes=0,
         )
     assert rig.bundles.digests() == [rig.digest]

@@ -5,10 +5,13 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from edge_agent.update.retention import Held, SlotState, freed_bytes, references, to_prune
+from edge_agent.update.history import History
+from edge_agent.update.retention import Held, Needs, freed_bytes, needs, references, to_prune
+from edge_agent.update.slot_state import SlotState
 from edge_agent.update.states import Committed, UpdateRecord
 from protocol.messages import SlotDesired
 from protocol.states import ExecutionState
+from tests.unit.edge_agent.update.test_standing import attempt
 
 OLD, GOOD, NEW = "a" * 64, "b" * 64, "c" * 64
 FILES = st.dictionaries(st.sampled_from(["f", "g", "h", "i"]), st.just(10), max_size=3)
@@ -53,20 +56,44 @@ def test_an_open_attempt_pins_what_it_came_from_without_a_committed_state() -> N
     assert set(references([open_one])) == {GOOD, NEW}
 
 
-@given(held=HELD, pinned=PINNED, kept_max=st.integers(0, 6), needed=st.integers(0, 50))
-def test_pruning_takes_the_oldest_loose_ones_and_no_more_than_it_must(
-    held: list[Held], pinned: set[str], kept_max: int, needed: int
+@given(
+    held=HELD,
+    pinned=PINNED,
+    proven=st.permutations([str(number) for number in range(7)]).flatmap(
+        lambda order: st.integers(0, 7).map(lambda count: tuple(order[:count]))
+    ),
+    kept_max=st.integers(0, 6),
+    needed=st.integers(0, 50),
+)
+def test_pruning_takes_what_is_worth_least_and_no_more_than_it_must(
+    held: list[Held], pinned: set[str], proven: tuple[str, ...], kept_max: int, needed: int
 ) -> None:
-    gone = to_prune(held, pinned, kept_max, needed)
+    gone = to_prune(held, Needs(frozenset(pinned), proven), kept_max, needed)
     loose = [bundle.digest for bundle in held if bundle.digest not in pinned]
+    order = [digest for digest in loose if digest not in proven]
+    order += [digest for digest in reversed(proven) if digest in loose]
     over = max(0, len(loose) - kept_max)
-    assert gone == loose[: len(gone)], "the oldest loose ones, in order"
+    assert gone == order[: len(gone)], "the oldest of the unproven, then the proven, newest last"
     assert len(gone) >= over
     if len(gone) > over:
         assert freed_bytes(held, gone) >= needed
         assert freed_bytes(held, gone[:-1]) < needed, "one less would not have done"
     elif freed_bytes(held, gone) < needed:
         assert freed_bytes(held, loose) < needed, "more would not have helped"
+
+
+def test_what_failed_goes_before_what_is_proven() -> None:
+    """Two failed candidates had pushed out the only bundle that could have served later."""
+    ends = (ExecutionState.SUCCEEDED, ExecutionState.ROLLED_BACK, ExecutionState.ROLLED_BACK)
+    known = History(
+        attempts=tuple(attempt(d, e, n) for n, (d, e) in enumerate(zip("xyz", ends, strict=True)))
+    )
+    state = SlotState("line", Committed(digest=GOOD, previous_digest=OLD), None, known)
+    needed = needs([state], [NEW])
+    assert needed.pinned == {GOOD, OLD, NEW}
+    held = [Held(digest) for digest in ("x", GOOD, "y", NEW, "z", OLD)]
+    assert to_prune(held, needed, kept_max=2) == ["y"]
+    assert to_prune(held, needed, kept_max=1) == ["y", "z"]
 
 
 @given(held=HELD, gone=PINNED)

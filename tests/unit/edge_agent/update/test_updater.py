@@ -236,11 +236,12 @@ def test_a_wish_to_go_back_by_hand_meets(state: ExecutionState, good: Rig) -> No
     good.bring_to(state)
     leave = good.updater.leave_by_hand(good.now, good.wall)
     if state in BEFORE_EXCHANGE:
-        assert (leave, good.state) == (Leave.CLEAR, S.CANCELED)
+        assert (leave, good.state) == (Leave.GIVEN_UP, S.CANCELED)
+        assert good.record.left
         good.desire(wish())
         assert good.state is S.CANCELED
     elif state is S.PROBATION:
-        assert (leave, good.state) == (Leave.GOES_BACK, S.ROLLING_BACK)
+        assert (leave, good.state, good.record.left) == (Leave.GOES_BACK, S.ROLLING_BACK, True)
     else:
         assert (leave, good.state) == (Leave.WAIT, state)
 

@@ -1,4 +1,4 @@
-"""`argosy-agent rollback`: back to what a slot served before, with or without a running agent."""
+"""`argosy-agent rollback`: one step back in a slot, with or without a running agent."""
 
 from __future__ import annotations
 
@@ -46,7 +46,8 @@ def _offline(slot: str, store: Store, config: AgentConfig, clock: Clock, *, forc
         went = go_back(slot, store, config.limits, clock.wall(), force=force)
     except NoWayBackError as error:
         return Answer(id="", ok=False, text=str(error))
-    _alert(went.text, store, config, clock)
+    if went.committed:
+        _alert(went.text, store, config, clock)
     return Answer(id="", ok=True, text=went.text)
 
 

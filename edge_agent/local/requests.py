@@ -29,7 +29,7 @@ from edge_agent.local.holding import PATH as HOLD
 from edge_agent.local.holding import HoldError, may_hold
 from edge_agent.local.pictures import Pictures
 from edge_agent.local.settings import LocalSection, is_expected_host
-from edge_agent.local.view import View, blind_slots, document
+from edge_agent.local.view import View, blind_slots, document, doubtful_slots
 from edge_agent.update.requests import Answer
 
 if TYPE_CHECKING:
@@ -169,10 +169,15 @@ class PagesHandler(BaseHTTPRequestHandler):
         self._answer(page.encode(), "text/html; charset=utf-8", {"Content-Security-Policy": policy})
 
     def healthz(self) -> None:
-        stuck, blind = self._desk.view.stuck(), blind_slots(self._desk.view)
+        view = self._desk.view
+        stuck, blind, doubtful = view.stuck(), blind_slots(view), doubtful_slots(view)
         text = f"inference is stuck: {', '.join(stuck)}" if stuck else "ok"
-        if blind and not stuck:  # a restart does not help, so whoever restarts is not called
-            text = f"nothing serves: {', '.join(blind)}; see /status.json"
+        if not stuck:  # a restart does not help with these, so whoever restarts is not called
+            if blind:
+                text = f"nothing serves: {', '.join(blind)}; see /status.json"
+            elif doubtful:
+                told = "; ".join(f"{name}: {why}" for name, why in doubtful.items())
+                text = f"ok, but {told}; see /status.json"
         status = HTTPStatus.SERVICE_UNAVAILABLE if stuck else HTTPStatus.OK
         self._answer(text.encode() + b"\n", "text/plain; charset=utf-8", status=status)
 

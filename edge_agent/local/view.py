@@ -76,6 +76,7 @@ def document(view: View) -> dict[str, Any]:
         "healthy": not stuck,
         "stuck_slots": list(stuck),
         "blind_slots": blind_slots(view),
+        "doubtful_slots": doubtful_slots(view),
         "link_up": view.link_up(),
         "cameras": {name: _camera(view, name, c) for name, c in view.cameras().items()},
         "slots": {
@@ -95,6 +96,24 @@ def blind_slots(view: View) -> list[str]:
     updates = view.updates()
     blind = [name for name, bundle in view.slots().items() if bundle is None]
     return [name for name in blind if updates.get(name, {}).get("committed")]
+
+
+def doubtful_slots(view: View) -> dict[str, str]:
+    """Slots that serve what they should not, in words: a version that is revoked, or another
+    bundle than was committed, because that cannot."""
+    updates, found = view.updates(), {}
+    for name, bundle in view.slots().items():
+        told = updates.get(name, {})
+        if bundle is None or not told:
+            continue
+        model, version = bundle.manifest.model, bundle.manifest.version
+        attempt = told.get("attempt")
+        settled = attempt is None or attempt["over"]
+        if version < (told.get("floor") or 1):
+            found[name] = f"{model} v{version} serves and is revoked"
+        elif settled and bundle.digest != told.get("committed"):
+            found[name] = f"{model} v{version} serves because what was committed cannot"
+    return found
 
 
 def _camera(view: View, name: str, reported: CameraReported) -> dict[str, Any]:

@@ -38,10 +38,12 @@ class NoWayBackError(EdgeError):
 
 @dataclass(frozen=True)
 class WentBack:
-    """What going back came to: the digest that serves at the next start, and words for it."""
+    """What going back came to: the digest that serves at the next start, and words for it;
+    `committed`: it is another than before. Of what else it came to the attempt's record tells."""
 
     digest: str
     text: str
+    committed: bool = False
 
 
 def given_up(slot: str, record: UpdateRecord | None) -> str:
@@ -109,7 +111,8 @@ def go_back(
     leave(store, slot, committed.digest)
     following = Committed(digest=back_to, previous_digest=committed.digest, by_hand=True)
     _keep(store, committed_name(slot), following)
-    return WentBack(back_to, f"{slot}: {name} ({back_to[:12]}) serves from the next start on")
+    text = f"{slot}: {name} ({back_to[:12]}) serves from the next start on"
+    return WentBack(back_to, text, committed=True)
 
 
 def _left(record: UpdateRecord) -> UpdateRecord:

@@ -29,6 +29,8 @@ def test_back_by_hand_while_no_agent_runs(fleet: Fleet) -> None:
     went = fleet.command("rollback", "--slot", SLOT, "--json")
     assert went.returncode == 0, went.stderr
     assert json.loads(went.stdout)["agent_running"] is False
+    assert "was given up" in json.loads(went.stdout)["slots"][SLOT]["text"]
+    assert fleet.command("rollback", "--slot", SLOT).returncode == 0
     fleet.device.start()
     fleet.serves(first)
     fleet.reaches("CANCELED", 3)

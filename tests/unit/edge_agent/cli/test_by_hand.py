@@ -17,6 +17,7 @@ from edge_agent.update.bundle_store import BundleStore
 from edge_agent.update.floors import FLOORS, Floor, Floors
 from edge_agent.update.requests import Request, answer, take
 from edge_agent.update.states import (
+    BY_HAND,
     Committed,
     UpdateRecord,
     committed_name,
@@ -52,15 +53,19 @@ def test_going_back_without_an_agent(config: Path) -> None:
     assert outbox["streams"]["events"]["waiting"] == 1, "the hub hears of it"
 
 
-def test_going_back_ends_an_attempt_that_has_exchanged_nothing(config: Path) -> None:
+def test_an_attempt_that_has_exchanged_nothing_is_the_first_step_back(config: Path) -> None:
     with opened_store(config) as store:
         new, old = served_two(store)
         store.save(record_name("tiny"), attempt(*to_prepared(), previous=new))
-    told("rollback", "-c", config, "--slot", "tiny")
+    text = told("rollback", "-c", config, "--slot", "tiny")["slots"]["tiny"]["text"]
+    assert "was given up" in text
+    assert "ask again" in text
     record = state(config, record_name("tiny"), UpdateRecord)
-    assert record.state is ExecutionState.CANCELED
-    assert record.reason == "a person went back by hand"
+    assert (record.state, record.left) == (ExecutionState.CANCELED, True)
+    assert record.reason == BY_HAND
     assert len(record.untold(0)) == 7, "with the passages that the hub has not heard of"
+    assert state(config, committed_name("tiny"), Committed).digest == new, "it stays"
+    told("rollback", "-c", config, "--slot", "tiny")
     assert state(config, committed_name("tiny"), Committed).digest == old
 
 
@@ -110,21 +115,6 @@ def test_a_revoked_bundle_is_not_gone_back_to(config: Path) -> None:
         new, _ = served_two(store)
         store.save(FLOORS, Floors(models={"tiny": Floor(version=2, generation=1)}))
     assert "revoked" in invoke("rollback", "-c", config, "--slot", "tiny", exit_code=1)
-    assert state(config, committed_name("tiny"), Committed).digest == new
-
-
-def test_an_attempt_can_be_given_up_though_there_is_no_way_back(config: Path) -> None:
-    with opened_store(config) as store:
-        new, _ = served_two(store)
-        store.save(FLOORS, Floors(models={"tiny": Floor(version=2, generation=1)}))
-        store.save(record_name("tiny"), attempt(*to_prepared(), previous=new))
-    shown = invoke("rollback", "-c", config, "--slot", "tiny", exit_code=1)
-    assert "revoked" in shown
-    assert "with --force the update that has begun is given up" in shown
-    assert state(config, record_name("tiny"), UpdateRecord).state is ExecutionState.PREPARED
-    shown = invoke("rollback", "-c", config, "--slot", "tiny", "--force")
-    assert "the update was given up; what serves stays" in shown
-    assert state(config, record_name("tiny"), UpdateRecord).state is ExecutionState.CANCELED
     assert state(config, committed_name("tiny"), Committed).digest == new
 
 

@@ -6,6 +6,7 @@ import threading
 from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -45,6 +46,30 @@ def test_the_pages_show_the_agent(tmp_path: Path) -> None:
         assert get(port, "/healthz") == (200, b"nothing serves: tiny; see /status.json\n")
         assert json.loads(get(port, "/status.json")[1])["blind_slots"] == ["tiny"]
     assert read_address(tmp_path) is None
+
+
+@pytest.mark.parametrize(
+    ("account", "said"),
+    [
+        ({"committed": "a" * 64, "attempt": None, "floor": None}, ""),
+        ({"committed": "a" * 64, "attempt": None, "floor": 1}, ""),
+        ({"committed": "a" * 64, "attempt": None, "floor": 99}, "is revoked"),
+        ({"committed": "b" * 64, "attempt": {"over": True}}, "what was committed cannot"),
+        ({"committed": None, "attempt": None}, "what was committed cannot"),
+        ({"committed": "b" * 64, "attempt": {"over": False}}, ""),
+    ],
+)
+def test_a_slot_that_serves_what_it_should_not_is_said(
+    tmp_path: Path, account: dict[str, Any], said: str
+) -> None:
+    told = Told(updates={"tiny": account})
+    with serving(told, tmp_path) as port:
+        status, text = get(port, "/healthz")
+        doubtful = json.loads(get(port, "/status.json")[1])["doubtful_slots"]
+    assert status == 200, "a restart would not help"
+    assert (text == b"ok\n") is (doubtful == {}) is (said == "")
+    assert said in doubtful.get("tiny", "")
+    assert said.encode() in text
 
 
 def test_metrics_are_what_prometheus_reads(tmp_path: Path) -> None:

@@ -1,0 +1,109 @@
+"""Who serves where two mechanisms meet: floors, hands, trials and restarts, on a real agent."""
+
+from __future__ import annotations
+
+import urllib.request
+from pathlib import Path
+
+import pytest
+
+from edge_agent.local.address import read_address
+from edge_agent.store import Store
+from edge_agent.update.states import Committed, committed_name
+from tests.integration.edge_agent.device import SLOT, Device
+from tests.integration.edge_agent.fake_hub import FakeHub, wait_for
+from tests.integration.edge_agent.test_update_policies import Fleet
+
+pytestmark = pytest.mark.integration
+
+
+@pytest.fixture
+def fleet(hub: FakeHub, device: Device, tmp_path: Path) -> Fleet:
+    device.start()
+    return Fleet(hub, device, tmp_path)
+
+
+def health(fleet: Fleet) -> str:
+    address = read_address(fleet.device.data)
+    assert address is not None
+    with urllib.request.urlopen(f"{address}/healthz", timeout=5) as answer:  # noqa: S310
+        return str(answer.read().decode())
+
+
+def committed(fleet: Fleet) -> Committed | None:
+    return Store(fleet.device.data).load(committed_name(SLOT), Committed)
+
+
+def restarted(fleet: Fleet) -> str:
+    """The digest of the first answer after a kill and a start."""
+    fleet.device.kill()
+    seen = len(fleet.device.detections())
+    fleet.device.start()
+    wait_for(lambda: len(fleet.device.detections()) > seen, "an answer")
+    return str(fleet.device.detections()[seen]["bundle_digest"])
+
+
+def test_an_attempt_that_a_person_left_is_not_taken_up_again(fleet: Fleet) -> None:
+    """The hub may desire it once more as what was before a rollout that failed."""
+    second = fleet.install(2)
+    third = fleet.desire(3, hold=True)
+    fleet.reaches("PREPARED", 3)
+    assert fleet.command("rollback", "--slot", SLOT).returncode == 0
+    fleet.reaches("CANCELED", 3)
+    fleet.install(4)
+    fleet.desire(3)
+    wait_for(lambda: fleet.hub.states(3).count("CANCELED") == 2, "the answer")
+    assert "left this very attempt" in fleet.hub.passage(3)[-1].reason
+    assert "DOWNLOADING" not in fleet.hub.states(3)[-2:]
+    fleet.install(3, attempt=7)
+    fleet.serves(third)
+    assert second != third
+
+
+def test_what_a_person_left_after_its_success_is_not_taken_up_again(fleet: Fleet) -> None:
+    first = fleet.install(1)
+    fleet.install(2)
+    assert fleet.command("rollback", "--slot", SLOT).returncode == 0
+    fleet.serves(first)
+    fourth = fleet.install(4)
+    fleet.desire(2)
+    wait_for(lambda: fleet.hub.states(2)[-1] == "CANCELED", "the answer")
+    fleet.serves(fourth)
+    assert restarted(fleet) == fourth
+
+
+def test_what_is_revoked_makes_way_while_it_serves_and_stays_away(fleet: Fleet) -> None:
+    third = fleet.install(3)
+    fleet.install(2)
+    first = fleet.install(1)
+    fleet.serves(first)
+    fleet.desire(1, floor=3)
+    fleet.serves(third)
+    wait_for(lambda: "left_revoked" in fleet.alerts(), "the alert")
+    held = committed(fleet)
+    assert held is not None
+    assert (held.digest, held.previous_digest, held.by_hand) == (third, first, False)
+    assert "revoked" in held.why
+    assert restarted(fleet) == third
+
+
+def test_the_way_back_from_a_trial_ends_at_what_is_not_revoked(fleet: Fleet) -> None:
+    second = fleet.install(2)
+    first = fleet.install(1)
+    fleet.hub.desire(SLOT, *fleet.offered(4), attempt=4, probation_s=300.0)
+    fleet.reaches("PROBATION", 4)
+    fleet.hub.desire(SLOT, *fleet.offered(4), attempt=4, probation_s=300.0, policies={"floor": 2})
+    wait_for(lambda: fleet.hub.reports[-1].desired_generation == 4, "the floor's report")
+    assert fleet.command("rollback", "--slot", SLOT).returncode == 0
+    fleet.reaches("ROLLED_BACK", 4)
+    fleet.serves(second)
+    assert restarted(fleet) == second
+    assert first != second
+
+
+def test_a_revoked_one_that_is_alone_serves_and_every_probe_says_so(fleet: Fleet) -> None:
+    first = fleet.install(1)
+    fleet.desire(1, floor=3)
+    wait_for(lambda: "revoked" in fleet.alerts(), "the alert")
+    assert "ok, but tiny: tiny v1 serves and is revoked" in health(fleet)
+    fleet.serves(first)

@@ -57,7 +57,8 @@ class Execution(SQLModel, table=True):
     Attributes:
         started_at: None until its wave opens. Times are the hub's,
         exchanged_at, device_ended_at: but for these two, the device's own.
-        before: the slot's desired state that this rollout replaced, as JSON text.
+        before: what the device had of the slot before this rollout, as JSON text of a
+            `SlotDesired`: what was desired, or the build that really served in its place.
         held: the device was told to wait in PREPARED for its site,
         released_at: and was given the word to go on.
         shadow: a shadow's verdict that a person is asked about, or has accepted.
@@ -145,7 +146,7 @@ class DevicePin(SQLModel, table=True):
     """A slot that a person holds at one build: no rollout touches it.
 
     Attributes:
-        before: the slot's desired state that the pin replaced, as JSON text.
+        before: as of an `Execution`, before the pin.
     """
 
     __tablename__ = "device_pin"

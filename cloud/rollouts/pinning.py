@@ -20,6 +20,7 @@ from cloud.rollouts import queries
 from cloud.rollouts.journal import note
 from cloud.rollouts.models import DevicePin
 from cloud.rollouts.request.spec import spec_of
+from cloud.rollouts.running.going_back import had_before
 from cloud.rollouts.running.telling import ENGINE
 from cloud.rollouts.states import HUB_EXECUTION_TABLE
 from protocol.machine import advance
@@ -105,7 +106,7 @@ def pin(
 def unpin(
     session: Session, principal: Principal, device_id: str, model: str, remark: str = ""
 ) -> tuple[str | None, str]:
-    """Let rollouts have the slot again, and bring back what was desired before the pin.
+    """Let rollouts have the slot again, and bring back what the device had before the pin.
 
     Returns the digest that is desired again, or None with the reason: nothing was, and nothing
     is; or it is below the model's floor, rejected or deleted, and the device is left what it was
@@ -233,13 +234,14 @@ def _build(
 
 
 def _before(session: Session, device: Device, model: str) -> str | None:
-    """What unpinning brings back, as JSON text: what the slot desired, and where that is an
-    attempt under way, what that attempt would have replaced."""
+    """What unpinning brings back, as JSON text: what the device had, and where its slot desires
+    an attempt under way, what that attempt would have replaced."""
     slot = _slot(device, model)
     for row, rollout in queries.on_device(session, device.id, model, _OPEN):
         if slot is not None and slot.rollout_id == rollout.id and row.started_at is not None:
             return row.before
-    return slot.model_dump_json() if slot else None
+    had = had_before(session, device, model)
+    return had.model_dump_json() if had else None
 
 
 def _supersede(

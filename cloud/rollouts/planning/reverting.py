@@ -10,7 +10,14 @@ from collections.abc import Sequence
 
 from cloud.rollouts.planning.starting import Room, may_start_again
 from cloud.rollouts.planning.tally import Tally
-from cloud.rollouts.planning.views import Action, DeviceView, RolloutView, StartExecution, Stop
+from cloud.rollouts.planning.views import (
+    Action,
+    DeviceView,
+    NoWayBack,
+    RolloutView,
+    StartExecution,
+    Stop,
+)
 from protocol.states import ExecutionState
 
 _NOT_LEFT = (ExecutionState.SUCCEEDED, ExecutionState.SUPERSEDED)
@@ -20,7 +27,8 @@ _NOT_LEFT = (ExecutionState.SUCCEEDED, ExecutionState.SUPERSEDED)
 def reverts(
     rollout: RolloutView, devices: Sequence[DeviceView], tally: Tally, now: float
 ) -> list[Action]:
-    """A further attempt with what was before, for each device that has the build."""
+    """A further attempt with what was before, for each device that has the build; where that may
+    not serve again, one that says so."""
     if not rollout.reverting:
         return []
     policy = rollout.policy
@@ -29,11 +37,14 @@ def reverts(
     for device in devices:
         if not room.is_left():
             break
-        digest = _return_digest(device)
-        if digest is None or not may_start_again(policy, device, now):
+        if not _is_left(device) or not may_start_again(policy, device, now):
             continue
-        actions.append(StartExecution(device.device_id, device.attempt + 1, digest, reverts=True))
-        room.take()
+        digest, attempt = _return_digest(device), device.attempt + 1
+        if digest is None:
+            actions.append(NoWayBack(device.device_id, attempt, device.no_return))
+        else:
+            actions.append(StartExecution(device.device_id, attempt, digest, reverts=True))
+            room.take()
     return actions
 
 
@@ -45,16 +56,23 @@ def stop(rollout: RolloutView, devices: Sequence[DeviceView], tally: Tally) -> l
         return [Stop(left=sum(d.state is ExecutionState.SUCCEEDED for d in devices))]
     reverted = left = 0
     for device in devices:
-        if _return_digest(device) is not None:
+        if _is_left(device):
             return []
         reverted += device.reverts and device.state is ExecutionState.SUCCEEDED
         left += device.state not in _NOT_LEFT if device.reverts else _has_build(device)
     return [Stop(reverted, left)]
 
 
+def _is_left(device: DeviceView) -> bool:
+    """Whether a device is yet to go back, or to say why it does not. Where somebody gave the
+    attempt up there is nothing to say: what was before runs."""
+    gave_up = device.state is ExecutionState.CANCELED
+    return _has_build(device) and not (gave_up and _return_digest(device) is None)
+
+
 def _return_digest(device: DeviceView) -> str | None:
-    """The build that a device is yet to go back to."""
-    return device.return_digest if _has_build(device) and not device.no_return else None
+    """The build that a device may go back to."""
+    return None if device.no_return else device.return_digest
 
 
 def _has_build(device: DeviceView) -> bool:

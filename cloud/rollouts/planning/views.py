@@ -143,8 +143,8 @@ class DeviceView:
     by_hand: somebody at the device went back from what had succeeded; `by_hand_marked`: and
         the execution says so.
     reverts: this attempt brings back what was there before the rollout.
-    return_digest: the build that it would go back to; None: there was none, or it may not serve
-        any more, which `no_return` says in words.
+    return_digest: the build that it had before; None: none is known.
+    no_return: why it cannot go back to that, in words.
     """
 
     device_id: str
@@ -205,6 +205,16 @@ class StartExecution:
     digest: str
     hold: bool = False
     reverts: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class NoWayBack:
+    """Make an attempt to go back that ends at once and says why there is none: the device keeps
+    the build."""
+
+    device_id: str
+    attempt: int
+    reason: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -291,6 +301,7 @@ class Stop:
 
 Action = (
     StartExecution
+    | NoWayBack
     | EndExecution
     | Release
     | MarkDiverged

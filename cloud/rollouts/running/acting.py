@@ -29,6 +29,7 @@ from cloud.rollouts.planning.views import (
     LookAtGate,
     MarkDiverged,
     NextWave,
+    NoWayBack,
     Pause,
     Release,
     StartExecution,
@@ -56,7 +57,7 @@ DEPLOYMENT_WORDS: Mapping[RolloutEvent, str] = {
 }
 """What of a rollout goes into its model's history, and as which word."""
 
-DeviceAction = StartExecution | EndExecution | MarkDiverged | Release
+DeviceAction = StartExecution | NoWayBack | EndExecution | MarkDiverged | Release
 
 
 @dataclass
@@ -93,7 +94,7 @@ def devices_of(actions: Iterable[Action]) -> list[str]:
         match action:
             case Release(device_ids=device_ids):
                 found.update(dict.fromkeys(device_ids))
-            case StartExecution() | EndExecution() | MarkDiverged():
+            case StartExecution() | NoWayBack() | EndExecution() | MarkDiverged():
                 found[action.device_id] = None
     return list(found)
 
@@ -173,6 +174,9 @@ def act_on(work: Work, action: DeviceAction) -> bool:
     match action:
         case StartExecution():
             return _start(work, action)
+        case NoWayBack():
+            row = _to_start(work, action, reverts=True)
+            return row is not None and _keep_build(work, row, action.reason)
         case EndExecution():
             return _end(work, action)
         case MarkDiverged():
@@ -236,24 +240,42 @@ def _stop(session: Session, rollout: Rollout, action: Stop, now: float) -> None:
 
 def _start(work: Work, action: StartExecution) -> bool:
     device = work.devices[action.device_id]
-    row = work.row(action.device_id, action.attempt) or _next_attempt(work, action)
-    if row is None or row.state != ExecutionState.QUEUED.value or row.started_at is not None:
+    row = _to_start(work, action, reverts=action.reverts)
+    if row is None:
         return False
-    if action.device_id in work.pinned:
-        return False
-    if not action.reverts:
-        row.before = work.teller.before(row, device)
-    row.digest, row.started_at, row.step_at = action.digest, work.now, work.now
-    row.held, row.boots = action.hold, device.boots
-    work.session.add(row)
+    row.held = action.hold
     if action.reverts:
-        work.teller.bring_back(row, device)
+        if reason := work.teller.bring_back(row, device):
+            return _keep_build(work, row, reason)
     else:
+        row.before = work.teller.before(row, device)
         work.teller.bring(row, device, action.digest)
+    row.digest, row.started_at, row.step_at = action.digest, work.now, work.now
+    row.boots = device.boots
+    work.session.add(row)
     return True
 
 
-def _next_attempt(work: Work, action: StartExecution) -> Execution | None:
+def _keep_build(work: Work, row: Execution, reason: str) -> bool:
+    """End an attempt to go back before it began. What is desired stays: the device keeps it."""
+    event = ExecutionEvent.CANCEL_REQUESTED
+    row.state = advance(HUB_EXECUTION_TABLE, ExecutionState(row.state), event).value
+    row.reason, row.step_at, row.ended_at = reason, work.now, work.now
+    work.session.add(row)
+    return True
+
+
+def _to_start(work: Work, action: StartExecution | NoWayBack, *, reverts: bool) -> Execution | None:
+    """The attempt that is to start; None where it has already, or may not any more."""
+    row = work.row(action.device_id, action.attempt) or _next_attempt(work, action, reverts)
+    if row is None or row.state != ExecutionState.QUEUED.value or row.started_at is not None:
+        return None
+    return None if action.device_id in work.pinned else row
+
+
+def _next_attempt(
+    work: Work, action: StartExecution | NoWayBack, reverts: bool
+) -> Execution | None:
     """The attempt after one that has ended; None where it has not."""
     last = work.row(action.device_id, action.attempt - 1)
     if last is None or ExecutionState(last.state) not in TERMINAL_EXECUTION_STATES:
@@ -266,7 +288,7 @@ def _next_attempt(work: Work, action: StartExecution) -> Execution | None:
         state=ExecutionState.QUEUED.value,
         step_at=work.now,
         before=last.before,
-        reverts=action.reverts,
+        reverts=reverts,
     )
     work.rows[action.device_id].append(row)
     return row

@@ -99,9 +99,9 @@ def _view(scene: _Scene, row: Latest, facts: Facts, texts: Texts) -> DeviceView:
     running = _running_digest(scene, row, facts, reported)
     odd = running not in (None, row.digest)
     by_hand = row.by_hand or (odd and owned and not newer and _went_back(scene, row, reported))
-    digest, no_return = (None, "")
+    back, no_return = None, ""
     if scene.way_back is not None and row.started_at is not None:
-        digest, no_return = scene.way_back.of(scene.befores.get(row.device_id))
+        back, no_return = scene.way_back.of(scene.befores.get(row.device_id))
     online = facts.presence == ONLINE
     waits = row.started_at is None and row.state not in _TERMINAL
     return DeviceView(
@@ -132,7 +132,7 @@ def _view(scene: _Scene, row: Latest, facts: Facts, texts: Texts) -> DeviceView:
         by_hand=by_hand,
         by_hand_marked=row.by_hand,
         reverts=row.reverts,
-        return_digest=_interned(digest),
+        return_digest=_interned(back.bundle_digest if back is not None else None),
         no_return=no_return,
     )
 

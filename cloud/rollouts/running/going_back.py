@@ -1,14 +1,58 @@
-"""What a device would go back to, where its rollout is taken back."""
+"""What a device had before a rollout, and whether it may go back to it."""
 
 from __future__ import annotations
 
 from sqlmodel import Session
 
+from cloud.fleet import service as fleet
+from cloud.fleet.models import Device
 from cloud.registry import service as registry
 from cloud.registry.models import Build
-from protocol.messages import SlotDesired
+from protocol.messages import SlotDesired, SlotReported
+from protocol.states import TERMINAL_EXECUTION_STATES
 
-NOTHING_BEFORE = "nothing was desired before"
+NOTHING_BEFORE = "nothing is known that was there before and could be desired again"
+
+
+def left_for(slot: SlotDesired, said: SlotReported | None) -> str | None:
+    """The build that a device runs in the place of the one that its slot desires, which it does
+    not take up again by itself: somebody there gave it up or went back from it, or a start
+    passed it over. None where nothing says so. Pure.
+
+    said: the device's last word on the slot. It counts where it is of the very attempt that the
+        slot desires, and that is over: until then the device may yet come to what is desired.
+    """
+    last = said.execution if said is not None else None
+    if said is None or last is None or last.state not in TERMINAL_EXECUTION_STATES:
+        return None
+    desired = (slot.rollout_id, slot.attempt, slot.bundle_digest)
+    if (last.rollout_id, last.attempt, last.bundle_digest) != desired:
+        return None
+    return said.running_digest if said.running_digest != slot.bundle_digest else None
+
+
+def had_before(session: Session, device: Device, model: str) -> SlotDesired | None:
+    """What a device has of a model before its slot is changed: what the slot desires, or the
+    build that really serves in its place; None where the registry does not know that one."""
+    desired = fleet.desired(device)
+    slot = desired.slots.get(model) if desired else None
+    # Most devices run what they should; reports are parsed of the others only.
+    if slot is None or device.running.get(model) in (None, slot.bundle_digest):
+        return slot
+    reported = fleet.reported(device)
+    serving = left_for(slot, reported.slots.get(model) if reported else None)
+    if serving is None:
+        return slot
+    build = session.get(Build, serving)
+    if build is None or build.model != slot.model:
+        return None
+    return SlotDesired(
+        bundle_digest=build.digest,
+        manifest_bytes=build.manifest_bytes,
+        model=build.model,
+        version=build.number,
+        floor=registry.floor(session, build.model),
+    )
 
 
 class WayBack:
@@ -18,10 +62,10 @@ class WayBack:
         self._session = session
         self._against: dict[tuple[str, str, int], str] = {}
 
-    def of(self, before: str | None) -> tuple[str | None, str]:
-        """Digest of the build, and what stands against it ("" where nothing does).
+    def of(self, before: str | None) -> tuple[SlotDesired | None, str]:
+        """What the device had, and what stands against it ("" where nothing does).
 
-        before: what the slot desired, as JSON text.
+        before: what the device had, as JSON text of a `SlotDesired`.
         """
         if before is None:
             return None, NOTHING_BEFORE
@@ -29,11 +73,11 @@ class WayBack:
         key = (slot.bundle_digest, slot.model, slot.version)
         if key not in self._against:
             self._against[key] = against(self._session, slot)
-        return slot.bundle_digest, self._against[key]
+        return slot, self._against[key]
 
 
 def against(session: Session, slot: SlotDesired) -> str:
-    """Why the build that a slot desired may not serve again; "" where it may."""
+    """Why a build that a device had may not serve again; "" where it may."""
     name = f"{slot.model} v{slot.version}"
     if slot.version < registry.floor(session, slot.model):
         return f"{name}, which was before, is below the model's floor"

@@ -15,6 +15,7 @@ from cloud.fleet.models import Device
 from cloud.registry import service as registry
 from cloud.rollouts.models import Execution, Rollout
 from cloud.rollouts.request.spec import RolloutSpec, spec_of
+from cloud.rollouts.running.going_back import WayBack, had_before
 from protocol.messages import MaintenanceWindow, ShadowPolicy, SlotDesired
 
 ENGINE = service_principal("rollouts")
@@ -59,15 +60,16 @@ class Teller:
     def __init__(self, session: Session, rollout: Rollout, principal: Principal = ENGINE) -> None:
         self._session, self._rollout, self._principal = session, rollout, principal
         self._floor = registry.floor(session, rollout.model)
+        self._way_back = WayBack(session)
         self._spec: RolloutSpec | None = None
         self._zones: dict[str | None, str] = {}
 
     def before(self, row: Execution, device: Device) -> str | None:
-        """What the device had before the rollout, as JSON text: what its slot desires, unless
-        that is the rollout's own word to an earlier attempt."""
-        slot = _slot(self._rollout, device)
-        if slot is not None and slot.rollout_id == self._rollout.id:
+        """What the device had before the rollout, as JSON text; an earlier attempt of the rollout
+        remembers it, while the slot still desires that one."""
+        if desired_of(self._rollout, device) is not None:
             return row.before
+        slot = had_before(self._session, device, self._rollout.model)
         return slot.model_dump_json() if slot else None
 
     def bring(self, row: Execution, device: Device, digest: str) -> None:
@@ -90,14 +92,14 @@ class Teller:
         )
         self.tell(device, wanted)
 
-    def bring_back(self, row: Execution, device: Device) -> None:
+    def bring_back(self, row: Execution, device: Device) -> str:
         """Desire what was before as an attempt of this rollout, so that the device tells of it.
-
-        It has served there: it is not held, and not compared, a second time.
-        """
-        if row.before is not None:
+        Returns why it may not serve again, and nothing is done then; "" where it is done."""
+        back, reason = self._back(row)
+        if back is not None:
             own = {"rollout_id": self._rollout.id, "attempt": row.attempt}
-            self.tell(device, _served(row.before).model_copy(update=own))
+            self.tell(device, back.model_copy(update=own))
+        return reason
 
     def release(self, device: Device) -> bool:
         """Take the hold away; False where the slot does not desire this rollout any more."""
@@ -108,14 +110,14 @@ class Teller:
         return True
 
     def withdraw(self, row: Execution, device: Device) -> None:
-        """Where the slot still desires this rollout, desire again what it did before.
+        """Where the slot still desires this rollout, desire what was before, or nothing where
+        that may not serve again: what runs stays then.
 
         So a device that comes back late does not install what was given up meanwhile, and a
-        desired state never names a build that failed there. What was before has served: it is
-        not held, and not compared, a second time.
+        desired state never names a build that failed there.
         """
         if desired_of(self._rollout, device) is not None:
-            self.tell(device, _served(row.before) if row.before else None)
+            self.tell(device, self._back(row)[0])
 
     def tell(self, device: Device, wanted: SlotDesired | None) -> None:
         """Set the rollout's slot, with the floor as it is now."""
@@ -123,6 +125,14 @@ class Teller:
             wanted = wanted.model_copy(update={"floor": self._floor_of(wanted.model)})
         slots = {self._rollout.model: wanted}
         fleet.change_desired(self._session, self._principal, device.id, slots=slots, known=True)
+
+    def _back(self, row: Execution) -> tuple[SlotDesired | None, str]:
+        """What was before, or None with why that may not serve again. It has served there: it is
+        not held, and not compared, a second time."""
+        slot, reason = self._way_back.of(row.before)
+        if slot is None or reason:
+            return None, reason
+        return slot.model_copy(update={"hold": False, "shadow": None}), ""
 
     def _floor_of(self, model: str) -> int:
         own = model == self._rollout.model
@@ -135,11 +145,6 @@ class Teller:
         if device.site not in self._zones:
             self._zones[device.site] = fleet.time_zone(self._session, device)
         return spec.window.on_clock(self._zones[device.site])
-
-
-def _served(before: str) -> SlotDesired:
-    slot = SlotDesired.model_validate_json(before)
-    return slot.model_copy(update={"hold": False, "shadow": None})
 
 
 def _slot(rollout: Rollout, device: Device) -> SlotDesired | None:

@@ -18,6 +18,7 @@ from cloud.rollouts.planning.views import (
     LookAtGate,
     MarkDiverged,
     NextWave,
+    NoWayBack,
     Pause,
     Release,
     RolloutView,
@@ -170,7 +171,7 @@ class Hub:
             by_hand_marked=row.by_hand_marked,
             reverts=row.reverts,
             return_digest=back.digest if back else None,
-            no_return=self.barred,
+            no_return=self.barred or ("" if row.before else "nothing was before"),
         )
 
     def plan(self) -> list[Action]:
@@ -207,6 +208,8 @@ class Hub:
         match action:
             case StartExecution():
                 self._start(action)
+            case NoWayBack():
+                self._keep_build(action)
             case EndExecution():
                 self._end(action)
             case Release(device_ids=device_ids):
@@ -283,6 +286,16 @@ class Hub:
         )  # fmt: skip
         self.tell(row.device_id, slot)
 
+    def _keep_build(self, action: NoWayBack) -> None:
+        rows = self.rows[action.device_id]
+        last = rows[-1]
+        if action.attempt == last.attempt + 1 and last.ended:
+            fresh = Row(last.device_id, last.wave, action.attempt, before=last.before)
+            fresh.state, fresh.reverts = ExecutionState.CANCELED, True
+            fresh.step_at = fresh.ended_at = self.now
+            rows.append(fresh)
+            self.touched.add(action.device_id)
+
     def _end(self, action: EndExecution) -> None:
         row = self.rows[action.device_id][action.attempt - 1]
         if row.ended:
@@ -297,7 +310,8 @@ class Hub:
     def _withdraw(self, row: Row) -> None:
         slot = self.slots[row.device_id]
         if slot is not None and slot.owner == ROLLOUT:
-            self.tell(row.device_id, replace(row.before, hold=False) if row.before else None)
+            back = row.before if row.before and not self.barred else None
+            self.tell(row.device_id, replace(back, hold=False) if back else None)
 
     def _release(self, device_id: str) -> None:
         row, slot = self.latest(device_id), self.slots[device_id]

@@ -11,6 +11,7 @@ from cloud.rollouts.planning.views import (
     EndExecution,
     Finish,
     NextWave,
+    NoWayBack,
     Release,
     StartExecution,
     Stop,
@@ -57,6 +58,8 @@ class Rules:
         match action:
             case StartExecution():
                 self._may_start(action)
+            case NoWayBack():
+                self._may_keep(action)
             case EndExecution(device_id=device_id, attempt=attempt):
                 row = self.hub.latest(device_id)
                 assert not row.ended
@@ -128,6 +131,19 @@ class Rules:
             assert self.failed <= self._tolerated(), f"{key} starts after too many failures"
             assert self._open_gate_is_no_fail(), f"{key} starts past a FAIL"
             assert self._approved(rollout.wave), f"{key} starts before a person opened its wave"
+
+    def _may_keep(self, action: NoWayBack) -> None:
+        hub, row = self.hub, self.hub.latest(action.device_id)
+        slot = hub.slots[action.device_id]
+        assert hub.rollout.reverting
+        assert row.ended
+        assert not row.reverts, f"{action.device_id} says twice that it keeps the build"
+        assert row.attempt + 1 == action.attempt
+        assert action.device_id not in hub.pinned
+        assert slot is not None
+        assert slot.owner == ROLLOUT
+        assert action.reason
+        assert hub.barred or row.before is None, f"{action.device_id} could go back"
 
     def _may_try_again(self, row: Row) -> None:
         policy, diverged = self.hub.rollout.policy, row.diverged

@@ -8,7 +8,13 @@ from typing import Any
 import pytest
 
 from cloud.rollouts.planning.planner import plan
-from cloud.rollouts.planning.views import EndExecution, PacePolicy, StartExecution, Stop
+from cloud.rollouts.planning.views import (
+    EndExecution,
+    NoWayBack,
+    PacePolicy,
+    StartExecution,
+    Stop,
+)
 from cloud.rollouts.states import RolloutState
 from protocol.states import ExecutionEvent
 from tests.simulation.rollouts.builds import OTHER
@@ -50,18 +56,31 @@ def test_every_device_with_the_build_gets_what_it_had_before() -> None:
     assert plan(STOPPING, views, NOW) == [Stop(left=2)]
 
 
-@pytest.mark.parametrize(
-    "values",
-    [
-        {"no_return": "below the floor"},
-        {"return_digest": None},
-        {"owned": False},
-        {"pinned": True},
-    ],
-)
-def test_who_has_nothing_to_go_back_to_is_left_and_counted(values: dict[str, Any]) -> None:
-    counted = "no_return" in values or "return_digest" in values
-    assert plan(REVERTING, [brought("a", **values)], NOW) == [Stop(0, int(counted))]
+@pytest.mark.parametrize("digest", [None, OTHER])
+def test_who_cannot_go_back_says_why_and_is_counted_as_left(digest: str | None) -> None:
+    left = brought("a", return_digest=digest, no_return="below the floor")
+    assert plan(REVERTING, [left], NOW) == [NoWayBack("a", 2, "below the floor")]
+    said = returning("a", S.CANCELED, started_at=None, owned=False)
+    assert plan(REVERTING, [said], NOW) == [Stop(0, 1)]
+
+
+@pytest.mark.parametrize("values", [{"owned": False}, {"pinned": True}])
+def test_whose_slot_another_has_is_left_alone(values: dict[str, Any]) -> None:
+    assert plan(REVERTING, [brought("a", **values)], NOW) == [Stop(0, 0)]
+
+
+def test_who_gave_the_attempt_up_keeps_nothing_to_tell_of() -> None:
+    given_up = replace(brought("a", no_return="below the floor"), state=S.CANCELED)
+    assert plan(REVERTING, [given_up], NOW) == [Stop(0, 1)]
+
+
+def test_what_only_says_why_takes_no_room() -> None:
+    few = policy(in_flight_max=1)
+    views = [brought("a", no_return="below the floor"), brought("b"), brought("c")]
+    assert plan(replace(REVERTING, policy=few), views, NOW) == [
+        NoWayBack("a", 2, "below the floor"),
+        StartExecution("b", 2, OTHER, reverts=True),
+    ]
 
 
 def test_who_was_lost_after_the_word_to_its_site_is_told_too() -> None:
@@ -100,7 +119,7 @@ def test_the_end_counts_who_is_back_and_who_is_not() -> None:
         returning("c", S.SUPERSEDED),
         returning("f", S.CANCELED),
         done("d", S.CANCELED),
-        brought("e", no_return="its build was deleted"),
+        returning("e", S.CANCELED, started_at=None, owned=False),
     ]
     assert plan(REVERTING, views, NOW) == [Stop(reverted=1, left=3)]
 

@@ -13,12 +13,15 @@ from cloud.access.principal import Principal, service_principal
 from cloud.fleet import service as fleet
 from cloud.fleet.models import Device
 from cloud.registry import service as registry
+from cloud.rollouts import queries
 from cloud.rollouts.models import Execution, Rollout
 from cloud.rollouts.request.spec import RolloutSpec, spec_of
 from cloud.rollouts.running.going_back import WayBack, had_before
 from protocol.messages import MaintenanceWindow, ShadowPolicy, SlotDesired
+from protocol.states import TERMINAL_EXECUTION_STATES, ExecutionState
 
 ENGINE = service_principal("rollouts")
+_OPEN = [state.value for state in ExecutionState if state not in TERMINAL_EXECUTION_STATES]
 
 
 def desired_of(rollout: Rollout, device: Device) -> SlotDesired | None:
@@ -118,6 +121,8 @@ class Teller:
         """
         if desired_of(self._rollout, device) is not None:
             self.tell(device, self._back(row)[0])
+        elif row.started_at is not None:
+            self._forget(row)
 
     def tell(self, device: Device, wanted: SlotDesired | None) -> None:
         """Set the rollout's slot, with the floor as it is now."""
@@ -125,6 +130,16 @@ class Teller:
             wanted = wanted.model_copy(update={"floor": self._floor_of(wanted.model)})
         slots = {self._rollout.model: wanted}
         fleet.change_desired(self._session, self._principal, device.id, slots=slots, known=True)
+
+    def _forget(self, row: Execution) -> None:
+        """Another rollout took the slot before the attempt came to nothing: what was before that
+        one is what was before this one."""
+        model = self._rollout.model
+        for other, _ in queries.on_device(self._session, row.device_id, model, _OPEN):
+            slot = other.before and SlotDesired.model_validate_json(other.before)
+            if slot and (slot.rollout_id, slot.attempt) == (row.rollout_id, row.attempt):
+                other.before = row.before
+                self._session.add(other)
 
     def _back(self, row: Execution) -> tuple[SlotDesired | None, str]:
         """What was before, or None with why that may not serve again. It has served there: it is

@@ -15,6 +15,7 @@ from cloud.registry.service import NewVersion
 from cloud.rollouts import service as rollouts
 from cloud.rollouts.models import Execution, Rollout
 from cloud.rollouts.request.spec import RolloutCreate
+from protocol.messages import ExecutionReport
 from tests.fixtures.models import write_bundle
 from tests.integration.edge_agent.device import DEVICE_ID, SLOT
 
@@ -55,13 +56,21 @@ class Bench:
 
     def roll_out(self, number: int) -> tuple[Rollout, Execution]:
         """Roll a version out and wait for the end; the rollout and its last execution."""
-        asked = RolloutCreate(model=SLOT, version=number, probation_s=0.5)
-        with self.hub.database.transaction() as session:
-            rollout_id = rollouts.create(session, ADMIN, asked).id
-        self.wait(lambda: self._look(rollout_id)[0].state == "FINISHED")
-        return self._look(rollout_id)
+        rollout_id = self.begin(number)
+        self.wait(lambda: self.look(rollout_id)[0].state == "FINISHED")
+        return self.look(rollout_id)
 
-    def _look(self, rollout_id: str) -> tuple[Rollout, Execution]:
+    def begin(self, number: int, **asked: Any) -> str:
+        """Begin to roll a version out; the rollout's id."""
+        given = {"model": SLOT, "version": number, "probation_s": 0.5, **asked}
+        with self.hub.database.transaction() as session:
+            return rollouts.create(session, ADMIN, RolloutCreate.model_validate(given)).id
+
+    def revoke_below(self, number: int) -> None:
+        with self.hub.database.transaction() as session:
+            registry.set_floor(session, ADMIN, SLOT, number)
+
+    def look(self, rollout_id: str) -> tuple[Rollout, Execution]:
         with self.hub.database.reading() as session:
             rollout = rollouts.get(session, ADMIN, rollout_id)
             return rollout, rollouts.executions(session, rollout)[-1]
@@ -74,6 +83,13 @@ class Bench:
     def running(self) -> str | None:
         with self.hub.database.reading() as session:
             return fleet.get_device(session, ADMIN, DEVICE_ID).running.get(SLOT)
+
+    def last_told(self) -> ExecutionReport | None:
+        """The attempt that the device's last report is of."""
+        with self.hub.database.reading() as session:
+            reported = fleet.reported(fleet.get_device(session, ADMIN, DEVICE_ID))
+        slot = reported.slots.get(SLOT) if reported else None
+        return slot.execution if slot else None
 
     def wait(self, until: Callable[[], bool]) -> None:
         deadline = time.monotonic() + DEADLINE_S

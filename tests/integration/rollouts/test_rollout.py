@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -9,8 +11,9 @@ import pytest
 
 from cloud.hub import Hub
 from cloud.settings import load
+from tests.conftest import ROOT
 from tests.integration.brokers import RunningBroker
-from tests.integration.edge_agent.device import Device
+from tests.integration.edge_agent.device import SLOT, Device
 from tests.integration.rollouts.bench import Bench
 
 pytestmark = pytest.mark.integration
@@ -46,5 +49,45 @@ def test_a_good_version_stays_and_a_bad_one_leaves_no_trace(bench: Bench, tmp_pa
         rollout, execution = bench.roll_out(3)
         assert (rollout.outcome, execution.attempt) == ("SUCCEEDED", 1)
         bench.wait(lambda: bench.running() == better)
+    finally:
+        device.stop()
+
+
+def test_neither_what_a_person_left_nor_what_is_revoked_comes_back(
+    bench: Bench, tmp_path: Path
+) -> None:
+    device = Device(tmp_path / "device", RunningBroker(bench.hub.address.port))
+    device.start()
+    try:
+        good = bench.publish(1)
+        bench.roll_out(1)
+
+        left = bench.publish(2)
+        endless = {"share": 1.0, "frames_min": 1_000_000, "duration_max_s": 3600}
+        rollout_id = bench.begin(2, shadow=endless)
+        bench.wait(lambda: bench.look(rollout_id)[1].state == "SHADOWING")
+        rollback = ("rollback", "--slot", SLOT, "--force", "-c", str(device.config))
+        went = subprocess.run(
+            [sys.executable, "-m", "edge_agent", *rollback], cwd=ROOT, check=False, text=True,
+            stdout=subprocess.PIPE, stderr=subprocess.STDOUT, timeout=60,
+        )  # fmt: skip
+        assert went.returncode == 0, went.stdout
+        bench.wait(lambda: bench.look(rollout_id)[1].state == "CANCELED")
+        assert bench.look(rollout_id)[1].by_hand
+        assert bench.desired() == left, "nobody overrules that person"
+        bench.wait(lambda: (told := bench.last_told()) is not None and told.state == "CANCELED")
+
+        bench.publish(3, golden_error=0.2)
+        assert bench.roll_out(3)[1].state == "REJECTED"
+        assert bench.desired() == good
+        # It runs already, which the device says of the new wish.
+        bench.wait(lambda: (told := bench.last_told()) is not None and told.bundle_digest == good)
+        assert bench.running() == good
+
+        bench.revoke_below(2)
+        bench.publish(4, golden_error=0.2)
+        assert bench.roll_out(4)[1].state == "REJECTED"
+        assert bench.desired() is None
+        assert bench.running() == good
     finally:
         device.stop()

@@ -119,8 +119,12 @@ class Teller:
         So a device that comes back late does not install what was given up meanwhile, and a
         desired state never names a build that failed there.
         """
-        if desired_of(self._rollout, device) is not None:
-            self.tell(device, self._back(row)[0])
+        standing = desired_of(self._rollout, device)
+        if standing is not None:
+            back, _ = self._back(row)
+            if back is None:  # a slot that desires nothing tells no floor: say that first
+                self.tell(device, standing)
+            self.tell(device, back)
         elif row.started_at is not None:
             self._forget(row)
 

@@ -11,8 +11,6 @@ from cloud.fleet import inbound
 from cloud.fleet import service as fleet
 from cloud.fleet.models import Device
 from cloud.inbound import Received
-from cloud.registry import service as registry
-from cloud.registry.models import Build
 from cloud.rollouts import service
 from cloud.rollouts.models import Rollout
 from cloud.rollouts.planning.views import (
@@ -24,7 +22,6 @@ from cloud.rollouts.planning.views import (
     StartExecution,
 )
 from cloud.rollouts.running import acting
-from cloud.rollouts.running.going_back import NOTHING_BEFORE
 from cloud.rollouts.states import Asks
 from protocol.messages import Presence, SlotDesired, encode
 from protocol.states import ExecutionEvent, ExecutionState
@@ -46,13 +43,6 @@ def journal(hub: Hub, rollout_id: str) -> list[tuple[str, str]]:
     with hub.database.reading() as session:
         entries = service.journal(session, ADMIN, rollout_id, limit=100)
         return [(entry.kind, entry.by) for entry in entries]
-
-
-def desiring(hub: Hub, digest: str) -> set[str]:
-    """The devices of TWO of which this build is desired."""
-    last = {device_id: hub.published.desired(device_id)[-1] for device_id in TWO["devices"]}
-    slots = {device_id: desired.slots.get(MODEL) for device_id, desired in last.items()}
-    return {name for name, one in slots.items() if one is not None and one.bundle_digest == digest}
 
 
 def texts(hub: Hub, rollout_id: str, kind: str) -> list[tuple[int | None, str]]:
@@ -118,74 +108,6 @@ def test_a_device_that_does_not_come_back_is_counted_as_left(hub: Hub) -> None:
     rollout = hub.rollout(rollout_id)
     assert (rollout.state, rollout.outcome) == ("STOPPED", None)
     assert slot(hub, "dev-0").bundle_digest == DIGESTS[1], "it still is to run what was before"
-
-
-def test_nothing_is_brought_back_that_may_not_serve(hub: Hub) -> None:
-    rollout_id = under_way(hub)
-    with hub.database.transaction() as session:
-        registry.set_floor(session, ADMIN, MODEL, 2)
-    revert(hub, rollout_id)
-    rows = hub.executions(rollout_id)
-    assert list(rows) == [("dev-0", 1), ("dev-0", 2), ("dev-1", 1)]
-    kept = rows["dev-0", 2]
-    assert (kept.state, kept.reverts, kept.started_at) == ("CANCELED", True, None)
-    assert kept.reason == "caps v1, which was before, is below the model's floor"
-    rollout = hub.rollout(rollout_id)
-    assert (rollout.state, rollout.outcome) == ("STOPPED", None)
-    assert slot(hub, "dev-0").bundle_digest == DIGESTS[2]
-    assert "dev-1" not in desiring(hub, DIGESTS[1]), "it was withdrawn after the floor was raised"
-    with hub.database.reading() as session:
-        counts = service.wave_counts(session, rollout)
-        assert dict(counts[0]) == {"NOT_REVERTED": 1, "CANCELED": 1}
-
-
-def test_a_floor_that_is_raised_after_the_plan_holds_too(hub: Hub) -> None:
-    rollout_id = under_way(hub)
-    act(hub, rollout_id, Abort("it sees less", revert=True))
-    with hub.database.transaction() as session:
-        registry.set_floor(session, ADMIN, MODEL, 2)
-    late = StartExecution("dev-0", 2, DIGESTS[1], reverts=True)
-    assert act(hub, rollout_id, late)
-    assert not act(hub, rollout_id, late), "a second time nothing changes"
-    kept = hub.executions(rollout_id)["dev-0", 2]
-    assert (kept.state, kept.started_at, kept.digest) == ("CANCELED", None, None)
-    assert "below the model's floor" in kept.reason
-    assert slot(hub, "dev-0").bundle_digest == DIGESTS[2]
-
-
-def test_a_withdrawal_never_desires_what_is_revoked(hub: Hub) -> None:
-    rollout_id = under_way(hub)
-    with hub.database.transaction() as session:
-        registry.set_floor(session, ADMIN, MODEL, 2)
-    hub.report("dev-1", S.FAILED, "no room")
-    hub.settle()
-    assert hub.executions(rollout_id)["dev-1", 1].state == "FAILED"
-    assert MODEL not in hub.published.desired("dev-1")[-1].slots, "what runs stays"
-
-
-def test_a_build_that_was_rejected_since_is_not_brought_back(hub: Hub) -> None:
-    rollout_id = under_way(hub)
-    with hub.database.transaction() as session:
-        build = session.get_one(Build, DIGESTS[1])
-        build.state = "REJECTED"
-        session.add(build)
-    revert(hub, rollout_id)
-    kept = hub.executions(rollout_id)["dev-0", 2]
-    assert (kept.state, kept.digest) == ("CANCELED", None)
-    assert kept.reason == "caps v1, which was before, has been rejected"
-
-
-def test_where_nothing_was_before_the_device_keeps_the_build(hub: Hub) -> None:
-    rollout_id = hub.create(**TWO)
-    hub.settle()
-    hub.succeed("dev-0")
-    hub.settle()
-    revert(hub, rollout_id)
-    rollout = hub.rollout(rollout_id)
-    assert (rollout.state, rollout.outcome) == ("STOPPED", None)
-    assert slot(hub, "dev-0").bundle_digest == DIGESTS[1]
-    kept = hub.executions(rollout_id)["dev-0", 2]
-    assert (kept.state, kept.reason) == ("CANCELED", NOTHING_BEFORE)
 
 
 def test_an_abort_of_the_engine_stops_and_says_why(hub: Hub) -> None:

@@ -64,6 +64,17 @@ class Boot:
         note_start(self._store, self._slot, digest, (*why, said) if said else why)
         return found, self._troubles
 
+    def able(self) -> tuple[str, ...]:
+        """What could serve by what is known without reading it: it lies on the disk, is not known
+        to be damaged, and has not had its starts."""
+        held, state = self._held(), slot_state(self._slot, self._store)
+        damaged = self._judging.bundles.damaged()
+        return tuple(
+            digest
+            for digest in choices(state, held)
+            if digest in held and digest not in damaged and not self.guard.spent(digest)
+        )
+
     def turns(self) -> tuple[str, ...]:
         """What could take over by itself from a bundle that is revoked, the preferred one first:
         it is on the disk, not known to be damaged, and not revoked."""

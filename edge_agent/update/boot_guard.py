@@ -105,6 +105,11 @@ class BootGuard:
             log.warning("boot_not_counted", slot=self._slot, error=str(error))
         return True
 
+    def spent(self, digest: str) -> bool:
+        """Whether it has had its starts."""
+        count = self._store.load(boot_name(self._slot), BootCount)
+        return not admit(count, digest, self._starts_max)[1]
+
     def withdraw(self) -> None:
         """What was entered last could not be loaded, which killed nobody: not a start."""
         try:

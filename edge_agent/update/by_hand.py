@@ -127,9 +127,9 @@ class Return:
                 self._exchange.let_go(ended.loaded)
             return False, self._refused(reason)
         left, why, name = self._exchange.running, self._why, TURNED if self._why else DONE
-        if left is not None and not why:
-            leave(self._context.store, self._slot, left)
         try:
+            if left is not None and not why:
+                leave(self._context.store, self._slot, left)
             self._exchange.go_back(ended.loaded, why)
         except OSError as error:
             self._exchange.let_go(ended.loaded)

@@ -92,19 +92,21 @@ def added(history: History, attempt: PastAttempt, attempts_max: int) -> History:
     return History(attempts=tuple(attempts))
 
 
-def remember(store: Store, slot: str, record: UpdateRecord, limits: Limits) -> None:
-    """Keep an attempt that is over; what the disk refuses is logged, and life goes on."""
+def remember(store: Store, slot: str, record: UpdateRecord, limits: Limits) -> bool:
+    """Keep an attempt that is over; False where the disk refused."""
     history = store.load(history_name(slot), History) or History()
     try:
         following = added(history, past(record), limits.history_attempts_max)
         store.save(history_name(slot), following)
     except OSError as error:
-        log.warning("history_not_kept", slot=slot, error=str(error))
+        log.debug("history_not_kept", slot=slot, error=str(error))
+        return False
+    return True
 
 
 def leave(store: Store, slot: str, digest: str) -> None:
-    """A person leaves a bundle that had been committed: its last attempt is marked. What the disk
-    refuses is logged; what is committed says it too, until the next commit."""
+    """A person leaves a bundle that had been committed: its last attempt is marked. Raises
+    OSError."""
     history = store.load(history_name(slot), History)
     if history is None:
         return
@@ -113,10 +115,7 @@ def leave(store: Store, slot: str, digest: str) -> None:
         return
     attempts = list(history.attempts)
     attempts[of[-1]] = attempts[of[-1]].model_copy(update={"left": True})
-    try:
-        store.save(history_name(slot), History(attempts=tuple(attempts)))
-    except OSError as error:
-        log.warning("history_not_kept", slot=slot, error=str(error))
+    store.save(history_name(slot), History(attempts=tuple(attempts)))
 
 
 def _same(left: PastAttempt, right: PastAttempt) -> bool:

@@ -7,11 +7,13 @@ served before is read byte by byte, and must be one that may still serve.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 from edge_agent.config import Limits
 from edge_agent.errors import EdgeError
-from edge_agent.store import StateFile, Store, StoreError
+from edge_agent.store import Store, StoreError
 from edge_agent.update.bundle_store import BundleStore
 from edge_agent.update.floors import FLOORS, Floors
 from edge_agent.update.history import leave
@@ -96,21 +98,25 @@ def go_back(
     committed, record = state.committed, state.record
     if record is not None and record.state in BEFORE_EXCHANGE:
         event, outcome = ExecutionEvent.CANCEL_REQUESTED, Outcome(reason=BY_HAND)
-        _keep(store, record_name(slot), moved(_left(record), event, outcome, wall, record.spent_s))
+        with _kept(store):
+            ended = moved(_left(record), event, outcome, wall, record.spent_s)
+            store.save(record_name(slot), ended)
         return WentBack("" if committed is None else committed.digest, given_up(slot, record))
     back_to = way_back(slot, committed, record)
     if committed is None or back_to is None:
         if record is not None:
-            _keep(store, record_name(slot), _left(record))
+            with _kept(store):
+                store.save(record_name(slot), _left(record))
         digest = "" if committed is None else committed.digest
         text = f"{slot}: an update was on probation; the next start goes back to {digest[:12]}"
         return WentBack(digest, text)
     name = _proven(slot, back_to, store, limits, wall)
     if not force and (why := objection(state)):
         raise NoWayBackError(f"{slot}: {why}")
-    leave(store, slot, committed.digest)
     following = Committed(digest=back_to, previous_digest=committed.digest, by_hand=True)
-    _keep(store, committed_name(slot), following)
+    with _kept(store):
+        leave(store, slot, committed.digest)
+        store.save(committed_name(slot), following)
     text = f"{slot}: {name} ({back_to[:12]}) serves from the next start on"
     return WentBack(back_to, text, committed=True)
 
@@ -119,9 +125,10 @@ def _left(record: UpdateRecord) -> UpdateRecord:
     return record.model_copy(update={"left": True})
 
 
-def _keep(store: Store, name: str, state: StateFile) -> None:
+@contextmanager
+def _kept(store: Store) -> Iterator[None]:
     try:
-        store.save(name, state)
+        yield
     except OSError as error:
         raise StoreError(
             f"cannot write to {store.state}: {error.strerror}; make room there"

@@ -97,8 +97,12 @@ class Repair:
 
         self._context.submit(job)
 
+    def found(self, digest: str) -> None:
+        """Somebody who read the bundle says that it is damaged; from any thread."""
+        self._ended.put((digest, _End.DAMAGED))
+
     def tick(self, now: float, *, busy: bool) -> None:
-        """Go on; `busy`: an attempt runs, and what is fetched here waits for its end."""
+        """Go on; `busy`: an attempt fetches, and what is fetched here waits until it has."""
         self._hear(now)
         if busy:
             self._close()

@@ -24,7 +24,7 @@ from edge_agent.update.retention import Needs, needs
 from edge_agent.update.revocation import Revocation, leavable
 from edge_agent.update.slot import Slot
 from edge_agent.update.slot_state import slot_state
-from edge_agent.update.states import Committed, UpdateRecord, attempt_key, committed_name
+from edge_agent.update.states import FETCHING, Committed, UpdateRecord, attempt_key, committed_name
 from edge_agent.update.step_parts import StepEnded
 from edge_agent.update.unit import Shared, SlotPorts, Unit, build_unit
 from edge_agent.update.updater import Leave
@@ -36,6 +36,8 @@ from protocol.states import ExecutionState
 __all__ = ["SlotPorts", "Slots"]
 
 REQUESTS_EVERY_S = 0.5
+BLIND_EVERY_S = 30.0
+"""How often a slot that serves nothing is looked at where the disk says nothing new."""
 
 log = structlog.get_logger(__name__)
 
@@ -67,6 +69,7 @@ class Slots:
             counters=self.counters,
             needs=self._needs,
             prune=self._prune,
+            damaged=lambda digest: self._repair.found(digest),  # noqa: PLW0108 - made below
             veto_until=self._veto_until,
         )
         self._units: dict[str, Unit] = {
@@ -89,6 +92,7 @@ class Slots:
         self._returns: dict[str, Request] = {}
         self._asked_at = float("-inf")
         self._stable_at: float | None = None
+        self._blind: dict[str, tuple[tuple[str, ...], float]] = {}
         self._loaded = False
 
     def serve_from_disk(self, now: float, wall: float) -> list[Trouble]:
@@ -172,6 +176,7 @@ class Slots:
         if self._stable_at is not None and now >= self._stable_at:
             self._stable_at = None
             self._lived()
+        self._see_again(now)
 
     def stop(self, now: float, *, asked: bool = False) -> None:
         """Drop what runs beside; the attempts themselves stay as they are on the disk.
@@ -260,7 +265,9 @@ class Slots:
     def _mend(self, now: float) -> None:
         """Go on with repairs; a disk that refuses one must not end what serves."""
         try:
-            self._repair.tick(now, busy=any(self._open(name) for name in self._units))
+            records = (self._open(name) for name in self._units)
+            busy = any(record is not None and record.state in FETCHING for record in records)
+            self._repair.tick(now, busy=busy)
         except OSError as error:
             log.warning("repair_failed", error=str(error))
 
@@ -270,10 +277,27 @@ class Slots:
         for unit in self._units.values():
             unit.boot.guard.stable()
             if unit.boot.passed_over and unit.exchange.running is None:
-                loaded, _ = unit.boot.load()
-                if loaded is not None:
-                    unit.exchange.replace(loaded)
-                self._stable_at = self._ports.monotonic() + self._limits.boot_stable_s
+                self._serve_again(unit)
+
+    def _see_again(self, now: float) -> None:
+        """Where nothing serves, whatever can by now, however it came to lie there whole: its
+        files were repaired, or an attempt that is far from its end has placed it."""
+        for name, unit in self._units.items():
+            if unit.exchange.running is not None:
+                self._blind.pop(name, None)
+                continue
+            able = unit.boot.able()
+            before, again_at = self._blind.get(name, ((), now))
+            if able and (able != before or now >= again_at):
+                again_at = now + BLIND_EVERY_S
+                self._serve_again(unit)
+            self._blind[name] = (able, again_at)
+
+    def _serve_again(self, unit: Unit) -> None:
+        loaded, _ = unit.boot.load()
+        if loaded is not None:
+            unit.exchange.replace(loaded)
+        self._stable_at = self._ports.monotonic() + self._limits.boot_stable_s
 
     def _needs(self) -> Needs:
         """What the disk refers to, and what serves: a start may have taken something else."""

@@ -95,6 +95,9 @@ FAILURE: Mapping[ExecutionState, ExecutionEvent] = {
 RETRIED: frozenset[ExecutionState] = frozenset({*BEFORE_EXCHANGE, S.COMMITTING, S.ROLLING_BACK})
 """Where what may pass by itself (a full disk, a lost network) is tried again in the state."""
 
+FETCHING: frozenset[ExecutionState] = frozenset({S.QUEUED, S.DOWNLOADING, S.DOWNLOADED})
+"""Where an attempt fetches, or may have to fetch again."""
+
 IN_PROCESS: frozenset[ExecutionState] = frozenset(
     {S.PROVING, S.SHADOWING, S.SWAPPING, S.PROBATION, S.COMMITTING}
 )

@@ -38,6 +38,7 @@ class StepContext:
         deliver: bring its end to the agent's thread.
         prune: remove the bundles that nothing pins.
         veto_until: until when a slot's attempt is vetoed at a time on the wall; None: it is not.
+        damaged: a bundle on the disk is damaged, and is to be repaired; from any thread.
         left: whether a person left this very attempt before.
     """
 
@@ -48,6 +49,7 @@ class StepContext:
     deliver: Callable[[StepEnded], object]
     prune: Callable[[], None]
     veto_until: Callable[[str, UpdateRecord, float], float | None]
+    damaged: Callable[[str], None]
     left: Callable[[SlotDesired], bool]
 
 

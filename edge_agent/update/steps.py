@@ -250,7 +250,17 @@ class SlotSteps:
         if self._candidate is None and not self._busy:
             digest = record.desired.bundle_digest
             measured = record.figures.get("proof_memory_bytes")
-            self._run(record, lambda: (Outcome(), self._parts.loader.beside(digest, measured)))
+
+            def job() -> tuple[Outcome, LoadedBundle | None]:
+                # It was read when it was placed, which may be days ago.
+                try:
+                    self._context.judging.bundles.verify(digest)
+                except BundleError as error:
+                    self._context.damaged(digest)
+                    return Outcome(retry=True, reason=str(error)), None
+                return Outcome(), self._parts.loader.beside(digest, measured)
+
+            self._run(record, job)
         return self._candidate
 
     def _revoked(self, record: UpdateRecord) -> Outcome | None:

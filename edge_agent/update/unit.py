@@ -81,6 +81,7 @@ class Shared:
     Attributes:
         needs: what must stay on the disk, now.
         prune: remove what nothing pins.
+        damaged: a bundle on the disk is damaged, and is to be repaired; from any thread.
         veto_until: until when a slot's attempt is vetoed at a time on the wall; None: it is not.
     """
 
@@ -91,6 +92,7 @@ class Shared:
     counters: Counter[str]
     needs: Callable[[], Needs]
     prune: Callable[[], None]
+    damaged: Callable[[str], None]
     veto_until: Callable[[str, UpdateRecord, float], float | None]
 
 
@@ -138,6 +140,7 @@ def build_unit(slot: Slot, shared: Shared) -> Unit:
             deliver=ports.deliver,
             prune=shared.prune,
             veto_until=shared.veto_until,
+            damaged=shared.damaged,
             left=lambda wanted: was_left(store.load(history_name(name), History), wanted),
         ),
     )
@@ -180,10 +183,12 @@ def _updater_ports(
 ) -> UpdaterPorts:
     ports = shared.ports
 
-    def ended(record: UpdateRecord) -> None:
-        remember(shared.store, slot, record, shared.limits)
-        shared.prune()
-        ports.submit(_give_back)
+    def ended(record: UpdateRecord) -> bool:
+        kept = remember(shared.store, slot, record, shared.limits)
+        if kept:
+            shared.prune()
+            ports.submit(_give_back)
+        return kept
 
     return UpdaterPorts(
         tell=lambda number, report: ports.tell(slot, number, report),

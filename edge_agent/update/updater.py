@@ -71,6 +71,7 @@ class Updater:
         self._tries, self._again_at = 0, float("inf")
         self._unsaved: Outcome | None = None
         self._refused = False
+        self._remembered = True
 
     @property
     def again_at(self) -> float | None:
@@ -88,7 +89,7 @@ class Updater:
         if record is None:
             return
         if record.terminal:
-            self._ports.ended(record)  # a kill may have come between its end and this
+            self._remembered = self._ports.ended(record)  # a kill may have come before this
             return
         self._wanted = record.desired
         log.info("update_resumed", slot=self.slot, state=record.state.value)
@@ -124,6 +125,7 @@ class Updater:
     def tick(self, now: float, wall: float) -> None:
         """Let the running step go on, and end it when its time is up."""
         self._tell_untold()
+        self._is_remembered()
         if self._unsaved is not None:
             self._follow(self._unsaved, now, wall)
             return
@@ -227,8 +229,8 @@ class Updater:
             self._keep(record.model_copy(update={"desired": wanted}), now)
 
     def _start(self, wanted: SlotDesired, now: float, wall: float, why: str = "") -> None:
-        if not self._tell_untold():
-            return  # the record of the last attempt holds what was not told of it
+        if not self._tell_untold() or not self._is_remembered():
+            return  # the record of the last attempt holds what was not told of it, or not kept
         last = 0 if self.record is None else self.record.transition
         previous = last_good(self._committed(), wanted, self._steps.running_digest())
         record = opened(self.slot, wanted, previous, max(last, self._told), wall, why=why)
@@ -302,7 +304,7 @@ class Updater:
         if following.terminal and record.state in BEFORE_EXCHANGE:
             self._steps.cancel()
         if following.terminal:
-            self._ports.ended(following)
+            self._remembered = self._ports.ended(following)
         return True
 
     def _enter(self, following: UpdateRecord, now: float) -> bool:
@@ -343,6 +345,13 @@ class Updater:
                 return False
             self._told = number
         return True
+
+    def _is_remembered(self) -> bool:
+        """Whether the last attempt that is over is in the history; what a disk refused is tried
+        again, for the next attempt takes its record's place."""
+        if not self._remembered and self.record is not None and self.record.terminal:
+            self._remembered = self._ports.ended(self.record)
+        return self._remembered
 
     def _keep(self, record: UpdateRecord, now: float) -> None:
         """Take on what is no transition; a disk that refuses it gets it with the next one."""

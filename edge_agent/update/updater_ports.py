@@ -37,7 +37,7 @@ class UpdaterPorts:
     Attributes:
         tell: keep a passage by its number for the hub; False where the disk refused.
         told: the number of the last passage that was kept.
-        ended: an attempt is over.
+        ended: an attempt is over, and is to be remembered; False where the disk refused.
         changed: what is reported of the attempt has changed.
         rests: what is committed ended the agent too often, and is not served for a while.
         passed_over: why a bundle did not serve at the start, in words; "" where nothing is known.
@@ -46,7 +46,7 @@ class UpdaterPorts:
 
     tell: Callable[[int, ExecutionReport], bool]
     told: Callable[[], int]
-    ended: Callable[[UpdateRecord], None]
+    ended: Callable[[UpdateRecord], bool]
     changed: Callable[[], None]
     rests: Callable[[], bool]
     passed_over: Callable[[str], str]

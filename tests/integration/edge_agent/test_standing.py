@@ -107,3 +107,32 @@ def test_a_revoked_one_that_is_alone_serves_and_every_probe_says_so(fleet: Fleet
     wait_for(lambda: "revoked" in fleet.alerts(), "the alert")
     assert "ok, but tiny: tiny v1 serves and is revoked" in health(fleet)
     fleet.serves(first)
+
+
+def test_a_blind_line_sees_again_as_soon_as_its_bundle_is_whole(fleet: Fleet) -> None:
+    """Beside an update that waits: it had stayed blind until that was over."""
+    first = fleet.install(1)
+    fleet.desire(2, hold=True)
+    fleet.reaches("PREPARED", 2)
+    fleet.device.kill()
+    model = fleet.device.data / "bundles" / first / "model.onnx"
+    model.write_bytes(model.read_bytes()[:-1] + b"\0")
+    seen = len(fleet.device.detections())
+    fleet.device.start()
+    wait_for(lambda: len(fleet.device.detections()) > seen, "an answer")
+    assert fleet.device.detections()[seen]["bundle_digest"] == first
+    assert fleet.hub.states(2)[-1] == "PREPARED"
+    assert "bundle_repaired" in fleet.alerts()
+
+
+def test_rot_in_a_candidate_that_waits_is_repaired_before_it_is_loaded(fleet: Fleet) -> None:
+    fleet.install(1)
+    second = fleet.desire(2, hold=True)
+    fleet.reaches("PREPARED", 2)
+    fleet.device.kill()
+    model = fleet.device.data / "bundles" / second / "model.onnx"
+    model.write_bytes(model.read_bytes()[:-1] + b"\0")
+    fleet.device.start()
+    fleet.desire(2)
+    fleet.reaches("SUCCEEDED", 2)
+    fleet.serves(second)

@@ -113,7 +113,7 @@ class Life:
             deliver=self.inbox.append,
             tell=lambda slot, number, report: world.outbox.tell(disk, slot, number, report),
             told=lambda slot: world.outbox.told.get(slot, 0),
-            alert=lambda name, _text: world.count(f"alert {name}"),
+            alert=world.alert,
             changed=lambda: None,
             health=lambda _slot: SlotHealth(),
             options=lambda _slot: LoadOptions(),

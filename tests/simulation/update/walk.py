@@ -2,13 +2,22 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
 
-from edge_agent.update.states import boot_digest, same_attempt
+from edge_agent.errors import EdgeError
+from edge_agent.update.boot_guard import BootCount, boot_name
+from edge_agent.update.bundle_store import BundleStore
+from edge_agent.update.floors import FLOORS, Floors
+from edge_agent.update.retention import references
+from edge_agent.update.slot_state import slot_state
+from edge_agent.update.standing import choices, turns
+from edge_agent.update.states import BY_HAND, same_attempt
+from protocol.errors import ProtocolError
 from protocol.messages import SlotDesired
 from protocol.states import (
     BEFORE_EXCHANGE,
@@ -29,7 +38,7 @@ HEALING_SHARE = 0.3
 KIND_STEPS_MAX = 600
 FRESH_S = 200.0
 OPEN_DETECTORS_MAX = 3
-REVOKING_SHARE = 0.15
+REVOKING_SHARE = 0.3
 LEGAL = {(before, after) for (before, _event), after in EXECUTION_TABLE.items()}
 
 
@@ -108,7 +117,7 @@ def _time(world: World) -> None:
 def _desire(world: World) -> None:
     digest = world.rng.choice(list(world.bundles))
     revokes = world.rng.random() < REVOKING_SHARE
-    floor = world.bundles[digest].manifest.version if revokes else 1
+    floor = world.rng.randint(1, world.bundles[digest].manifest.version) if revokes else 1
     world.desire(digest, floor=floor, **world.policies())
 
 
@@ -118,6 +127,13 @@ def _desire_other_words(world: World) -> None:
     if wanted is not None:
         shadow = wanted.shadow and wanted.shadow.model_copy(update={"accepted": True})
         world.say({SLOT: wanted.model_copy(update={"hold": False, "shadow": shadow})})
+
+
+def _what_was_before(world: World) -> None:
+    """A rollout failed here, and the hub desires again what it did at some time before it."""
+    if world.said:
+        before = world.rng.choice(world.said[-4:])
+        world.say({SLOT: before.model_copy(update={"hold": False, "shadow": None})})
 
 
 def _network(world: World) -> None:
@@ -170,6 +186,7 @@ HAPPENINGS: dict[str, tuple[int, Callable[[World], object]]] = {
     "time": (40, _time),
     "desire": (5, _desire),
     "the same, in other words": (8, _desire_other_words),
+    "what was before": (3, _what_was_before),
     "the same again": (3, World.tell_desired),
     "an older generation": (2, _older),
     "nothing desired": (1, lambda world: world.desire(None)),
@@ -182,7 +199,8 @@ HAPPENINGS: dict[str, tuple[int, Callable[[World], object]]] = {
     "stop": (2, World.stop),
     "hold": (2, lambda world: world.ask("hold")),
     "release": (1, lambda world: world.ask("release")),
-    "rollback": (2, lambda world: world.ask("rollback")),
+    "rollback": (4, lambda world: world.ask("rollback")),
+    "rot": (2, World.rot),
     "clock": (3, lambda world: world.jump(world.rng.choice([YEAR_S, -YEAR_S]))),
 }
 
@@ -216,14 +234,44 @@ def check(world: World) -> None:
     if current is not None:
         assert current.digest in world.proven, "something unproven serves"
         assert not current.detector.closed, "what serves was let go"  # type: ignore[attr-defined]
-    assert current is not None or committed is None, "nothing serves, and something is committed"
+    if current is None and committed is not None:
+        assert not able(world, life), "nothing serves, and something could"
     told = world.outbox.told.get(SLOT, 0)
     assert told <= (0 if record is None else record.transition), "told before it was persisted"
     assert len(life.open_detectors()) <= OPEN_DETECTORS_MAX, life.open_detectors()
 
 
+def able(world: World, life: Life) -> list[str]:
+    """What could serve at a start by the disk: a choice, whole, that has not had its starts."""
+    found = []
+    state = slot_state(SLOT, life.store)
+    bundles = BundleStore(life.store.bundles)
+    count = life.store.load(boot_name(SLOT), BootCount)
+    for digest in choices(state, bundles.digests()):
+        looped = count is not None and count.digest == digest
+        if looped and count is not None and count.starts >= world.limits.boot_starts_max:
+            continue
+        with contextlib.suppress(EdgeError, ProtocolError, OSError):
+            bundles.verify(digest)
+            found.append(digest)
+    return found
+
+
+def check_left(world: World) -> None:
+    """An attempt that a person left is never gone on with, whatever the hub desires again."""
+    left: dict[int, int] = dict(world.left)
+    for at, (_, report) in enumerate(world.outbox.events):
+        if report.attempt in left and at > left[report.attempt]:
+            over = report.state in TERMINAL_EXECUTION_STATES
+            going = over or report.state in (S.QUEUED, S.ROLLING_BACK)
+            assert going, f"{report.attempt} was left by hand and is {report.state.value}"
+        if report.reason == BY_HAND:
+            left.setdefault(report.attempt, at)
+
+
 def check_told(world: World) -> None:
     """Each transition once, in order, each attempt along the table from QUEUED to its end."""
+    check_left(world)
     numbers = [number for number, _ in world.outbox.events]
     assert numbers == list(range(1, len(numbers) + 1)), f"told out of order: {numbers}"
     for (_, before), (_, after) in pairwise(world.outbox.events):
@@ -253,7 +301,9 @@ def converge(world: World) -> None:
     if wanted is None or world.rng.random() < 0.3:
         good = world.rng.random() < 0.7
         fitting = [b for b in world.bundles.values() if (b.quality is Quality.GOOD) is good]
-        world.desire(world.rng.choice(fitting).digest)
+        chosen = world.rng.choice(fitting)
+        floor = world.rng.randint(1, chosen.manifest.version)
+        world.desire(chosen.digest, floor=floor)
         wanted = None if world.desired is None else world.desired.slots[SLOT]
     else:
         wanted = wanted.model_copy(update={"hold": False, "shadow": None, "window": None})
@@ -278,6 +328,7 @@ def under_way(world: World) -> SlotDesired | None:
         return None
     fresh = record.spent_s < FRESH_S and wanted.timeout_s is None
     good = world.bundles[wanted.bundle_digest].quality is Quality.GOOD
+    fresh = fresh and wanted.attempt not in world.left
     return wanted if same_attempt(record.desired, wanted) and fresh and good else None
 
 
@@ -295,16 +346,21 @@ def check_end(world: World, wanted: SlotDesired) -> None:
     quality = world.bundles[wanted.bundle_digest].quality
     final, life = world.outbox.events[-1][1].state, world.life
     assert life is not None
-    for _ in range(5):
+    for _ in range(40):  # what is revoked makes way
         world.now += 1.0
         settle(world)
+        check(world)
     current = life.slot.current()
     digest = None if current is None else current.digest
-    committed, record = world.on_disk()
-    serving = {boot_digest(record, committed)}
-    if committed is not None:  # it may have been revoked, and the one before it not
-        serving.add(committed.previous_digest)
-    assert digest in serving, "the next start would serve another"
+    state, bundles = slot_state(SLOT, life.store), BundleStore(life.store.bundles)
+    assert digest is None or digest in choices(state, bundles.digests()), "no start would serve it"
+    if current is not None:
+        floors = life.store.load(FLOORS, Floors) or Floors()
+        floor = floors.by_model().get(current.manifest.model, 1)
+        if current.manifest.version < floor:
+            versions = {d: world.bundles[d].manifest.version for d in able(world, life)}
+            better = [d for d in turns(state, bundles.digests()) if versions.get(d, 0) >= floor]
+            assert not better, f"it is revoked, and {better} could serve"
     if quality is Quality.GOOD:
         assert (final, digest) == (S.SUCCEEDED, wanted.bundle_digest)
     elif final is S.SUCCEEDED:
@@ -317,6 +373,7 @@ def check_end(world: World, wanted: SlotDesired) -> None:
     life = world.life
     assert life is not None
     assert life.store.leftovers() == []
-    held = {path.name for path in life.store.bundles.iterdir()}
-    pinned = set() if committed is None else {committed.digest, committed.previous_digest}
-    assert held <= pinned, f"held for nobody: {held - pinned}"
+    bundles = BundleStore(life.store.bundles)
+    loose = set(bundles.digests()) - set(references([slot_state(SLOT, life.store)]))
+    loose -= {digest}  # what serves stays, whatever is committed
+    assert len(loose) <= world.limits.bundles_kept_max, f"held for nobody: {loose}"

@@ -18,9 +18,11 @@ from edge_agent.config import Limits
 from edge_agent.detect.bundle import LoadedBundle
 from edge_agent.errors import DetectorError
 from edge_agent.store import Store
+from edge_agent.update.by_hand import DONE
 from edge_agent.update.prove import Proof
 from edge_agent.update.requests import FOLDER, Kind, Request
 from edge_agent.update.shadow import Judgement
+from edge_agent.update.standing import trial
 from edge_agent.update.states import Committed, Outcome, UpdateRecord, committed_name, record_name
 from protocol.messages import Desired, MaintenanceWindow, ShadowPolicy, SlotDesired
 from protocol.states import ExecutionEvent, Verdict
@@ -33,17 +35,15 @@ WALL_S = 1_800_000_000.0
 YEAR_S = 365 * 86_400.0
 HOURLY = MaintenanceWindow(cron="0 * * * *", duration_s=1200.0, time_zone="Europe/Berlin")
 LIMITS = Limits(
-    boot_starts_max=1000,
     probation_starts_max=1000,
     update_stores_max=1000,
     memory_free_bytes_min=0,
     disk_free_bytes_min=0,
-    bundles_kept_max=0,
     chunk_stall_s=2.0,
     http_fallback_after_s=30.0,
     retry_cap_s=10.0,
 )
-"""Caps on starts are for a device that nothing kills from outside; here everything does."""
+"""Caps on attempts are for a device that nothing kills from outside; here everything does."""
 
 
 class World:
@@ -51,7 +51,12 @@ class World:
 
     def __init__(self, seed: int, bundles: Sequence[SimulatedBundle], folder: Path) -> None:
         self.rng = Random(seed)
-        self.limits = LIMITS
+        self.limits = LIMITS.model_copy(
+            update={
+                "bundles_kept_max": self.rng.choice([0, 2, 4]),
+                "boot_starts_max": self.rng.choice([3, 1000]),
+            }
+        )
         self.data, self._vault = folder / "data", folder / "vault"
         self.bundles = {bundle.digest: bundle for bundle in bundles}
         blobs = {sha: pieces for bundle in bundles for sha, pieces in bundle.blobs.items()}
@@ -63,6 +68,9 @@ class World:
         self.proven: set[str] = set()
         self.counts: Counter[str] = Counter()
         self.trace: list[str] = []
+        self.said: list[SlotDesired] = []
+        self.left: dict[int, int] = {}
+        self.rotten: set[str] = set()
         self.life: Life | None = None
         self.kind = True
         self.died_in: Counter[str] = Counter()
@@ -97,12 +105,15 @@ class World:
 
     def start(self) -> None:
         """Begin a life; one that dies in its first breath is followed by the next."""
+        on_trial = trial(self.on_disk()[1])
         disk = Disk(self._vault)
         if self.kind is False and self.rng.random() < 0.5:
             disk.die_after(self.rng.randint(1, 400))
         self.life = Life(self, disk)
         self.count("starts")
         self.act(Life.begin)
+        current = None if self.life is None else self.life.slot.current()
+        assert current is None or current.digest != on_trial, "on trial, and served after a start"
 
     def act(self, action: Callable[[Life], object]) -> None:
         """Let the process do something; it may die of it."""
@@ -162,6 +173,8 @@ class World:
         self.generation += 1
         self.desired = Desired(device_id="d", generation=self.generation, slots=slots)
         wanted = slots.get(SLOT)
+        if wanted is not None:
+            self.said.append(wanted)
         self.note(f"desired: {'nothing' if wanted is None else self.words(wanted)}")
         self.tell_desired()
 
@@ -188,11 +201,38 @@ class World:
         """A person at the device asks for something."""
         number = f"{self.rng.getrandbits(128):032x}"
         for_s = self.rng.choice([60.0, 600.0]) if kind == "hold" else 0.0
-        request = Request(id=number, kind=kind, slot=SLOT, asked_at=self.wall, for_s=for_s)
+        request = Request(
+            id=number,
+            kind=kind,
+            slot=SLOT,
+            asked_at=self.wall,
+            for_s=for_s,
+            force=self.rng.random() < 0.3,
+        )
         self.note(f"asked at the device: {kind}")
         folder = self.data / FOLDER  # it is another process that writes there, by another disk
         if folder.is_dir():
             (folder / f"{kind}-{SLOT}.json").write_text(request.model_dump_json())
+
+    def alert(self, name: str, text: str) -> None:
+        """Stands for the alerts; of a bundle that a person left its last attempt is left."""
+        self.count(f"alert {name}")
+        if name == DONE:
+            digest = text.partition(" from ")[2][:12]
+            of = [r.attempt for _, r in self.outbox.events if r.bundle_digest[:12] == digest]
+            if of:
+                self.left.setdefault(of[-1], len(self.outbox.events))
+
+    def rot(self) -> None:
+        """A byte of a bundle on the disk turns over."""
+        files = sorted((self.data / "bundles").glob("[0-9a-f]*/model*"))
+        if files:
+            path = self.rng.choice(files)
+            raw = bytearray(path.read_bytes())
+            raw[0] ^= 1
+            with path.open("r+b") as file:  # in place, as rot comes: whoever shares it has it too
+                file.write(raw)
+            self.rotten.add(path.parent.name)
 
     # ---- what the agent calls instead of the real thing ---------------------------------
 

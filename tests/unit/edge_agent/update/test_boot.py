@@ -221,6 +221,17 @@ def test_killed_on_trial_it_is_no_last_resort(device: Device) -> None:
         assert device.served()[0] == device.second
 
 
+def test_what_could_serve_is_known_without_loading_it(device: Device) -> None:
+    device.succeeded(device.place(3))
+    assert device.boot.able() == (device.second, device.first, device.place(3))
+    for _ in range(LIMITS.boot_starts_max):
+        device.served()
+    assert device.boot.able() == (device.first, device.place(3)), "it has had its starts"
+    device.bundles.set_aside(device.first)
+    device.store.remove("history-tiny")
+    assert device.boot.able() == ()
+
+
 def test_what_could_take_over_from_a_revoked_one(device: Device) -> None:
     third = device.place(3)
     device.commit(device.first, device.second)

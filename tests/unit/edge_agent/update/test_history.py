@@ -54,9 +54,7 @@ def test_the_same_passage_is_kept_once() -> None:
     assert added(history, longer, 50).attempts == (longer,)
 
 
-def test_a_disk_that_refuses_costs_only_the_history(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_what_a_disk_refuses_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     store = Store(tmp_path / "data")
     store.open()
 
@@ -64,7 +62,7 @@ def test_a_disk_that_refuses_costs_only_the_history(
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(store, "save", refuse)
-    remember(store, "tiny", record(), Limits())
+    assert not remember(store, "tiny", record(), Limits())
     assert store.load(history_name("tiny"), History) is None
 
 

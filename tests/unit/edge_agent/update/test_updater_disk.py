@@ -162,3 +162,17 @@ def test_a_new_attempt_waits_until_the_last_one_is_told_to_its_end(rig: Rig) -> 
     rig.outbox.full = False
     rig.tick()
     assert rig.states == [S.QUEUED, S.DOWNLOADING, S.SUPERSEDED, S.QUEUED]
+
+
+def test_the_next_attempt_waits_until_the_last_is_remembered(rig: Rig) -> None:
+    rig.remembers = False
+    rig.bring_to(S.SUCCEEDED)
+    rig.desire(wish("d", attempt=2))
+    rig.tick()
+    assert rig.state is S.SUCCEEDED, "its record would be overwritten"
+    rig.remembers = True
+    rig.tick()
+    assert (rig.state, rig.record.desired.attempt) == (S.QUEUED, 2)
+    asked = len(rig.ended)
+    rig.tick()
+    assert len(rig.ended) == asked

@@ -95,6 +95,7 @@ class Rig:
         self.store, self.limits = store, limits
         self.outbox = SimulatedOutbox()
         self.ended: list[UpdateRecord] = []
+        self.remembers = True
         self.now = 0.0
         self.wall = 1.7e9
         self.restart()
@@ -105,13 +106,17 @@ class Rig:
         ports = UpdaterPorts(
             tell=self.outbox.tell,
             told=lambda: self.outbox.number,
-            ended=self.ended.append,
+            ended=self._end_told,
             changed=lambda: None,
             rests=lambda: False,
             passed_over=lambda digest: f"{digest[:2]} was damaged",
             rng=Random(1),
         )
         self.updater = Updater("slot", self.store, self.steps, self.limits, ports)
+
+    def _end_told(self, record: UpdateRecord) -> bool:
+        self.ended.append(record)
+        return self.remembers
 
     def rise(self) -> None:
         """A new process takes up what it finds."""

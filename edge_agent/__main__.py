@@ -107,9 +107,10 @@ def rollback(
     ] = False,
     as_json: JsonOption = False,
 ) -> None:
-    """Go back to the bundle that served before, at once; without an agent, at its next start.
+    """Go one step back, at once; without an agent, at its next start.
 
-    Works offline. The update that is left is not taken up again until the hub desires another.
+    An update that has exchanged nothing yet is given up, and what serves stays; else the bundle
+    that served before takes over. Works offline. The attempt that is left is not taken up again.
     Ends with 1 where a slot has nothing to go back to.
     """
     with _refusals():

@@ -28,11 +28,13 @@ import structlog
 
 from edge_agent import faults
 from edge_agent.link.outbox_file import STREAMS, OutboxError, open_or_renew, transaction
+from edge_agent.link.renumber import renumber
 from edge_agent.link.room import Room
 from edge_agent.link.told import remember, told
 from edge_agent.reserve import STATE_BYTES, Reserve
 from edge_agent.store import write_atomically
 from protocol.chunks import sha256_hex
+from protocol.errors import ProtocolError
 from protocol.messages import Sequenced, Tombstone, encode
 
 WORTH = {"telemetry": 0, "uncertain": 1, "disagreement": 2, "random": 2, "snapshot": 3, "events": 4}
@@ -86,6 +88,7 @@ class Outbox:
             raise OutboxError(f"cannot make {self._images}: {error}; make room there") from error
         self._db, self.epoch = open_or_renew(folder / "outbox.sqlite3", reserve)
         self._room = Room(self._db, folder, reserve)
+        self._started = {stream: self._counts(stream)[0] for stream in STREAMS}
         if self._db.execute("PRAGMA database_list").fetchone()[2]:  # in memory it has no file
             self._remove_strays()
 
@@ -164,6 +167,23 @@ class Outbox:
             log.warning("acknowledgement_not_kept", stream=stream, error=str(error))
             return False
         self._remove_images(images)
+        return True
+
+    def was_given(self, stream: str, sequence: int) -> bool:
+        """Whether this outbox has ever given the number."""
+        return sequence < self._counts(stream)[0]
+
+    def begin_anew(self) -> bool:
+        """The hub knows numbers that this outbox never gave (`renumber`): what was written since
+        the start gets an epoch of its own. False where the disk refused."""
+        try:
+            with transaction(self._db) as db:
+                epoch = renumber(db, self._started)
+        except (sqlite3.Error, ProtocolError) as error:
+            log.warning("epoch_not_renewed", error=str(error))
+            return False
+        self.epoch, self._started = epoch, dict.fromkeys(STREAMS, 1)
+        self._remove_strays()
         return True
 
     def abandon(self, stream: str, sequence: int, reason: str) -> None:

@@ -17,14 +17,13 @@ import structlog
 from edge_agent.link.flight import Flight
 from edge_agent.link.http import HttpError
 from edge_agent.link.outbox import STREAMS, Entry, Outbox, OutboxError
+from edge_agent.link.renumber import KINDS
 from protocol.chunks import CHUNK_BYTES
 from protocol.messages import Ack, Acks, Tombstone, encode
 from protocol.topics import Kind, Topic
 
 REFUSED_STATUSES = frozenset({400, 413, 415, 422})
 """Answers that speak of the image itself: it would be refused by any way."""
-
-KINDS = {"telemetry": Kind.TELEMETRY, "events": Kind.EVENTS, "samples": Kind.SAMPLES}
 
 log = structlog.get_logger(__name__)
 
@@ -89,8 +88,15 @@ class Sender:
             if self._outbox.acknowledge(ack.stream, ack.epoch, ack.sequence):
                 flight = self._flights[ack.stream]
                 self._flights[ack.stream] = flight.acknowledge(ack.sequence, now)
-            elif ack.epoch == self._outbox.epoch:
+            elif ack.epoch != self._outbox.epoch:
+                continue
+            elif self._outbox.was_given(ack.stream, ack.sequence):
                 self._fill_hole(ack)
+            elif self._outbox.begin_anew():
+                log.warning("epoch_renewed", reason="the hub has numbers never given here")
+                self.counters["epochs_renewed"] += 1
+                self._flights = {stream: Flight() for stream in STREAMS}
+                self._delivered.clear()
 
     def _fill_hole(self, ack: Ack) -> None:
         """A hub that was restored misses what it had acknowledged: it will not come again."""

@@ -14,6 +14,7 @@ from collections.abc import Callable
 from edge_agent import faults
 from edge_agent.detect.bundle import LoadedBundle
 from edge_agent.errors import BundleError, EdgeError
+from edge_agent.reserve import is_full
 from edge_agent.update.fetch import ChunkRead
 from edge_agent.update.judging import refused
 from edge_agent.update.load import passes
@@ -369,7 +370,8 @@ class SlotSteps:
 
 def _failure(record: UpdateRecord, error: Exception) -> Outcome:
     if passes(error):
-        return Outcome(retry=True, reason=str(error) or type(error).__name__)
+        remedy = "; make room there" if isinstance(error, OSError) and is_full(error) else ""
+        return Outcome(retry=True, reason=f"{str(error) or type(error).__name__}{remedy}")
     known = isinstance(error, EdgeError | ProtocolError)
     reason = str(error) if known else f"{type(error).__name__}: {error}"
     return Outcome(FAILURE[record.state], reason)

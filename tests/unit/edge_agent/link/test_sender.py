@@ -13,7 +13,7 @@ from edge_agent.link.outbox import Outbox, Quota
 from edge_agent.link.sender import Sender, Uploaded
 from protocol.messages import Ack, Acks, decode, encode
 from protocol.topics import Kind, Topic
-from tests.unit.edge_agent.link.test_outbox import event, put
+from tests.unit.edge_agent.link.test_outbox import covered, event, put
 
 RESEND_AFTER_S = 10.0
 HTTP_RETRY_S = 60.0
@@ -170,3 +170,57 @@ def test_a_lost_image_does_not_hold_up_the_rest(rig: Rig) -> None:
     rig.pump()
     rig.pump()
     assert rig.link.sequences(Kind.SAMPLES) == [1, 2]
+
+
+@pytest.mark.parametrize("acked", [0, 4, 6])
+def test_a_restored_folder_begins_an_epoch_and_loses_nothing_that_is_new(
+    tmp_path: Path, acked: int
+) -> None:
+    """Its numbers were given before; the hub would take what comes for what it has."""
+    before = Outbox(tmp_path, "d", Quota(10**9, 10**9))
+    for number in range(4):
+        put(before, "events", number)
+    before.close()
+    rig = Rig(tmp_path)
+    epoch = rig.outbox.epoch
+    for number, what in enumerate(["events", "events", "events", "telemetry", "random"]):
+        put(rig.outbox, what, number)
+    if acked:
+        rig.ack("events", acked)
+    assert (rig.outbox.epoch, rig.sender.counters["epochs_renewed"]) == (epoch, 0), "all given here"
+    rig.pump()
+    rig.link.sent.clear()
+    rig.ack("events", 9)
+    assert (rig.outbox.epoch != epoch, rig.sender.counters["epochs_renewed"]) == (True, 1)
+    new = 3 if acked <= 4 else 1
+    assert covered(rig.outbox, "events") == list(range(1, new + 1)), "what was there before is not"
+    assert (covered(rig.outbox, "telemetry"), covered(rig.outbox, "samples")) == ([1], [1])
+    rig.pump()
+    sent = [decode(Kind.EVENTS, raw) for topic, raw in rig.link.sent if topic.kind is Kind.EVENTS]
+    assert [m.sequence for m in sent] == list(range(1, new + 1))
+    assert {m.epoch for m in sent} == {rig.outbox.epoch}
+    rig.ack("events", new)
+    put(rig.outbox, "events", 9)
+    assert covered(rig.outbox, "events") == [new + 1]
+    rig.outbox.close()
+    again = Outbox(tmp_path, "d", Quota(10**9, 10**9))
+    assert (again.epoch, covered(again, "events")) == (rig.outbox.epoch, [new + 1])
+    again.close()
+
+
+def test_tombstones_move_with_their_range(tmp_path: Path) -> None:
+    outbox = Outbox(tmp_path, "d", Quota(10**9, 10**9))
+    for number in range(3):
+        put(outbox, "events", number)
+    outbox.close()
+    outbox = Outbox(tmp_path, "d", Quota(10**9, 10**9))
+    for number in range(4):
+        put(outbox, "events", number)
+    for sequence in (3, 4, 5):  # one from before the start and two after it, in one
+        outbox.abandon("events", sequence, "it has to go")
+    assert outbox.begin_anew()
+    first = outbox.after("events", 0, 10)[0]
+    message = decode(Kind.EVENTS, first.payload)
+    assert (message.first_sequence, message.sequence) == (1, 2)
+    assert covered(outbox, "events") == [1, 2, 3, 4]
+    outbox.close()

@@ -10,6 +10,7 @@ import pytest
 from tests.integration.brokers import RunningBroker, mosquitto
 from tests.integration.edge_agent.device import DEVICE_ID, Device
 from tests.integration.edge_agent.fake_hub import FakeHub
+from tests.integration.edge_agent.fleet import Fleet
 
 
 @pytest.fixture
@@ -32,3 +33,9 @@ def device(tmp_path: Path, broker: RunningBroker) -> Iterator[Device]:
     if device.process is not None and device.process.poll() is None:
         device.kill()
     print(device.log())  # noqa: T201 - shown by pytest where the test failed
+
+
+@pytest.fixture
+def fleet(hub: FakeHub, device: Device, tmp_path: Path) -> Fleet:
+    device.start()
+    return Fleet(hub, device, tmp_path)

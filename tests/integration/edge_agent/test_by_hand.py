@@ -3,21 +3,14 @@
 from __future__ import annotations
 
 import json
-from pathlib import Path
 
 import pytest
 
-from tests.integration.edge_agent.device import SLOT, Device
-from tests.integration.edge_agent.fake_hub import FakeHub, wait_for
-from tests.integration.edge_agent.test_update_policies import Fleet
+from tests.integration.edge_agent.device import SLOT
+from tests.integration.edge_agent.fake_hub import wait_for
+from tests.integration.edge_agent.fleet import Fleet
 
 pytestmark = pytest.mark.integration
-
-
-@pytest.fixture
-def fleet(hub: FakeHub, device: Device, tmp_path: Path) -> Fleet:
-    device.start()
-    return Fleet(hub, device, tmp_path)
 
 
 def test_back_by_hand_while_no_agent_runs(fleet: Fleet) -> None:

@@ -3,24 +3,17 @@
 from __future__ import annotations
 
 import urllib.request
-from pathlib import Path
 
 import pytest
 
 from edge_agent.local.address import read_address
 from edge_agent.store import Store
 from edge_agent.update.states import Committed, committed_name
-from tests.integration.edge_agent.device import SLOT, Device
-from tests.integration.edge_agent.fake_hub import FakeHub, wait_for
-from tests.integration.edge_agent.test_update_policies import Fleet
+from tests.integration.edge_agent.device import SLOT
+from tests.integration.edge_agent.fake_hub import wait_for
+from tests.integration.edge_agent.fleet import Fleet
 
 pytestmark = pytest.mark.integration
-
-
-@pytest.fixture
-def fleet(hub: FakeHub, device: Device, tmp_path: Path) -> Fleet:
-    device.start()
-    return Fleet(hub, device, tmp_path)
 
 
 def health(fleet: Fleet) -> str:

@@ -20,7 +20,7 @@ from cloud.rollouts import queries
 from cloud.rollouts.journal import note
 from cloud.rollouts.models import DevicePin
 from cloud.rollouts.request.spec import spec_of
-from cloud.rollouts.running.going_back import had_before
+from cloud.rollouts.running.going_back import had_before, own_attempt
 from cloud.rollouts.running.telling import ENGINE
 from cloud.rollouts.states import HUB_EXECUTION_TABLE
 from protocol.machine import advance
@@ -129,7 +129,7 @@ def unpin(
         fleet.set_slot(session, principal, device_id, model, None)
     elif not reason and (slot is None or slot.bundle_digest != before.bundle_digest):
         # No rollout's attempt: that one is over, and this is a person's word.
-        own = {"rollout_id": None, "attempt": _attempt(device), "hold": False, "shadow": None}
+        own = {"rollout_id": None, "attempt": own_attempt(device), "hold": False, "shadow": None}
         _tell(session, principal, device, before.model_copy(update=own))
     session.delete(row)
     fleet.touch(session, [device_id])
@@ -290,14 +290,8 @@ def _wanted(device: Device, build: Build) -> SlotDesired:
         manifest_bytes=build.manifest_bytes,
         model=build.model,
         version=build.number,
-        attempt=_attempt(device),
+        attempt=own_attempt(device),
     )
-
-
-def _attempt(device: Device) -> int:
-    """A number that no earlier attempt by hand on this device has: a build that failed there
-    once is tried again when a person asks for it again."""
-    return device.desired_generation + 1
 
 
 def _tell(session: Session, principal: Principal, device: Device, wanted: SlotDesired) -> None:

@@ -51,8 +51,15 @@ def had_before(session: Session, device: Device, model: str) -> SlotDesired | No
         manifest_bytes=build.manifest_bytes,
         model=build.model,
         version=build.number,
+        attempt=own_attempt(device),
         floor=registry.floor(session, build.model),
     )
+
+
+def own_attempt(device: Device) -> int:
+    """A number that no earlier attempt outside of rollouts has on this device: a build that
+    failed there once, or was left by hand, is taken on when it is asked for again."""
+    return device.desired_generation + 1
 
 
 class WayBack:

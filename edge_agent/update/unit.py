@@ -185,8 +185,8 @@ def _updater_ports(
 
     def ended(record: UpdateRecord) -> bool:
         kept = remember(shared.store, slot, record, shared.limits)
+        shared.prune()  # it may be what makes the room that was lacking
         if kept:
-            shared.prune()
             ports.submit(_give_back)
         return kept
 

@@ -20,8 +20,7 @@ from cloud.rollouts import queries
 from cloud.rollouts.journal import note
 from cloud.rollouts.models import DevicePin
 from cloud.rollouts.request.spec import spec_of
-from cloud.rollouts.running.going_back import had_before, own_attempt
-from cloud.rollouts.running.telling import ENGINE
+from cloud.rollouts.running.going_back import against, had_before, own_attempt, own_wish
 from cloud.rollouts.states import HUB_EXECUTION_TABLE
 from protocol.machine import advance
 from protocol.messages import SlotDesired
@@ -94,7 +93,7 @@ def pin(
     session.add(row)
     slot = _slot(device, model)
     if began_here or slot is None or slot.bundle_digest != build.digest:
-        _tell(session, principal, device, _wanted(device, build))
+        _tell(session, principal, device, own_wish(device, build))
     fleet.touch(session, [device_id])
     access.audit(
         session, principal, "device.pin", f"device/{device_id}",
@@ -274,24 +273,7 @@ def _no_return(session: Session, before: SlotDesired | None) -> str:
     """Why the build of before may not serve again; "" where it may."""
     if before is None:
         return "nothing was desired before the pin, so nothing is"
-    what = f"{before.model} v{before.version}, which was before,"
-    if before.version < registry.floor(session, before.model):
-        return f"{what} is below the model's floor"
-    try:
-        build = registry.get_build(session, ENGINE, before.bundle_digest)
-    except NotFoundError:
-        return f"{what} has been deleted"
-    return "" if registry.admitted(build) else f"{what} has been rejected"
-
-
-def _wanted(device: Device, build: Build) -> SlotDesired:
-    return SlotDesired(
-        bundle_digest=build.digest,
-        manifest_bytes=build.manifest_bytes,
-        model=build.model,
-        version=build.number,
-        attempt=own_attempt(device),
-    )
+    return against(session, before)
 
 
 def _tell(session: Session, principal: Principal, device: Device, wanted: SlotDesired) -> None:

@@ -21,8 +21,10 @@ from edge_agent.errors import EdgeError
 from edge_agent.link.told import TOLD
 from edge_agent.reserve import STATE_BYTES, Reserve
 from edge_agent.reserve import is_full as reserve_is_full
+from protocol.topics import Kind
 
-STREAMS = ("telemetry", "events", "samples")
+KINDS = {"telemetry": Kind.TELEMETRY, "events": Kind.EVENTS, "samples": Kind.SAMPLES}
+STREAMS = tuple(KINDS)
 FORMAT = 1
 MEMORY = ":memory:"
 BROKEN = ".broken-"

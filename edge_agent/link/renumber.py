@@ -14,10 +14,8 @@ import uuid
 from collections.abc import Mapping
 from typing import Any
 
+from edge_agent.link.outbox_file import KINDS
 from protocol.messages import decode, encode
-from protocol.topics import Kind
-
-KINDS = {"telemetry": Kind.TELEMETRY, "events": Kind.EVENTS, "samples": Kind.SAMPLES}
 
 
 def renumber(db: sqlite3.Connection, started: Mapping[str, int]) -> str:

@@ -17,7 +17,7 @@ import structlog
 from edge_agent.link.flight import Flight
 from edge_agent.link.http import HttpError
 from edge_agent.link.outbox import STREAMS, Entry, Outbox, OutboxError
-from edge_agent.link.renumber import KINDS
+from edge_agent.link.outbox_file import KINDS
 from protocol.chunks import CHUNK_BYTES
 from protocol.messages import Ack, Acks, Tombstone, encode
 from protocol.topics import Kind, Topic

@@ -67,8 +67,10 @@ class Boot:
     def able(self) -> tuple[str, ...]:
         """What could serve by what is known without reading it: it lies on the disk, is not known
         to be damaged, and has not had its starts."""
-        held, state = self._held(), slot_state(self._slot, self._store)
-        damaged = self._judging.bundles.damaged()
+        held = self._held()
+        if not held:
+            return ()  # as before the first update, at every tick
+        state, damaged = slot_state(self._slot, self._store), self._judging.bundles.damaged()
         return tuple(
             digest
             for digest in choices(state, held)

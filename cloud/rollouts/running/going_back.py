@@ -46,13 +46,17 @@ def had_before(session: Session, device: Device, model: str) -> SlotDesired | No
     build = session.get(Build, serving)
     if build is None or build.model != slot.model:
         return None
+    return own_wish(device, build)
+
+
+def own_wish(device: Device, build: Build) -> SlotDesired:
+    """A build as a slot desires it outside of rollouts; whoever tells it sets the floor."""
     return SlotDesired(
         bundle_digest=build.digest,
         manifest_bytes=build.manifest_bytes,
         model=build.model,
         version=build.number,
         attempt=own_attempt(device),
-        floor=registry.floor(session, build.model),
     )
 
 

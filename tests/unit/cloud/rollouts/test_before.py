@@ -34,6 +34,17 @@ def said(state: S = S.CANCELED, running: str | None = OLD, **other: Any) -> Slot
     return SlotReported(running_digest=running, execution=told)
 
 
+def taken_back(hub: Hub) -> str:
+    """A rollout that succeeded, and is to be taken back."""
+    rollout_id = hub.create(**ONE, version=3)
+    hub.settle()
+    hub.succeed("dev-0")
+    hub.settle()
+    hub.call(partial(service.abort, revert=True, remark="it sees less"), rollout_id)
+    hub.settle()
+    return rollout_id
+
+
 @pytest.mark.parametrize("state", sorted(TERMINAL_EXECUTION_STATES))
 def test_what_runs_once_the_desired_attempt_is_over_is_what_serves(state: S) -> None:
     assert left_for(DESIRED, said(state)) == OLD
@@ -138,12 +149,7 @@ def test_what_somebody_went_back_from_is_not_brought_back(hub: Hub) -> None:
 def test_a_rollout_is_taken_back_to_what_really_served(hub: Hub) -> None:
     serving_old(hub)
     given_up(hub)
-    rollout_id = hub.create(**ONE, version=3)
-    hub.settle()
-    hub.succeed("dev-0")
-    hub.settle()
-    hub.call(partial(service.abort, revert=True, remark="it sees less"), rollout_id)
-    hub.settle()
+    rollout_id = taken_back(hub)
     wanted = slot(hub, "dev-0")
     assert (wanted.bundle_digest, wanted.rollout_id, wanted.attempt) == (OLD, rollout_id, 2)
     assert hub.executions(rollout_id)["dev-0", 2].digest == OLD
@@ -223,12 +229,7 @@ def test_no_way_back_to_what_the_registry_does_not_know_is_said(hub: Hub) -> Non
     given_up(hub)
     with hub.database.transaction() as session:
         session.delete(session.get_one(Build, OLD))
-    rollout_id = hub.create(**ONE, version=3)
-    hub.settle()
-    hub.succeed("dev-0")
-    hub.settle()
-    hub.call(partial(service.abort, revert=True, remark="it sees less"), rollout_id)
-    hub.settle()
+    rollout_id = taken_back(hub)
     kept = hub.executions(rollout_id)["dev-0", 2]
     assert (kept.state, kept.reverts, kept.reason) == ("CANCELED", True, NOTHING_BEFORE)
     assert slot(hub, "dev-0").bundle_digest == NEWEST

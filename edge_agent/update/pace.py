@@ -3,11 +3,17 @@
 Time is cut into stretches, with the shadow and without it in turns, and the incumbent's rate
 is measured in both. What else burdens the machine burdens both kinds of stretches, so their
 quotient is what the shadow costs.
+
+Where that quotient varies by itself, on a machine that is full or shared, it can tell no cost
+of 2 %. There the share rests on what a look takes: a candidate that computes for no more than
+2 % of the time cannot take more of it from the incumbent.
 """
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, replace
+from statistics import fmean, stdev
 
 from edge_agent.update.shadow import ShadowCounts, grained
 
@@ -17,8 +23,8 @@ STRETCH_S_MAX = 30.0
 FIRST_OF_MOST = 0.1
 LEAST_OF_MOST = 0.001
 LESS, MORE = 0.5, 1.25
-# What earlier stretches still weigh after another pair: about four pairs speak together.
-FADING = 0.75
+# Of each kind, that speak together.
+STRETCHES = 6
 # A camera that is silent for longer says nothing of what the shadow costs.
 PAUSE_S = 10.0
 
@@ -28,18 +34,37 @@ def first_share(most: float) -> float:
     return most * FIRST_OF_MOST
 
 
-def dial(share: float, most: float, rate_share: float | None, rate_share_min: float) -> float:
+def harmless(look_s: float, answers_per_s: float, rate_share_min: float) -> float:
+    """The share of frames whose looks take no more of the time than the incumbent may lose.
+
+    It holds for stretches with the shadow, which are half of all: over both kinds, a look may
+    cost the incumbent twice what it takes.
+
+    Args:
+        look_s: how long the candidate computes for one frame, on all that it can get.
+        answers_per_s: of the incumbent.
+    """
+    taken = look_s * answers_per_s
+    return (1 - rate_share_min) / taken if taken > 0 else 1.0
+
+
+def dial(share: float, most: float, rates: Rates, rate_share_min: float, least: float) -> float:
     """The share of frames to shadow next, above 0 and never above `most`.
+
+    It falls where the incumbent's rate seems to be too low, and grows only where it is high
+    enough beyond doubt.
 
     Args:
         share: of the stretch that is over.
-        rate_share: the incumbent's rate with the shadow, of that without; None is unknown and
-            changes nothing.
+        least: the share that is `harmless`; no rate takes more back.
     """
-    if rate_share is None:
+    if rates.share is None:
         return min(share, most)
-    changed = share * (LESS if rate_share < rate_share_min else MORE)
-    return min(most, max(changed, most * LEAST_OF_MOST))
+    if rates.share < rate_share_min:
+        share *= LESS
+    elif rates.share - rates.doubt >= rate_share_min:
+        share *= MORE
+    return min(most, max(share, least, most * LEAST_OF_MOST))
 
 
 @dataclass(frozen=True)
@@ -67,6 +92,12 @@ class Stretch:
         enough = lasted_s >= STRETCH_S and self.gaps >= STRETCH_GAPS_MIN
         return enough or lasted_s >= STRETCH_S_MAX
 
+    @property
+    def answers_per_s(self) -> float:
+        """0 where no time has passed."""
+        lasted_s = self.last_s - self.began_s
+        return self.gaps / lasted_s if lasted_s > 0 else 0.0
+
     def counts(self) -> ShadowCounts:
         lasted_s = grained(self.last_s - self.began_s)
         if self.shadowed:
@@ -75,33 +106,33 @@ class Stretch:
 
 
 @dataclass(frozen=True)
-class Faded:
-    """Rates over the last stretches, the older the lighter."""
+class Rates:
+    """The incumbent's answers per second in the last stretches of both kinds, newest last."""
 
-    with_frames: float = 0.0
-    with_s: float = 0.0
-    without_frames: float = 0.0
-    without_s: float = 0.0
+    shadowed: tuple[float, ...] = ()
+    alone: tuple[float, ...] = ()
 
-    def after(self, counts: ShadowCounts) -> Faded:
-        """With one more stretch; those of its own kind fade."""
-        if counts.with_s > 0:
-            return replace(
-                self,
-                with_frames=self.with_frames * FADING + counts.with_frames,
-                with_s=self.with_s * FADING + counts.with_s,
-            )
-        return replace(
-            self,
-            without_frames=self.without_frames * FADING + counts.without_frames,
-            without_s=self.without_s * FADING + counts.without_s,
-        )
+    def after(self, stretch: Stretch) -> Rates:
+        if stretch.shadowed:
+            return replace(self, shadowed=(*self.shadowed, stretch.answers_per_s)[-STRETCHES:])
+        return replace(self, alone=(*self.alone, stretch.answers_per_s)[-STRETCHES:])
 
     @property
-    def rate_share(self) -> float | None:
-        if min(self.with_s, self.without_s, self.without_frames) <= 0:
+    def share(self) -> float | None:
+        """The mean rate with the shadow, of that without; None where one is not known."""
+        if not (self.shadowed and any(self.alone)):
             return None
-        return (self.with_frames / self.with_s) / (self.without_frames / self.without_s)
+        return fmean(self.shadowed) / fmean(self.alone)
+
+    @property
+    def doubt(self) -> float:
+        """How far `share` may lie beside the truth: twice its standard error, by the spread
+        of the stretches' rates (that of a quotient: the relative errors' squares add up)."""
+        kinds = (self.shadowed, self.alone)
+        if self.share is None or min(map(len, kinds)) < 2:
+            return math.inf
+        errors = (stdev(kind) / (fmean(kind) or 1.0) / math.sqrt(len(kind)) for kind in kinds)
+        return 2 * self.share * math.hypot(*errors)
 
 
 @dataclass(frozen=True)
@@ -117,14 +148,23 @@ class Pace:
     share: float
     shadowed: bool = False
     stretch: Stretch | None = None
-    faded: Faded = Faded()
+    rates: Rates = Rates()
 
     @classmethod
     def of(cls, most: float, rate_share_min: float) -> Pace:
         return cls(most, rate_share_min, first_share(most))
 
-    def after(self, at_s: float, at_rest: bool) -> tuple[Pace, ShadowCounts | None]:
-        """The pace after an answer of the incumbent, and a stretch's counts if it is over."""
+    def after(
+        self, at_s: float, at_rest: bool, look_s: float | None = None
+    ) -> tuple[Pace, ShadowCounts | None]:
+        """The pace after an answer of the incumbent, and a stretch's counts if it is over.
+
+        Args:
+            at_s: when the answer was there, monotonic.
+            at_rest: whether the candidate looks at nothing.
+            look_s: how long it computes for a frame; None as long as it has seen none, and then
+                the incumbent's rate is not the shadow's doing and changes nothing.
+        """
         if self.stretch is None:
             begun = Stretch(self.shadowed, at_s, at_s) if at_rest else None
             return replace(self, stretch=begun), None
@@ -133,15 +173,15 @@ class Pace:
         stretch = self.stretch.after(at_s)
         if not stretch.is_over:
             return replace(self, stretch=stretch), None
-        counts = stretch.counts()
-        faded, share = self.faded.after(counts), self.share
-        if stretch.shadowed:
-            share = dial(share, self.most, faded.rate_share, self.rate_share_min)
+        rates, share = self.rates.after(stretch), self.share
+        if stretch.shadowed and look_s is not None:
+            least = harmless(look_s, stretch.answers_per_s, self.rate_share_min)
+            share = dial(share, self.most, rates, self.rate_share_min, least)
             if share < self.share:
                 # What was measured at the larger share would cut the smaller one again.
-                faded = replace(faded, with_frames=0.0, with_s=0.0)
-        ended = replace(self, share=share, shadowed=not self.shadowed, stretch=None, faded=faded)
-        return ended, counts
+                rates = replace(rates, shadowed=())
+        ended = replace(self, share=share, shadowed=not self.shadowed, stretch=None, rates=rates)
+        return ended, stretch.counts()
 
     @property
     def share_now(self) -> float:

@@ -10,7 +10,8 @@ import contextlib
 import os
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from queue import SimpleQueue
 
@@ -33,6 +34,8 @@ from protocol.messages import ShadowPolicy
 WAITED = Path("/proc/thread-self/schedstat")
 TOLD_ERRORS_MAX = 3
 END_TIMEOUT_S = 10.0
+# What an earlier look still says of how long one takes.
+LOOK_KEPT = 0.8
 
 Disagreed = Callable[[FrameResult, float], None]
 """Takes the incumbent's answer to a frame that the candidate saw otherwise, and the share of
@@ -113,6 +116,7 @@ class _Shadow:
         self._pace, self._rates, self._passed, self._given = pace, ShadowCounts(), 0, 0
         # The shadow's thread's.
         self._compared, self._incumbent, self._told = ShadowCounts(), "", 0
+        self._look_s: float | None = None
         self._memory: Prepared | None = None
         # Set by the delivery, cleared by the shadow's thread.
         self._busy = False
@@ -137,7 +141,7 @@ class _Shadow:
             return
         self._passed += 1
         at_rest = not self._busy
-        self._pace, stretch = self._pace.after(result.result_monotonic, at_rest)
+        self._pace, stretch = self._pace.after(result.result_monotonic, at_rest, self._look_s)
         if stretch is not None:
             self._rates = self._rates.merge(stretch)
         share = self._pace.share_now
@@ -151,7 +155,9 @@ class _Shadow:
             result = self._frames.get()
             if result is None or self._stopping.is_set():
                 return
-            self._look(result)
+            with _computing() as took:
+                self._look(result)
+            self._look_s = _smoothed(self._look_s, took.seconds)
             # The frame is not kept while the next one is waited for.
             del result
             self._busy = False
@@ -173,15 +179,14 @@ class _Shadow:
     def _candidate_sees(self, result: FrameResult) -> Seen:
         detector = self._candidate.detector
         self._memory = detector.prepare((result.frame.image,), self._memory)
-        waited_s, started_s = _waited_s(), time.monotonic()
-        found = detector.infer(self._memory)[0]
-        latency_s = time.monotonic() - started_s - (_waited_s() - waited_s)
+        with _computing() as took:
+            found = detector.infer(self._memory)[0]
         return seen(
             self._candidate.manifest,
             found,
             self._serving.mask(found),
             self._serving.calibrated(found),
-            max(0.0, latency_s) * 1000,
+            took.seconds * 1000,
         )
 
     def _offer(self, result: FrameResult) -> None:
@@ -233,9 +238,29 @@ def _lower(thread: int) -> None:
         os.setpriority(os.PRIO_PROCESS, thread, LOWEST)
 
 
+@dataclass
+class _Took:
+    """How long a block took (s), but for the time in which its thread waited for a core."""
+
+    seconds: float = 0.0
+
+
+@contextlib.contextmanager
+def _computing() -> Iterator[_Took]:
+    """Measure the block. This thread waits for its priority's sake, which is no fault of the
+    candidate and costs the incumbent nothing."""
+    took, waited_s, started_s = _Took(), _waited_s(), time.monotonic()
+    yield took
+    took.seconds = max(0.0, time.monotonic() - started_s - (_waited_s() - waited_s))
+
+
+def _smoothed(before_s: float | None, now_s: float) -> float:
+    return now_s if before_s is None else LOOK_KEPT * before_s + (1 - LOOK_KEPT) * now_s
+
+
 def _waited_s() -> float:
     """How long this thread has stood ready without a core, since it began; 0 where the system
-    does not say. It waits for its priority's sake, which is no fault of the candidate."""
+    does not say."""
     try:
         return int(WAITED.read_text().split()[1]) / 1e9
     except (OSError, ValueError, IndexError):

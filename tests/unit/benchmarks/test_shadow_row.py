@@ -1,0 +1,52 @@
+"""What the row of a shadow's cost says, and when it says nothing."""
+
+from __future__ import annotations
+
+from random import Random
+
+import pytest
+
+from tests.benchmarks.bench_shadow import PAIRS_MIN, Measured, Stretch, judged
+from tests.benchmarks.harness import Unavailable
+
+
+def measured(
+    cost: float, *, noise: float = 0.01, pairs: int = 2 * PAIRS_MIN, looked: int = 50
+) -> Measured:
+    """Stretches of a line of 30 answers a second that a shadow slows by a share of `cost`."""
+    rng = Random(1)
+
+    def stretch(fps: float) -> Stretch:
+        return Stretch(fps * rng.uniform(1 - noise, 1 + noise), fps / 2, 0.01)
+
+    shadowed = [stretch(30 * (1 - cost)) for _ in range(pairs)]
+    return Measured(shadowed, [stretch(30.0) for _ in range(pairs)], looked, 0.01)
+
+
+@pytest.mark.parametrize(("cost", "holds"), [(0.0, True), (0.01, True), (0.1, False)])
+def test_the_row_tells_what_the_shadow_costs(cost: float, holds: bool) -> None:
+    row = judged(measured(cost), measured(0.0))
+    assert row.holds is holds
+    assert row.value == pytest.approx(1 - cost, abs=0.005)
+    low, high = row.detail["interval"]
+    assert low <= row.value <= high
+    assert row.detail["answers_per_cpu_s_share"] == pytest.approx(1 - cost)
+
+
+@pytest.mark.parametrize(
+    ("found", "why"),
+    [
+        (measured(0.0, noise=0.5), "after 80 pairs the ratio of the real model lies between"),
+        (measured(0.0, pairs=3), "after 3 pairs"),
+        (measured(0.0, pairs=0), "after 0 pairs"),
+        (measured(0.0, looked=2), "saw 2 frames only"),
+    ],
+)
+def test_figures_that_say_nothing_are_no_row(found: Measured, why: str) -> None:
+    with pytest.raises(Unavailable, match=why):
+        judged(found, measured(0.0))
+
+
+def test_the_tiny_model_must_be_known_too() -> None:
+    with pytest.raises(Unavailable, match="of the tiny model"):
+        judged(measured(0.0), measured(0.0, noise=0.5))

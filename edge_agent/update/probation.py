@@ -78,8 +78,9 @@ def judge_probation(  # noqa: PLR0917 - what a verdict rests on, in the order of
 
     `seen` and `candidate` count from the exchange on, `baseline` is the incumbent's right
     before it, None on a first install: then only errors and answers are judged. Figures are
-    compared where both sides have `probation_frames_min` frames. Frames without one result
-    end it `probation_answer_s` after its time is up: on a busy machine the first answer may
+    compared where both sides have `probation_frames_min` frames: while the candidate alone
+    lacks them it waits for more, `probation_idle_s` after its time at most. Frames without one
+    result end it `probation_answer_s` after its time is up: on a busy machine the first answer may
     take longer than a short probation. Without any frame it waits `probation_idle_s` longer
     and then passes: the golden frames have passed, and a dark camera says nothing of the model.
     """
@@ -92,8 +93,11 @@ def judge_probation(  # noqa: PLR0917 - what a verdict rests on, in the order of
     if certain:
         return _back("; ".join(certain), figures)
     if seen.inferred:
-        wait_s, text = 0.0, "; ".join(finding.reason for finding in found)
-        verdict = _back(text, figures) if found else Outcome(figures=figures)
+        text = "; ".join(finding.reason for finding in found) or _uncompared(
+            candidate, baseline, limits
+        )
+        wait_s = limits.probation_idle_s if _lacks_frames(candidate, baseline, limits) else 0.0
+        verdict = _back(text, figures) if found else Outcome(reason=text, figures=figures)
     elif seen.captured > 1:
         wait_s = limits.probation_answer_s
         verdict = _back(f"{seen.captured} frames came and none was answered", figures)
@@ -101,6 +105,30 @@ def judge_probation(  # noqa: PLR0917 - what a verdict rests on, in the order of
         wait_s = limits.probation_idle_s
         verdict = Outcome(reason="no camera of the slot gave a frame", figures=figures)
     return verdict if elapsed_s >= probation_s + wait_s else None
+
+
+def _lacks_frames(
+    candidate: ServiceFigures, baseline: ServiceFigures | None, limits: Limits
+) -> bool:
+    """Whether there will be something to compare when the candidate has more frames."""
+    known = baseline is not None and baseline.frames >= limits.probation_frames_min
+    return known and candidate.frames < limits.probation_frames_min
+
+
+def _uncompared(candidate: ServiceFigures, baseline: ServiceFigures | None, limits: Limits) -> str:
+    """That a candidate passed without having been held against anything, in words; "" where it
+    was, and where nothing served before."""
+    if baseline is None or _enough(candidate, baseline, limits):
+        return ""
+    return (
+        f"too little was seen to hold it against what served before: {candidate.frames} frames, "
+        f"and {baseline.frames} before; limits.probation_frames_min is "
+        f"{limits.probation_frames_min}"
+    )
+
+
+def _enough(candidate: ServiceFigures, baseline: ServiceFigures, limits: Limits) -> bool:
+    return min(candidate.frames, baseline.frames) >= limits.probation_frames_min
 
 
 def findings(
@@ -111,7 +139,7 @@ def findings(
     limits: Limits,
 ) -> list[Finding]:
     """What the candidate does worse than the baseline, over the limits."""
-    if baseline is None or min(candidate.frames, baseline.frames) < limits.probation_frames_min:
+    if baseline is None or not _enough(candidate, baseline, limits):
         return []
     rules = (
         _rate(seen, candidate, baseline, elapsed_s, limits),

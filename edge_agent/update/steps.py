@@ -236,10 +236,11 @@ class SlotSteps:
             return Outcome(reason=why, note=True)
         return None if self._ready(record) is None else Outcome()
 
-    def _await_word(self, record: UpdateRecord, _now: float, wall: float) -> Outcome | None:
+    def _await_word(self, record: UpdateRecord, now: float, wall: float) -> Outcome | None:
         if self._ready(record) is None:
             return None
-        why = self._waits_for(record, wall, held=True)
+        lacks = self._parts.watch.lacks(record, self._exchange.running, now)
+        why = self._waits_for(record, wall, held=True) or lacks
         return Outcome(reason=why, note=True) if why else self._judged(record) or Outcome()
 
     def _waits_for(self, record: UpdateRecord, wall: float, *, held: bool) -> str:

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from edge_agent.config import Limits
 from edge_agent.observe.service import ServiceFigures, ServiceSink
 from edge_agent.update.probation import SlotHealth, judge_probation
-from edge_agent.update.states import Outcome, UpdateRecord
+from edge_agent.update.states import Outcome, UpdateRecord, attempt_key
 from protocol.states import ExecutionEvent
 
 
@@ -27,11 +27,31 @@ class Watch:
         self._baseline: ServiceFigures | None = None
         self._health_before, self._served_before = SlotHealth(), ServiceFigures()
         self._began = 0.0
+        self._waited_for: tuple[tuple[str, str], float] | None = None
+
+    def lacks(self, record: UpdateRecord, incumbent: str | None, now: float) -> str:
+        """Why an exchange should wait: too little is known of what serves to hold anything
+        against it, as after a start; empty where it need not. A line that shows too little in
+        `probation_idle_s` is exchanged all the same, as a dark camera says nothing of a model.
+        """
+        if incumbent is None:
+            return ""
+        frames, wanted = self._known(incumbent).frames, self._limits.probation_frames_min
+        if frames >= wanted:
+            return ""
+        both = (incumbent, attempt_key(record.desired))
+        if self._waited_for is None or self._waited_for[0] != both:
+            self._waited_for = (both, now)
+        if now - self._waited_for[1] >= self._limits.probation_idle_s:
+            return ""
+        return f"what serves is to be seen on {wanted} frames first, to be held against"
+
+    def _known(self, incumbent: str) -> ServiceFigures:
+        return self._service.recent(self._slot, incumbent)
 
     def before(self, incumbent: str | None) -> None:
         """An exchange comes: keep what the incumbent did of late."""
-        found = None if incumbent is None else self._service.recent(self._slot, incumbent)
-        self._baseline = found
+        self._baseline = None if incumbent is None else self._known(incumbent)
 
     def begin(self, digest: str, now: float) -> None:
         """The candidate serves from now on."""

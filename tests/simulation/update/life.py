@@ -118,7 +118,7 @@ class Life:
             health=lambda _slot: SlotHealth(),
             options=lambda _slot: LoadOptions(),
             capabilities=lambda: CAPABILITIES,
-            service=cast(ServiceSink, Service()),
+            service=cast(ServiceSink, Service(world.rng)),
             shadowing=cast(Shadowing, Shadow()),
             monotonic=lambda: world.now,
             wall=lambda: world.wall,

@@ -181,9 +181,7 @@ def judged(
 
 OLD_RULES = [
     (SlotHealth(10, 10, 0), 1.0, None),
-    (SlotHealth(10, 10, 0), 5.0, "pass"),
     (SlotHealth(10, 5, 5), 0.1, BACK),
-    (SlotHealth(100, 99, 1), 5.0, "pass"),
     (SlotHealth(10, 0, 0), 14.9, None),
     (SlotHealth(10, 0, 0), 15.0, BACK),
     (SlotHealth(0, 0, 0), 5.0, None),
@@ -205,6 +203,28 @@ def test_errors_and_answers(
         assert outcome.event is (None if verdict == "pass" else verdict)
 
 
+@pytest.mark.parametrize("seen", [SlotHealth(10, 10, 0), SlotHealth(100, 99, 1)])
+def test_it_passes_when_its_time_is_up_or_when_more_frames_would_have_come(
+    seen: SlotHealth,
+) -> None:
+    """Where the baseline is known, a candidate without enough frames waits for more of them."""
+    for baseline, passes_s in ((None, 5.0), (NONE, 5.0), (steady(300), 65.0)):
+        early = judged(NONE, baseline, seen, elapsed_s=passes_s - 0.1, probation_s=5.0)
+        outcome = judged(NONE, baseline, seen, elapsed_s=passes_s, probation_s=5.0)
+        assert early is None
+        assert outcome is not None
+        assert outcome.event is None
+        assert ("too little was seen" in outcome.reason) is (baseline is not None)
+
+
+def test_frames_that_come_late_are_still_held_against_the_baseline() -> None:
+    few, many = (steady(frames, served=0) for frames in (49, 300))
+    assert judged(few, steady(300), elapsed_s=12.0) is None
+    outcome = judged(many, steady(300), elapsed_s=12.0)
+    assert outcome is not None
+    assert outcome.event is BACK
+
+
 def test_a_first_install_is_held_against_nothing() -> None:
     outcome = judged(steady(300, served=0, latency_ms=900.0), None)
     assert outcome is not None
@@ -215,9 +235,11 @@ def test_a_first_install_is_held_against_nothing() -> None:
 def test_too_few_frames_on_either_side_say_nothing(short: str) -> None:
     few = LIMITS.probation_frames_min - 1
     bad = steady(few if short == "candidate" else 300, served=0, latency_ms=900.0)
-    outcome = judged(bad, steady(few if short == "baseline" else 300))
+    baseline = steady(few if short == "baseline" else 300)
+    outcome = judged(bad, baseline, elapsed_s=10.0 + LIMITS.probation_idle_s)
     assert outcome is not None
     assert outcome.event is None
+    assert f"{bad.frames} frames, and {baseline.frames} before" in outcome.reason
 
 
 RATES = [

@@ -33,7 +33,9 @@ MODEL_FILES: dict[Format, tuple[str, ...]] = {
 }
 """The files of a bundle that hold its weights, by format; the first is the one to load."""
 
-GOLDEN_PATH = "golden.json"
+GOLDEN_PATH, GOLDEN_FOLDER = "golden.json", "golden"
+"""The golden frames' answers, and the folder of their pictures: to prove a bundle by, and not
+read to serve with it."""
 DRIFT_PATH = "drift.json"
 MANIFEST_PATH = "manifest.json"
 
@@ -190,6 +192,11 @@ class GoldenOutcome(_Part):
     reason: str = ""
     confidence_error_max: float | None = None
     box_error_px_max: float | None = None
+
+
+def proves_only(path: str) -> bool:
+    """Whether a file of a bundle is there to prove it by, and not needed to serve with it."""
+    return path == GOLDEN_PATH or path.startswith(f"{GOLDEN_FOLDER}/")
 
 
 def canonical(manifest: Manifest) -> bytes:

@@ -131,7 +131,7 @@ def begin(folder: Path, files: Mapping[str, Path], frames: Sequence[Path]) -> Dr
     (folder / "golden").mkdir(parents=True)
     for path, source in files.items():
         shutil.copyfile(source, folder / path)
-    names = [f"golden/{frame.name}" for frame in frames]
+    names = [f"{bundles.GOLDEN_FOLDER}/{frame.name}" for frame in frames]
     for name, frame in zip(names, frames, strict=True):
         shutil.copyfile(frame, folder / name)
     return Draft(folder, tuple(files), tuple(names))

@@ -141,7 +141,7 @@ class Boot:
             self._pass_over("bundle_not_served", digest, text)
             return False
         try:
-            bundles.verify(digest)
+            bundles.verify(digest, to_serve=True)
         except BundleError as error:
             self._pass_over("bundle_not_served", digest, str(error))
             bundles.set_aside(digest)

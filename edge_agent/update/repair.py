@@ -39,6 +39,7 @@ log = structlog.get_logger(__name__)
 
 class _End(Enum):
     DAMAGED = "damaged"
+    UNPROVABLE = "its golden frames are damaged"
     REPAIRED = "repaired"
     FAILED = "failed"
 
@@ -70,6 +71,7 @@ class Repair:
         self._context = context
         self._folder = context.store.partial / REPAIR_FOLDER
         self._damaged: deque[str] = deque()
+        self._unprovable: set[str] = set()
         self._ended: SimpleQueue[tuple[str, _End]] = SimpleQueue()
         self._digest: str | None = None
         self._manifest = b""
@@ -90,12 +92,23 @@ class Repair:
 
         def job() -> None:
             for digest in held:
-                try:
-                    self._context.bundles.verify(digest)
-                except BundleError:
-                    self._ended.put((digest, _End.DAMAGED))
+                end = self._read(digest)
+                if end is not None:
+                    self._ended.put((digest, end))
 
         self._context.submit(job)
+
+    def _read(self, digest: str) -> _End | None:
+        """What is wrong with a bundle that is held; None for nothing."""
+        try:
+            self._context.bundles.verify(digest, to_serve=True)
+        except BundleError:
+            return _End.DAMAGED
+        try:
+            self._context.bundles.verify(digest)
+        except BundleError:
+            return _End.UNPROVABLE
+        return None
 
     def found(self, digest: str) -> None:
         """Somebody who read the bundle says that it is damaged; from any thread."""
@@ -132,6 +145,9 @@ class Repair:
                 digest, end = self._ended.get(block=False)
             except Empty:
                 return
+            if end is _End.UNPROVABLE:
+                self._note_unprovable(digest)
+                continue
             if end is _End.DAMAGED:
                 try:
                     self._set_aside(digest)
@@ -143,9 +159,17 @@ class Repair:
             self._digest = None
             if end is _End.REPAIRED:
                 self._damaged.remove(digest)
+                self._unprovable.discard(digest)
                 self._tell("bundle_repaired", digest, "its damaged files came from the hub")
             else:
                 self._put_off(now, "the bundle could not be put together")
+
+    def _note_unprovable(self, digest: str) -> None:
+        """It may serve on, and stays where it is until its files are there."""
+        if digest not in self._damaged:
+            self._damaged.append(digest)
+            self._unprovable.add(digest)
+            self._tell("bundle_damaged", digest, "its golden frames are not what was placed")
 
     def _set_aside(self, digest: str) -> None:
         if digest not in self._damaged and self._context.bundles.has(digest):
@@ -160,8 +184,9 @@ class Repair:
 
     def _begin(self, now: float) -> None:
         context, digest = self._context, self._damaged[0]
-        if digest not in context.bundles.damaged():  # an attempt placed it, or it was pruned
-            self._damaged.popleft()
+        unprovable = digest in self._unprovable and context.bundles.has(digest)
+        if not unprovable and digest not in context.bundles.damaged():
+            self._unprovable.discard(self._damaged.popleft())  # placed by an attempt, or pruned
             return
         try:
             raw = context.bundles.damaged_manifest(digest)

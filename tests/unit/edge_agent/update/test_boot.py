@@ -96,6 +96,16 @@ def test_a_damaged_one_is_set_aside_and_the_one_before_serves(device: Device) ->
     assert device.bundles.damaged() == [device.second]
 
 
+def test_a_bad_golden_frame_takes_nobodys_sight(device: Device) -> None:
+    """The pictures of all versions are one file: a bad sector must not take them all."""
+    for digest in (device.first, device.second):
+        for path in device.bundles.path(digest).glob("golden/*"):
+            path.write_bytes(b"rot")
+        (device.bundles.path(digest) / "golden.json").write_bytes(b"rot")
+    assert device.served() == (device.second, [])
+    assert device.bundles.damaged() == []
+
+
 def test_a_revoked_one_is_passed_over_for_the_one_before(device: Device) -> None:
     device.commit(device.first, device.second)
     device.floors = {"tiny": 2}

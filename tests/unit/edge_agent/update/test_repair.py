@@ -20,7 +20,7 @@ from protocol.chunks import BlobRef
 from protocol.messages import BlobWant
 from tests.fixtures.models import write_bundle
 
-BAD = "golden/000.png"
+BAD, UNPROVEN = "model.onnx", "golden/000.png"
 
 
 class Rig:
@@ -105,6 +105,33 @@ def test_a_whole_bundle_is_left_alone(rig: Rig) -> None:
         rig.tick()
     assert rig.wants == [] and rig.alerts == []
     assert rig.bundles.has(rig.digest)
+
+
+def test_a_bundle_with_bad_golden_frames_serves_on_while_they_are_fetched(rig: Rig) -> None:
+    rig.rot(UNPROVEN)
+    rig.repair.check({rig.digest})
+    for _ in range(3):
+        rig.tick()
+        rig.bundles.verify(rig.digest, to_serve=True)
+    assert rig.repair.waiting == 1 and rig.bundles.damaged() == []
+    assert [want.sha256 for want in rig.wants] == [rig.manifest.file(UNPROVEN).sha256]
+    rig.answer()
+    for _ in range(3):
+        rig.tick()
+    assert rig.bundles.verify(rig.digest) == rig.manifest
+    assert rig.repair.waiting == 0
+    assert rig.alerts == ["bundle_damaged", "bundle_repaired"]
+    assert [p.name for p in rig.store.bundles.iterdir()] == [rig.digest]
+
+
+def test_one_with_bad_golden_frames_that_is_pruned_meanwhile_is_not_fetched(rig: Rig) -> None:
+    rig.rot(UNPROVEN)
+    rig.repair.check({rig.digest})
+    rig.tick()
+    rig.bundles.remove(rig.digest)
+    for _ in range(3):
+        rig.tick()
+    assert rig.repair.waiting == 0 and rig.wants == []
 
 
 def test_only_the_damaged_file_is_fetched(rig: Rig) -> None:

@@ -24,11 +24,13 @@ class Comparing:
         self._open: Judgement | None = None
         self._seeing: LoadedBundle | None = None
         self._hung: LoadedBundle | None = None
+        self._blind_since: float | None = None
 
     def go_on(
         self, candidate: LoadedBundle, record: UpdateRecord, policy: ShadowPolicy, now: float
     ) -> Outcome | None:
         """Compare until there is a verdict, or a person has said what to do without one."""
+        self._blind_since = None
         if self._open is None:
             if self._began is None:
                 self._began, self._seeing = now, candidate
@@ -48,9 +50,19 @@ class Comparing:
             self._open = judgement
         return outcome_of(self._open, policy)
 
+    def blind(self, now: float, wait_s: float) -> Outcome:
+        """Nothing serves. What did may be under repair, and is waited for; after `wait_s` the
+        candidate goes on without a comparison, for a blind line helps nobody."""
+        if self._blind_since is None:
+            self._blind_since = now
+        if now - self._blind_since < wait_s:
+            text = "nothing serves to compare with; what did may be repaired yet"
+            return Outcome(reason=text, note=True)
+        return Outcome(None, "there is nothing to compare with", {"shadow_skipped": 1.0})
+
     def end(self) -> None:
         """Stop comparing; the candidate is used no more when this returns, if it is `free`."""
-        self._open = None
+        self._open = self._blind_since = None
         if self._began is not None:
             self._began = None
             seeing, self._seeing = self._seeing, None

@@ -223,8 +223,11 @@ class SlotSteps:
 
     def _compare(self, record: UpdateRecord, now: float, _wall: float) -> Outcome | None:
         policy, comparing = record.desired.shadow, self._parts.comparing
-        if policy is None or self._exchange.running is None:
-            return Outcome(None, "there is nothing to compare with", {"shadow_skipped": 1.0})
+        if policy is None:
+            return Outcome()
+        if self._exchange.running is None:
+            first = record.previous_digest is None
+            return comparing.blind(now, 0.0 if first else self._context.limits.probation_idle_s)
         candidate = self._ready(record)
         return None if candidate is None else comparing.go_on(candidate, record, policy, now)
 

@@ -55,3 +55,25 @@ def test_one_that_comes_back_is_free() -> None:
     comparing.go_on(candidate, RECORD, POLICY, now=0.0)
     comparing.end()
     assert comparing.free(candidate)
+
+
+def test_a_blind_line_waits_for_what_served_and_then_goes_on_without_it() -> None:
+    comparing = Comparing("s", cast("Shadowing", Shadows()))
+    for at_s in (100.0, 159.9):
+        waits = comparing.blind(at_s, 60.0)
+        assert waits.note
+        assert "may be repaired" in waits.reason
+    over = comparing.blind(160.0, 60.0)
+    assert (over.note, over.event, over.figures) == (False, None, {"shadow_skipped": 1.0})
+
+
+def test_a_line_that_sees_again_is_compared_and_waited_for_anew() -> None:
+    comparing = Comparing("s", cast("Shadowing", Shadows()))
+    assert comparing.blind(0.0, 60.0).note
+    assert comparing.go_on(fake_bundle("b" * 64, 2), RECORD, POLICY, now=30.0) is None
+    assert comparing.blind(61.0, 60.0).note
+    assert not comparing.blind(121.0, 60.0).note
+
+
+def test_a_first_install_has_nothing_to_wait_for() -> None:
+    assert not Comparing("s", cast("Shadowing", Shadows())).blind(0.0, 0.0).note

@@ -130,7 +130,7 @@ def floor(
     reason: Annotated[str, typer.Option(help=f"Why, {REASON_HELP}; needed to lower it.")] = "",
     as_json: JsonOption = False,
 ) -> None:
-    """Revoke every version below one; devices that run one go on."""
+    """Revoke every version below one. Devices turn to one that is not, where one served there."""
     body = {"floor": version, "reason": reason}
     print_fields(client.put(f"models/{name}/floor", body), as_json=as_json)
 

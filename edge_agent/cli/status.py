@@ -150,7 +150,7 @@ def _disk(bundles: dict[str, Any] | None) -> str:
     pinned = len(bundles["pinned"])
     told = f"bundles: {bundles['count']} in {bundles['bytes'] / MIB:.1f} MiB, {pinned} must stay"
     damaged = ", ".join(digest[:12] for digest in bundles["damaged"])
-    return f"{told}; DAMAGED: {damaged}, repaired from the hub" if damaged else told
+    return f"{told}; DAMAGED: {damaged}, to be repaired from the hub" if damaged else told
 
 
 def _outbox(outbox: dict[str, Any] | None) -> Iterator[str]:

@@ -12,6 +12,9 @@ from edge_agent.local.figures import CameraFigures
 from edge_agent.results import FrameResult
 from edge_agent.update.requests import Answer
 from protocol.messages import CameraReported, Health
+from protocol.states import BEFORE_EXCHANGE
+
+_NOT_EXCHANGED = frozenset(state.value for state in BEFORE_EXCHANGE)
 
 Counters = Mapping[str, int]
 
@@ -99,16 +102,19 @@ def blind_slots(view: View) -> list[str]:
 
 
 def doubtful_slots(view: View) -> dict[str, str]:
-    """Slots that serve what they should not, in words: a version that is revoked, or another
-    bundle than was committed, because that cannot."""
+    """Slots that do not serve what they should, in words: a version that is revoked, another
+    bundle than was committed, because that cannot, or nothing yet."""
     updates, found = view.updates(), {}
     for name, bundle in view.slots().items():
         told = updates.get(name, {})
+        if bundle is None and not told.get("committed"):
+            found[name] = "it waits for its first model"
         if bundle is None or not told:
             continue
         model, version = bundle.manifest.model, bundle.manifest.version
         attempt = told.get("attempt")
-        settled = attempt is None or attempt["over"]
+        # An attempt that has exchanged something may serve what is not committed.
+        settled = attempt is None or attempt["over"] or attempt["state"] in _NOT_EXCHANGED
         if version < (told.get("floor") or 1):
             found[name] = f"{model} v{version} serves and is revoked"
         elif settled and bundle.digest != told.get("committed"):

@@ -41,7 +41,8 @@ def test_the_pages_show_the_agent(tmp_path: Path) -> None:
         told.stuck = ("tiny",)
         assert get(port, "/healthz") == (503, b"inference is stuck: tiny\n")
         told.stuck, told.bundle = (), None
-        assert get(port, "/healthz") == (200, b"ok\n"), "nothing was ever committed"
+        said = b"ok, but tiny: it waits for its first model; see /status.json\n"
+        assert get(port, "/healthz") == (200, said), "nothing was ever committed"
         told.updates = {"tiny": {"committed": "a" * 64}}
         assert get(port, "/healthz") == (200, b"nothing serves: tiny; see /status.json\n")
         assert json.loads(get(port, "/status.json")[1])["blind_slots"] == ["tiny"]
@@ -56,7 +57,11 @@ def test_the_pages_show_the_agent(tmp_path: Path) -> None:
         ({"committed": "a" * 64, "attempt": None, "floor": 99}, "is revoked"),
         ({"committed": "b" * 64, "attempt": {"over": True}}, "what was committed cannot"),
         ({"committed": None, "attempt": None}, "what was committed cannot"),
-        ({"committed": "b" * 64, "attempt": {"over": False}}, ""),
+        ({"committed": "b" * 64, "attempt": {"over": False, "state": "PROBATION"}}, ""),
+        (
+            {"committed": "b" * 64, "attempt": {"over": False, "state": "WAITING_WINDOW"}},
+            "what was committed cannot",
+        ),
     ],
 )
 def test_a_slot_that_serves_what_it_should_not_is_said(

@@ -128,7 +128,8 @@ class SlotSteps:
         self._candidate = loaded
         if self._step is Step.EXCHANGE:
             return self._guarded(record, lambda: self._serve(record, loaded))
-        return ended.outcome if self._step is Step.PROVE else None
+        # Loaded for what awaits it: what was said while it could not be is over.
+        return ended.outcome if self._step is Step.PROVE else Outcome(note=True)
 
     def cancel(self) -> None:
         self._token, self._step, self._record = -1, None, None

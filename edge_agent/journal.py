@@ -93,8 +93,17 @@ class Journal:
             )
         )
 
-    def alert(self, name: str, text: str) -> None:
-        self._event(alert=Alert(name=name, text=text[:2048]))
+    def alert(
+        self,
+        name: str,
+        text: str,
+        *,
+        slot: str | None = None,
+        left: str | None = None,
+        serves: str | None = None,
+    ) -> None:
+        alert = Alert(name=name, text=text[:2048], slot=slot, left=left, serves=serves)
+        self._event(alert=alert)
 
     def sample(self, harvested: HarvestedSample) -> bool:
         """Keep an image with what was seen in it; whether it could be kept."""

@@ -185,8 +185,18 @@ class TelemetryReport(Sequenced):
 
 
 class Alert(Part):
+    """Something that a person should know, by a name and in words.
+
+    Attributes:
+        slot, left, serves: where another bundle serves for good from here on, which slot, which
+            digest it left, and which one serves; older agents say it in the text alone.
+    """
+
     name: Word
     text: Text
+    slot: Word | None = None
+    left: Sha256 | None = None
+    serves: Sha256 | None = None
 
 
 class CameraEventReport(Part):

@@ -12,10 +12,9 @@ from edge_agent.config import AgentConfig
 from edge_agent.journal import Journal
 from edge_agent.link.outbox import Outbox, OutboxError, Quota
 from edge_agent.store import Store
-from edge_agent.update.offline import NoWayBackError, go_back
+from edge_agent.update.by_hand import DONE
+from edge_agent.update.offline import NoWayBackError, WentBack, go_back
 from edge_agent.update.requests import Answer
-
-ALERT = "rolled_back_by_hand"
 
 log = structlog.get_logger(__name__)
 
@@ -46,12 +45,12 @@ def _offline(slot: str, store: Store, config: AgentConfig, clock: Clock, *, forc
         went = go_back(slot, store, config.limits, clock.wall(), force=force)
     except NoWayBackError as error:
         return Answer(id="", ok=False, text=str(error))
-    if went.committed:
-        _alert(went.text, store, config, clock)
+    if went.left is not None:
+        _alert(slot, went, store, config, clock)
     return Answer(id="", ok=True, text=went.text)
 
 
-def _alert(text: str, store: Store, config: AgentConfig, clock: Clock) -> None:
+def _alert(slot: str, went: WentBack, store: Store, config: AgentConfig, clock: Clock) -> None:
     """Keep an alert for the hub; one that cannot be kept undoes nothing."""
     limits = config.limits
     quota = Quota(limits.records_bytes_max, limits.images_bytes_max)
@@ -62,6 +61,6 @@ def _alert(text: str, store: Store, config: AgentConfig, clock: Clock) -> None:
         return
     try:
         journal = Journal(config.device.id, outbox, clock, limits.sample_image_bytes_max)
-        journal.alert(ALERT, text)
+        journal.alert(DONE, went.text, slot=slot, left=went.left, serves=went.digest)
     finally:
         outbox.close()

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Protocol
 
 import structlog
 
@@ -30,6 +31,22 @@ TURNED = "left_revoked"
 log = structlog.get_logger(__name__)
 
 
+class Alerting(Protocol):
+    """Tells the hub, by a name and in words; where another bundle serves for good also in digests,
+    for what the hub knows of the slot's past hangs on that."""
+
+    def __call__(
+        self,
+        name: str,
+        text: str,
+        /,
+        *,
+        slot: str | None = None,
+        left: str | None = None,
+        serves: str | None = None,
+    ) -> None: ...
+
+
 @dataclass(frozen=True)
 class ReturnEnded:
     """The bundle to go back to is loaded, or `reason` says why not."""
@@ -47,14 +64,13 @@ class ReturnContext:
     Attributes:
         rescue: run a job beside what the updates' worker is busy with.
         deliver: bring its end to the agent's thread.
-        alert: tell the hub, by a name and in words.
     """
 
     store: Store
     judging: Judging
     rescue: Callable[[Callable[[], None]], None]
     deliver: Callable[[ReturnEnded], object]
-    alert: Callable[[str, str], None]
+    alert: Alerting
 
 
 class Return:
@@ -137,7 +153,7 @@ class Return:
         text = f"{self._slot}: from {(left or 'nothing')[:12]} to {ended.digest[:12]}"
         text += f": {why}" if why else ""
         log.warning(name, slot=self._slot, left=left, serves=ended.digest, why=why)
-        self._context.alert(name, text)
+        self._context.alert(name, text, slot=self._slot, left=left, serves=ended.digest)
         return True, text
 
     def _load(self, digest: str) -> None:

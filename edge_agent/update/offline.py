@@ -41,11 +41,12 @@ class NoWayBackError(EdgeError):
 @dataclass(frozen=True)
 class WentBack:
     """What going back came to: the digest that serves at the next start, and words for it;
-    `committed`: it is another than before. Of what else it came to the attempt's record tells."""
+    `left`: what served for good until now, where that is another. Of what else it came to the
+    attempt's record tells."""
 
     digest: str
     text: str
-    committed: bool = False
+    left: str | None = None
 
 
 def given_up(slot: str, record: UpdateRecord | None) -> str:
@@ -118,7 +119,7 @@ def go_back(
         leave(store, slot, committed.digest)
         store.save(committed_name(slot), following)
     text = f"{slot}: {name} ({back_to[:12]}) serves from the next start on"
-    return WentBack(back_to, text, committed=True)
+    return WentBack(back_to, text, left=committed.digest)
 
 
 def _left(record: UpdateRecord) -> UpdateRecord:

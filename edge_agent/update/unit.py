@@ -13,7 +13,7 @@ from edge_agent.observe.service import ServiceSink
 from edge_agent.store import Store
 from edge_agent.update.acquire import Acquire, AcquireContext
 from edge_agent.update.boot import Boot
-from edge_agent.update.by_hand import Return, ReturnContext, ReturnEnded
+from edge_agent.update.by_hand import Alerting, Return, ReturnContext, ReturnEnded
 from edge_agent.update.comparing import Comparing
 from edge_agent.update.deriving import Deriving
 from edge_agent.update.exchange import Exchange
@@ -62,7 +62,7 @@ class SlotPorts:
     deliver: Callable[[StepEnded | ReturnEnded], object]
     tell: Callable[[str, int, ExecutionReport], bool]
     told: Callable[[str], int]
-    alert: Callable[[str, str], None]
+    alert: Alerting
     changed: Callable[[], None]
     health: Callable[[str], SlotHealth]
     options: Callable[[str], LoadOptions]

@@ -214,12 +214,11 @@ class World:
         if folder.is_dir():
             (folder / f"{kind}-{SLOT}.json").write_text(request.model_dump_json())
 
-    def alert(self, name: str, text: str) -> None:
+    def alert(self, name: str, _text: str, *, left: str | None = None, **_: Any) -> None:
         """Stands for the alerts; of a bundle that a person left its last attempt is left."""
         self.count(f"alert {name}")
         if name == DONE:
-            digest = text.partition(" from ")[2][:12]
-            of = [r.attempt for _, r in self.outbox.events if r.bundle_digest[:12] == digest]
+            of = [r.attempt for _, r in self.outbox.events if r.bundle_digest == left]
             if of:
                 self.left.setdefault(of[-1], len(self.outbox.events))
 

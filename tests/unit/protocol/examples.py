@@ -132,6 +132,14 @@ MESSAGES: list[tuple[Kind, BaseModel]] = [
     (Kind.EVENTS, EventReport(**STREAM, at=1.5, execution=EXECUTION)),
     (Kind.EVENTS, EventReport(**STREAM, at=1.5, alert=Alert(name="disk", text="is full"))),
     (
+        Kind.EVENTS,
+        EventReport(
+            **STREAM,
+            at=1.5,
+            alert=Alert(name="left", text="t", slot="s", left="a" * 64, serves="b" * 64),
+        ),
+    ),
+    (
         Kind.SAMPLES,
         SampleReport(
             **STREAM,

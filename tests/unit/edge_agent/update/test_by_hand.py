@@ -6,8 +6,10 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import pytest
+
 from edge_agent.store import Store
-from edge_agent.update.by_hand import Return, ReturnContext
+from edge_agent.update.by_hand import Return, ReturnContext, ReturnEnded
 from edge_agent.update.states import Committed, committed_name
 
 
@@ -20,7 +22,11 @@ def test_what_was_left_by_hand_is_gone_back_to_with_force_only(tmp_path: Path) -
     jobs: list[object] = []
     judging: Any = SimpleNamespace(held=lambda _digest: None)
     context = ReturnContext(
-        store, judging, jobs.append, lambda _ended: None, lambda _name, text: alerts.append(text)
+        store,
+        judging,
+        jobs.append,
+        lambda _ended: None,
+        lambda _name, text, **_: alerts.append(text),
     )
     none: Any = None
     exchange: Any = SimpleNamespace(running="a" * 64)
@@ -37,3 +43,25 @@ def test_what_was_left_by_hand_is_gone_back_to_with_force_only(tmp_path: Path) -
     assert back.refusal() == "", "with force it is not asked whether it should"
     back.begin()
     assert (len(jobs), back.under_way) == (1, True)
+
+
+@pytest.mark.parametrize(
+    ("why", "name"), [("", "rolled_back_by_hand"), ("v2 is revoked", "left_revoked")]
+)
+def test_the_hub_hears_which_bundle_was_left_and_which_serves(
+    tmp_path: Path, why: str, name: str
+) -> None:
+    store = Store(tmp_path / "data")
+    store.open()
+    told: list[tuple[str, dict[str, Any]]] = []
+    none: Any = None
+    context = ReturnContext(
+        store, none, lambda _job: None, lambda _ended: None,
+        lambda name, _text, **said: told.append((name, said)),
+    )  # fmt: skip
+    exchange: Any = SimpleNamespace(running="a" * 64, go_back=lambda *_: None)
+    back = Return("tiny", exchange, none, context)
+    back.turn_to("b" * 64, why)
+    loaded: Any = SimpleNamespace()
+    assert back.ended(ReturnEnded("tiny", "b" * 64, loaded), clear=True)[0]
+    assert told == [(name, {"slot": "tiny", "left": "a" * 64, "serves": "b" * 64})]

@@ -189,7 +189,7 @@ class Hub:
             Kind.EVENTS: partial(
                 telemetry.store_events,
                 ranges_max=ranges_max,
-                on_executions=(self.rollouts.on_executions,),
+                on_words=(self.rollouts.on_words,),
             ),
             Kind.SAMPLE_CHUNK: self.samples.store_chunks,
             Kind.SAMPLES: self.samples.store_reports,

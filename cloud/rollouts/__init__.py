@@ -13,7 +13,8 @@ waves. The workflow, from the outside inwards:
    `telling` changes desired states through the fleet slice, which publishes them after the
    commit; a gate is judged beside that (`gating`), and who comes to fit a continuous rollout
    joins it (`joining`);
-5. devices report; `receiving.on_executions` moves their executions forward, never back.
+5. devices report; `receiving.on_words` moves their executions forward, never back, and has
+   `leaving` put right what was taken for theirs where a person there had gone back meanwhile.
 
 Beside rollouts the engine keeps the models' floors in all desired states (`floors`).
 

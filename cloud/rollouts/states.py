@@ -94,8 +94,9 @@ GOING_BACK, WENT_BACK, NOT_BACK = "GOING_BACK", "REVERTED", "NOT_REVERTED"
 of those that bring the build."""
 
 
+BY_HAND = "somebody at the device went back"
 RUNS_AGAIN = "it runs the build again"
-"""Said of a device that had diverged."""
+"""Said of a device that had diverged: why, and what became of it."""
 
 
 def word_of(state: str, *, reverts: bool) -> str:

@@ -33,8 +33,20 @@ class Step(NamedTuple):
     at: float
 
 
-OnExecutions = Callable[[Session, Sequence[Step]], None]
-"""Told of a batch's steps of executions, in their order, in the transaction that stores them."""
+class Turn(NamedTuple):
+    """A device's word that another bundle serves for good in a slot; `at` as of a `Step`."""
+
+    device_id: str
+    name: str
+    slot: str
+    left: str
+    serves: str
+    at: float
+
+
+OnWords = Callable[[Session, Sequence[Step | Turn]], None]
+"""Told of what a batch says of executions and slots, in its order, in the transaction that
+stores it."""
 
 TALLY = {
     Verdict.FRESH: "stored",
@@ -80,16 +92,16 @@ def store_events(
     batch: Sequence[Received],
     *,
     ranges_max: int,
-    on_executions: Sequence[OnExecutions] = (),
+    on_words: Sequence[OnWords] = (),
 ) -> Tally:
-    """Store events and tell `on_executions` of the executions' steps among them.
+    """Store events and tell `on_words` of the steps and turns among them.
 
     A device with a new alert has changed: it may say why another build runs than should.
     """
     admission = Admission(session, "events", batch, ranges_max)
     tally: Tally = Counter()
     rows: list[dict[str, object]] = []
-    steps: list[Step] = []
+    words: list[Step | Turn] = []
     alerted: set[str] = set()
     for received in batch:
         message = received.message
@@ -108,13 +120,12 @@ def store_events(
             )
             if message.alert is not None:
                 alerted.add(message.device_id)
-            if message.execution is not None:
-                steps.append(Step(message.device_id, message.execution, message.at))
+            words += _words(message)
     insert_once(session, DeviceEvent, rows)
     fleet.touch(session, alerted)
     admission.close()
-    for tell in on_executions if steps else ():
-        tell(session, steps)
+    for tell in on_words if words else ():
+        tell(session, words)
     return tally
 
 
@@ -280,6 +291,16 @@ def _outcome(message: object, verdict: Verdict) -> str:
     if isinstance(message, Tombstone) and verdict is Verdict.FRESH:
         return "tombstones"
     return TALLY[verdict]
+
+
+def _words(message: EventReport) -> list[Step | Turn]:
+    if message.execution is not None:
+        return [Step(message.device_id, message.execution, message.at)]
+    said = message.alert
+    if said is None or said.slot is None or said.left is None or said.serves is None:
+        return []
+    device_id, at = message.device_id, message.at
+    return [Turn(device_id, said.name, said.slot, said.left, said.serves, at)]
 
 
 def _event_kind(message: EventReport) -> str:

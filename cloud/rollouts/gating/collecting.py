@@ -268,7 +268,7 @@ def _alerted(session: Session, slot: str, attempts: Sequence[Gated]) -> set[str]
         for device_id, at, text in alerts
         if at >= began[device_id]
         and (alert := from_json(text)["alert"])["name"] == BY_HAND_ALERT
-        and alert["text"].startswith(f"{slot}: ")
+        and slot == (alert.get("slot") or alert["text"].partition(": ")[0])
     }
 
 

@@ -22,7 +22,7 @@ from cloud.rollouts.planning.views import (
     MarkDiverged,
     RolloutView,
 )
-from cloud.rollouts.states import Outcome, RolloutState
+from cloud.rollouts.states import BY_HAND, Outcome, RolloutState
 
 __all__ = ["DIVERGED_GRACE_S", "plan"]
 
@@ -65,7 +65,7 @@ def _marks(look: _Look) -> list[Action]:
 
 
 def _marked(device: DeviceView) -> MarkDiverged:
-    cause = "somebody at the device went back" if device.by_hand else "not what it had committed"
+    cause = BY_HAND if device.by_hand else "not what it had committed"
     reason = f"runs {device.running_digest}, {cause}"
     return MarkDiverged(device.device_id, device.attempt, reason, by_hand=device.by_hand)
 

@@ -36,6 +36,7 @@ from cloud.rollouts.planning.views import (
     Stop,
 )
 from cloud.rollouts.running.failing import why_not_all
+from cloud.rollouts.running.leaving import mark_diverged
 from cloud.rollouts.running.telling import ENGINE, Teller
 from cloud.rollouts.states import (
     HUB_EXECUTION_TABLE,
@@ -317,13 +318,7 @@ def _mark(work: Work, action: MarkDiverged) -> bool:
         return False
     if row.diverged and row.by_hand == action.by_hand:
         return False
-    row.diverged, row.reason, row.by_hand = True, action.reason, action.by_hand
-    row.step_at = work.now
-    work.session.add(row)
-    note(
-        work.session, work.rollout, "diverged", by=BY_ENGINE, now=work.now, text=action.reason,
-        wave=row.wave, device_id=row.device_id, detail={"by_hand": action.by_hand},
-    )  # fmt: skip
+    mark_diverged(work.session, work.rollout, row, action.reason, work.now, by_hand=action.by_hand)
     return True
 
 

@@ -23,7 +23,7 @@ from cloud.rollouts.planning.views import Action, LookAtGate
 from cloud.rollouts.running import acting, floors, joining, lease, receiving
 from cloud.rollouts.running.board import Board, Look, Watched, settled
 from cloud.rollouts.running.lease import LeaseLost, Term
-from cloud.telemetry.service import Step
+from cloud.telemetry.service import Step, Turn
 
 log = logging.getLogger(__name__)
 
@@ -73,9 +73,9 @@ class Engine:
         self._stopping.set()
         self.loop.stop()
 
-    def on_executions(self, session: Session, steps: Sequence[Step]) -> None:
-        """Take devices' words on their executions, and look once they are committed."""
-        if receiving.on_executions(session, steps):
+    def on_words(self, session: Session, words: Sequence[Step | Turn]) -> None:
+        """Take devices' words, and look once they are committed."""
+        if receiving.on_words(session, words):
             after_commit(session, self.loop.wake)
 
     def tick(self, now: float) -> bool:

@@ -43,10 +43,13 @@ def had_before(session: Session, device: Device, model: str) -> SlotDesired | No
     serving = left_for(slot, reported.slots.get(model) if reported else None)
     if serving is None:
         return slot
-    build = session.get(Build, serving)
-    if build is None or build.model != slot.model:
-        return None
-    return own_wish(device, build)
+    return wish_of(session, device, slot.model, serving)
+
+
+def wish_of(session: Session, device: Device, model: str, digest: str) -> SlotDesired | None:
+    """As `own_wish`; None where the registry does not know that the model has such a build."""
+    build = session.get(Build, digest)
+    return own_wish(device, build) if build is not None and build.model == model else None
 
 
 def own_wish(device: Device, build: Build) -> SlotDesired:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from sqlmodel import Session
@@ -29,7 +29,7 @@ from cloud.rollouts.request.spec import RolloutSpec
 from cloud.rollouts.running.telling import ENGINE
 from cloud.rollouts.states import RUNS_AGAIN, Asks, RolloutState
 from cloud.telemetry import service as telemetry
-from protocol.messages import EventReport, SlotReported
+from protocol.messages import Alert, EventReport, SlotReported
 from protocol.states import ExecutionState, Verdict
 
 INCONCLUSIVE, ACCEPTED = "INCONCLUSIVE", "ACCEPTED"
@@ -37,7 +37,7 @@ INCONCLUSIVE, ACCEPTED = "INCONCLUSIVE", "ACCEPTED"
 SHADOW_FIGURE = "shadow_inconclusive"
 BY_HAND_ALERT = "rolled_back_by_hand"
 ONLINE = "online"
-ALERTS_AT_ONCE = 100
+EVENTS_AT_ONCE = 100
 
 
 @dataclass(frozen=True)
@@ -217,23 +217,29 @@ def _reported_slot(rollout: Rollout, row: Execution, device: Device) -> SlotRepo
 def went_back_by_hand(session: Session, device_id: str, slot: str, since: float) -> bool:
     """Whether an alert says that somebody at the device went back after `since`, in its own
     time. It comes too from an agent that did not run then."""
-    device, after, page = fleet.get_device(session, ENGINE, device_id), 0, None
-    while page is None or len(page) == ALERTS_AT_ONCE:
+    models = fleet.get_device(session, ENGINE, device_id).models
+    said = (event.alert for event in told_since(session, device_id, "alert", since))
+    return any(alert is not None and _is_by_hand(alert, slot, models) for alert in said)
+
+
+def told_since(session: Session, device_id: str, kind: str, since: float) -> Iterator[EventReport]:
+    """A device's events at or after `since`, in its own time, as they came."""
+    after: int | None = 0
+    while after is not None:
         page = telemetry.list_events(
-            session, ENGINE, device_id=device_id, kind="alert",
-            since=since, after=after, limit=ALERTS_AT_ONCE,
+            session, ENGINE, device_id=device_id, kind=kind,
+            since=since, after=after, limit=EVENTS_AT_ONCE,
         )  # fmt: skip
-        if any(_is_by_hand(event.payload, slot, device) for event in page):
-            return True
-        after = page[-1].id or 0 if page else 0
-    return False
+        yield from (EventReport.model_validate_json(event.payload) for event in page)
+        after = page[-1].id if len(page) == EVENTS_AT_ONCE else None
 
 
-def _is_by_hand(payload: str, slot: str, device: Device) -> bool:
-    """Its text begins with the slot. One that names none may mean this one: a person is asked
-    rather than overruled."""
-    alert = EventReport.model_validate_json(payload).alert
-    if alert is None or alert.name != BY_HAND_ALERT:
+def _is_by_hand(alert: Alert, slot: str, models: Sequence[str]) -> bool:
+    """An older agent's text begins with the slot. One that names none may mean this one: a person
+    is asked rather than overruled."""
+    if alert.name != BY_HAND_ALERT:
         return False
-    named = [name for name in device.models if alert.text.startswith(f"{name}: ")]
+    if alert.slot is not None:
+        return alert.slot == slot
+    named = [name for name in models if alert.text.startswith(f"{name}: ")]
     return not named or slot in named

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 from enum import Enum
+from itertools import groupby
 
 from sqlmodel import Session
 
@@ -12,12 +13,25 @@ from cloud.fleet import service as fleet
 from cloud.lots import lots
 from cloud.rollouts import queries
 from cloud.rollouts.models import Execution, Rollout
-from cloud.rollouts.running import telling
+from cloud.rollouts.running import leaving, telling
 from cloud.rollouts.running.looking import INCONCLUSIVE, SHADOW_FIGURE
 from cloud.rollouts.states import receive
-from cloud.telemetry.service import Step
+from cloud.telemetry.service import Step, Turn
 from protocol.messages import ExecutionReport
 from protocol.states import TERMINAL_EXECUTION_STATES, ExecutionState
+
+
+def on_words(session: Session, words: Sequence[Step | Turn], *, now: float | None = None) -> bool:
+    """Take devices' words in their order, for what one says may hang on the one before; True
+    where an execution was moved or a turn changed what is known."""
+    now = time.time() if now is None else now
+    changed = False
+    for _, some in groupby(words, type):
+        alike = list(some)
+        changed |= on_executions(session, [w for w in alike if isinstance(w, Step)], now=now)
+        for turn in (w for w in alike if isinstance(w, Turn)):
+            changed |= leaving.on_turn(session, turn, now)
+    return changed
 
 
 def on_executions(session: Session, steps: Sequence[Step], *, now: float | None = None) -> bool:

@@ -13,6 +13,7 @@ from cloud.hub import Hub
 from cloud.registry import service as registry
 from cloud.registry.service import NewVersion
 from cloud.rollouts import service as rollouts
+from cloud.rollouts.evidence import gathering
 from cloud.rollouts.models import Execution, Rollout
 from cloud.rollouts.request.spec import RolloutCreate
 from protocol.messages import ExecutionReport
@@ -69,6 +70,19 @@ class Bench:
     def revoke_below(self, number: int) -> None:
         with self.hub.database.transaction() as session:
             registry.set_floor(session, ADMIN, SLOT, number)
+
+    def pin(self, number: int) -> None:
+        with self.hub.database.transaction() as session:
+            rollouts.pin(session, ADMIN, DEVICE_ID, SLOT, version=number)
+
+    def unpin(self) -> str | None:
+        """The digest that is desired again."""
+        with self.hub.database.transaction() as session:
+            return rollouts.unpin(session, ADMIN, DEVICE_ID, SLOT)[0]
+
+    def record(self, rollout_id: str) -> dict[str, Any]:
+        with self.hub.database.reading() as session:
+            return gathering.collect(session, ADMIN, rollout_id, time.time())
 
     def look(self, rollout_id: str) -> tuple[Rollout, Execution]:
         with self.hub.database.reading() as session:

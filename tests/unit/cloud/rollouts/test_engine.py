@@ -70,7 +70,7 @@ def test_it_looks_when_started_and_again_when_a_report_comes(
     )
 
     with hub.database.transaction() as session:
-        engine.on_executions(session, [Step(first, report, hub.now)])
+        engine.on_words(session, [Step(first, report, hub.now)])
 
     assert told.wait_for(6), "the next wave was not started"
 
@@ -87,7 +87,7 @@ def test_a_report_that_moves_nothing_wakes_nobody(hub: Hub, engine: Engine) -> N
     engine.loop.wake = lambda: woken.append(True)  # type: ignore[method-assign]
 
     with hub.database.transaction() as session:
-        engine.on_executions(session, [Step("dev-0", report, hub.now)])
+        engine.on_words(session, [Step("dev-0", report, hub.now)])
 
     assert woken == []
 

@@ -327,7 +327,8 @@ def test_an_alert_that_comes_after_the_report_is_in_time(hub: Hub) -> None:
     assert hub.executions(rollout_id)["dev-0", 1].by_hand
 
 
-def test_going_back_in_another_slot_is_no_reason(hub: Hub) -> None:
+@pytest.mark.parametrize("said", [{"text": "bottles: back"}, {"text": "-", "slot": "bottles"}])
+def test_going_back_in_another_slot_is_no_reason(hub: Hub, said: dict[str, str]) -> None:
     with hub.database.transaction() as session:
         device = session.get_one(Device, "dev-0")
         device.models = [MODEL, "bottles"]
@@ -335,7 +336,7 @@ def test_going_back_in_another_slot_is_no_reason(hub: Hub) -> None:
     rollout_id = hub.create(**ONE)
     hub.settle()
     hub.succeed("dev-0")
-    alert(hub, "rolled_back_by_hand", "bottles: from new to old", 1)
+    alert(hub, "rolled_back_by_hand", number=1, **said)
     reported(hub, SlotReported(running_digest=DIGESTS[2]), hub.now + 1)
     hub.settle()
     hub.settle(30)
@@ -357,13 +358,13 @@ def test_an_attempt_that_somebody_gave_up_at_the_device_is_left_desired(hub: Hub
     assert slot(hub, "dev-0").rollout_id == rollout_id
 
 
-def alert(hub: Hub, name: str, text: str, sequence: int) -> None:
+def alert(hub: Hub, name: str, text: str, number: int, slot: str | None = None) -> None:
     message = EventReport(
         device_id="dev-0",
         epoch="0" * 32,
-        sequence=sequence,
+        sequence=number,
         at=hub.now + 0.5,
-        alert=Alert(name=name, text=text),
+        alert=Alert(name=name, text=text, slot=slot),
     )
     topic = Topic(Kind.EVENTS, device_id="dev-0")
     with hub.database.transaction() as session:

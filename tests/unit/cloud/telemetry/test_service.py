@@ -109,20 +109,32 @@ def test_series_hold_the_exact_means(place: Place) -> None:
     assert points[0].bundle_digest == DIGEST
 
 
-def test_an_execution_is_told_once_in_its_transaction(place: Place) -> None:
+def test_what_moves_rollouts_is_told_once_in_its_transaction(place: Place) -> None:
     told = []
 
-    def tell(session: Session, steps: Sequence[service.Step]) -> None:
-        told.append((session.in_transaction(), *steps))
+    def tell(session: Session, words: Sequence[service.Step | service.Turn]) -> None:
+        told.append((session.in_transaction(), *words))
 
-    batch = [event(1, execution=EXECUTION), event(2, alert=Alert(name="disk", text="is full"))]
+    turned = Alert(name="went", text="", slot="factory", left="a" * 64, serves="b" * 64)
+    batch = [
+        event(1, execution=EXECUTION),
+        event(2, alert=Alert(name="disk", text="is full")),
+        event(3, alert=turned),
+        event(4, execution=EXECUTION),
+    ]
     for _ in range(2):
         with place.database.transaction() as session:
-            service.store_events(session, batch, ranges_max=16, on_executions=(tell,))
-    assert told == [(True, ("line-1", EXECUTION, 1.0))]
+            service.store_events(session, batch, ranges_max=16, on_words=(tell,))
+    turn = service.Turn("line-1", "went", "factory", "a" * 64, "b" * 64, 3.0)
+    assert told == [(True, ("line-1", EXECUTION, 1.0), turn, ("line-1", EXECUTION, 4.0))], (
+        "in their order"
+    )
     with place.database.reading() as session:
         kinds = [e.kind for e in service.list_events(session, OPERATOR)]
-    assert (kinds, acked(place.heard)) == (["execution", "alert"], {"events": 2})
+    assert (kinds, acked(place.heard)) == (
+        ["execution", "alert", "alert", "execution"],
+        {"events": 4},
+    )
 
 
 def test_windows_of_one_camera_and_build_are_read_newest_first(place: Place) -> None:

@@ -1,0 +1,128 @@
+"""A person at a device went back, or a revoked build made way there, and the hub hears of it late.
+
+What a device had before a rollout or a pin is recorded when its slot is changed, from what the
+hub knows then. So whatever was recorded before this word came, of a change that the device had
+not made yet when it left the build, names a build that was not there any more: to bring that back
+would overrule the person.
+
+Which came first, the device's own clock says, by which both the word and its exchanges are told;
+in what order its words come does not matter:
+
+- An attempt that had exchanged its build before, or had come to nothing, met what was recorded.
+- What names an attempt that was exchanged since means the build that was taken up anew.
+- What is recorded after the word knows of it. The word is told once, so that is not touched; and
+  where it is told again, it finds nothing that still names the build left.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+
+from sqlmodel import Session
+
+from cloud.fleet import service as fleet
+from cloud.rollouts import queries
+from cloud.rollouts.journal import BY_ENGINE, note
+from cloud.rollouts.models import DevicePin, Execution, Rollout
+from cloud.rollouts.running.going_back import wish_of
+from cloud.rollouts.running.looking import BY_HAND_ALERT, told_since
+from cloud.rollouts.running.telling import ENGINE
+from cloud.rollouts.states import BY_HAND
+from cloud.telemetry.service import Turn
+from protocol.messages import SlotDesired
+from protocol.states import ExecutionState
+
+_ALL = [state.value for state in ExecutionState]
+_SERVING = (ExecutionState.PROBATION, ExecutionState.COMMITTING, ExecutionState.SUCCEEDED)
+
+AttemptKey = tuple[str | None, int]
+"""A rollout's id, None for a wish outside of rollouts, and the number of the attempt."""
+
+
+def on_turn(session: Session, turn: Turn, now: float) -> bool:
+    """Put right what was recorded as "before" and was not there any more, and mark who had
+    brought what a person left; True where something changed. `now` is the hub's."""
+    found = queries.on_device(session, turn.device_id, turn.slot, _ALL)
+    changed = _correct(session, turn, [row for row, _ in found])
+    if turn.name != BY_HAND_ALERT:
+        return changed
+    left = brought([row for row, _ in found], turn.left, turn.at)
+    if left is None or left.by_hand:
+        return changed
+    rollout = session.get_one(Rollout, left.rollout_id)
+    reason = f"runs {turn.serves}, {BY_HAND}"
+    mark_diverged(session, rollout, left, reason, now, by_hand=True)
+    return True
+
+
+def brought(rows: Sequence[Execution], digest: str, at: float) -> Execution | None:
+    """The attempt that had last brought a build when the device left it. Pure."""
+    there = [row for row in rows if row.digest == digest and _had_served(row, at)]
+    return max(there, key=_settled_at, default=None)
+
+
+def is_stale(before: str | None, left: str, spared: Collection[AttemptKey]) -> bool:
+    """Whether what was recorded as "before" means the build that was left. Pure.
+
+    spared: attempts that were exchanged since.
+    """
+    slot = None if before is None else SlotDesired.model_validate_json(before)
+    if slot is None or slot.bundle_digest != left:
+        return False
+    return (slot.rollout_id, slot.attempt) not in spared
+
+
+def came_later(row: Execution, at: float) -> bool:
+    """Whether the device had not made the attempt's exchange yet, or will not. Pure."""
+    return (row.exchanged_at or row.device_ended_at) is None or _settled_at(row) > at
+
+
+def mark_diverged(
+    session: Session, rollout: Rollout, row: Execution, reason: str, now: float, *, by_hand: bool
+) -> None:
+    """Say of an attempt that succeeded that its device runs another build."""
+    row.diverged, row.reason, row.by_hand, row.step_at = True, reason, by_hand, now
+    session.add(row)
+    note(
+        session, rollout, "diverged", by=BY_ENGINE, now=now, text=reason,
+        wave=row.wave, device_id=row.device_id, detail={"by_hand": by_hand},
+    )  # fmt: skip
+
+
+def _correct(session: Session, turn: Turn, rows: Sequence[Execution]) -> bool:
+    pin = session.get(DevicePin, (turn.device_id, turn.slot))
+    held: list[Execution | DevicePin] = [row for row in rows if came_later(row, turn.at)]
+    held += [] if pin is None else [pin]
+    named = [one for one in held if is_stale(one.before, turn.left, ())]
+    spared = _taken_up_since(session, turn) if named else ()
+    stale = [one for one in named if is_stale(one.before, turn.left, spared)]
+    if not stale:
+        return False
+    device = fleet.get_device(session, ENGINE, turn.device_id)
+    serves = wish_of(session, device, turn.slot, turn.serves)
+    for one in stale:
+        one.before = None if serves is None else serves.model_dump_json()
+        session.add(one)
+    return True
+
+
+def _taken_up_since(session: Session, turn: Turn) -> set[AttemptKey]:
+    """Attempts of the build left that the device says it has exchanged since: also those outside
+    of rollouts, of which no execution tells."""
+    said = (e.execution for e in told_since(session, turn.device_id, "execution", turn.at))
+    return {
+        (word.rollout_id, word.attempt)
+        for word in said
+        if word is not None
+        and (word.slot, word.bundle_digest) == (turn.slot, turn.left)
+        and word.state in _SERVING
+    }
+
+
+def _had_served(row: Execution, at: float) -> bool:
+    return row.state == ExecutionState.SUCCEEDED.value and _settled_at(row) <= at
+
+
+def _settled_at(row: Execution) -> float:
+    """When the attempt was exchanged or came to nothing, by the device's clock."""
+    return row.exchanged_at or row.device_ended_at or 0.0

@@ -33,6 +33,9 @@ from protocol.windows import WindowStats
 
 SCHEMA_VERSION = 1
 MESSAGE_BYTES_MAX = 1024 * 1024
+FLOORS_MAX = 256
+
+Version = Annotated[int, Field(ge=1)]
 
 
 class Message(Part):
@@ -53,10 +56,16 @@ class Sequenced(Message):
 
 
 class Desired(Message):
-    """The whole desired state of a device; a higher generation replaces a lower one."""
+    """The whole desired state of a device; a higher generation replaces a lower one.
+
+    Attributes:
+        floors: the lowest version that may still serve, of models that no slot desires now and
+            that the device may hold all the same; a slot says its own model's floor.
+    """
 
     generation: int = Field(ge=1, le=SEQUENCE_MAX)
     slots: dict[Word, SlotDesired] = Field(default_factory=dict, max_length=64)
+    floors: dict[Word, Version] = Field(default_factory=dict, max_length=FLOORS_MAX)
     harvest: HarvestPolicy = HarvestPolicy()
     telemetry_window_s: float = Field(default=60.0, ge=0.5, le=86_400)
 

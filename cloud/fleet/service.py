@@ -26,6 +26,7 @@ from cloud.fleet.devices import (
     find,
     roster,
 )
+from cloud.fleet.floors import not_below, outliving
 from cloud.fleet.groups import (
     choose,
     create_group,
@@ -240,6 +241,7 @@ def change_desired(
     device_id: str,
     *,
     slots: Mapping[str, SlotDesired | None] | None = None,
+    floors: Mapping[str, int] | None = None,
     harvest: HarvestPolicy | None = None,
     telemetry_window_s: float | None = None,
     keep_floors: bool = False,
@@ -248,19 +250,22 @@ def change_desired(
     """Merge a change into a device's desired state.
 
     A change that changes nothing keeps the generation. A new generation is stored and
-    published, retained, after the commit. With `keep_floors` a slot's floor is not lowered:
-    what a model's floor revokes is not for whoever sets a slot to bring back. With `known` the
-    device does not count as changed: whoever looks at changes makes this one itself.
+    published, retained, after the commit. A model's floor outlives the slot that said it, for
+    the device may go on with what it has; `floors` says others. With `keep_floors` a slot's
+    floor is not lowered: what a floor revokes is not for whoever sets a slot to bring back. With
+    `known` the device does not count as changed: whoever looks at changes makes this one itself.
     """
     require(principal, Role.OPERATOR)
     device = find(session, device_id)
     before = desired(device) or Desired(device_id=device_id, generation=1)
     if keep_floors:
-        slots = {name: _not_below(slot, before.slots) for name, slot in (slots or {}).items()}
+        slots = {name: not_below(slot, before.slots) for name, slot in (slots or {}).items()}
     merged = {**before.slots, **(slots or {})}
+    wanted = {name: slot for name, slot in merged.items() if slot is not None}
     after = before.model_copy(
         update={
-            "slots": {name: slot for name, slot in merged.items() if slot is not None},
+            "slots": wanted,
+            "floors": outliving(before, wanted.values(), floors or {}),
             "harvest": harvest or before.harvest,
             "telemetry_window_s": telemetry_window_s or before.telemetry_window_s,
         }
@@ -352,13 +357,6 @@ def standing_messages(session: Session) -> list[tuple[Topic, bytes]]:
 
 def count_by_presence(session: Session) -> dict[str, int]:
     return queries.count_by_presence(session)
-
-
-def _not_below(slot: SlotDesired | None, before: Mapping[str, SlotDesired]) -> SlotDesired | None:
-    if slot is None:
-        return None
-    floors = [other.floor for other in before.values() if other.model == slot.model]
-    return slot.model_copy(update={"floor": max([slot.floor, *floors])})
 
 
 def _store_desired(session: Session, device: Device, state: Desired, generation: int) -> None:

@@ -39,10 +39,10 @@ class Floors(StateFile):
 def learned(known: Floors, desired: Desired) -> Floors:
     """The floors after a desired state; `known` itself where it says nothing new.
 
-    Where two slots name the same model the higher floor counts. Of more models than
-    `MODELS_MAX` those are forgotten that were named longest ago.
+    Where two slots name the same model, or one and `floors`, the higher floor counts. Of more
+    models than `MODELS_MAX` those are forgotten that were named longest ago.
     """
-    said: dict[str, int] = {}
+    said = dict(desired.floors)
     for wanted in desired.slots.values():
         said[wanted.model] = max(wanted.floor, said.get(wanted.model, 1))
     models = dict(known.models)

@@ -1,7 +1,8 @@
 """The models' floors in what devices are told.
 
-Level-triggered: whoever raised or lowered a floor, and whenever, the desired slots of the
-model carry it soon. A device with an older word would go on loading what was revoked.
+Level-triggered: whoever raised or lowered a floor, and whenever, the desired states of devices
+that have the model carry it soon, also where their slot desires nothing any more. A device with
+an older word would go on loading what was revoked.
 """
 
 from __future__ import annotations
@@ -13,10 +14,9 @@ from sqlmodel import Session
 
 from cloud.fleet import facts as fleet_facts
 from cloud.fleet import service as fleet
-from cloud.fleet.models import Device
 from cloud.registry import service as registry
 from cloud.rollouts.running.telling import ENGINE
-from protocol.messages import SlotDesired
+from protocol.messages import Desired, SlotDesired
 
 DEVICES_AT_ONCE = 500
 """Told in one transaction, so that others may write in between."""
@@ -39,7 +39,7 @@ class FloorWatch:
         self._began_at = 0.0
 
     def look(self, session: Session, now: float) -> list[str]:
-        """Of the next devices those with a desired slot whose floor is not its model's."""
+        """Of the next devices those that were told another floor than a model has."""
         floors = registry.floors(session)
         if floors != self.floors or not 0 <= now - self._began_at < LOOK_AGAIN_S:
             self.floors, self._after, self._began_at = floors, "", now
@@ -55,21 +55,27 @@ class FloorWatch:
 
 
 def spread(session: Session, device_ids: Sequence[str], floors: Mapping[str, int]) -> None:
-    """Let the desired slots of these devices carry their models' floors."""
+    """Let the desired states of these devices carry their models' floors."""
     for device in fleet_facts.rows(session, device_ids).values():
-        if stale := _stale(device, floors):
-            fleet.change_desired(session, ENGINE, device.id, slots=stale, known=True)
+        desired = fleet.desired(device)
+        if desired is None:
+            continue
+        slots = _stale(desired, floors)
+        others = {model: floors.get(model, known) for model, known in desired.floors.items()}
+        if slots or others != desired.floors:
+            fleet.change_desired(session, ENGINE, device.id, slots=slots, floors=others, known=True)
 
 
 def _differs(desired: str | None, floors: Mapping[str, int]) -> bool:
-    slots = from_json(desired).get("slots", {}).values() if desired else ()
-    return any(s["floor"] != floors.get(s["model"], s["floor"]) for s in slots if "floor" in s)
+    state = from_json(desired) if desired else {}
+    said = [(s["model"], s["floor"]) for s in state.get("slots", {}).values() if "floor" in s]
+    said += state.get("floors", {}).items()
+    return any(floor != floors.get(model, floor) for model, floor in said)
 
 
-def _stale(device: Device, floors: Mapping[str, int]) -> dict[str, SlotDesired]:
-    desired = fleet.desired(device)
+def _stale(desired: Desired, floors: Mapping[str, int]) -> dict[str, SlotDesired]:
     return {
         name: slot.model_copy(update={"floor": floors[slot.model]})
-        for name, slot in (desired.slots.items() if desired else ())
+        for name, slot in desired.slots.items()
         if slot.floor != floors.get(slot.model, slot.floor)
     }

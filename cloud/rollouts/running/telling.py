@@ -122,18 +122,19 @@ class Teller:
         standing = desired_of(self._rollout, device)
         if standing is not None:
             back, _ = self._back(row)
-            if back is None:  # a slot that desires nothing tells no floor: say that first
-                self.tell(device, standing)
             self.tell(device, back)
         elif row.started_at is not None:
             self._forget(row)
 
     def tell(self, device: Device, wanted: SlotDesired | None) -> None:
-        """Set the rollout's slot, with the floor as it is now."""
+        """Set the rollout's slot, with the floor as it is now; where it desires nothing any more
+        the floor is told all the same."""
         if wanted is not None:
             wanted = wanted.model_copy(update={"floor": self._floor_of(wanted.model)})
-        slots = {self._rollout.model: wanted}
-        fleet.change_desired(self._session, self._principal, device.id, slots=slots, known=True)
+        slots, floors = {self._rollout.model: wanted}, {self._rollout.model: self._floor}
+        fleet.change_desired(
+            self._session, self._principal, device.id, slots=slots, floors=floors, known=True
+        )
 
     def _forget(self, row: Execution) -> None:
         """Another rollout took the slot before the attempt came to nothing: what was before that

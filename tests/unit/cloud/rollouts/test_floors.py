@@ -6,6 +6,7 @@ from cloud.fleet import service as fleet
 from cloud.registry import service as registry
 from cloud.rollouts.running import floors
 from cloud.rollouts.running.engine import Engine
+from protocol.states import ExecutionState
 from tests.unit.cloud.rollouts.conftest import ADMIN, MODEL, Hub
 from tests.unit.cloud.rollouts.test_policies import ONE, slot, told
 
@@ -68,3 +69,28 @@ def test_a_slot_set_by_hand_does_not_lower_the_floor(hub: Hub) -> None:
         fleet.change_desired(session, ADMIN, "dev-0", slots={"other": by_hand})
     hub.settle(floors.LOOK_AGAIN_S + 1)
     assert hub.published.desired("dev-0")[-1].slots["other"].floor == 2
+
+
+def test_a_floor_reaches_a_device_whose_slot_desires_nothing_any_more(hub: Hub) -> None:
+    """What was before may not serve again, so nothing is desired; the device goes on with what
+    it has, and is to hear what becomes of it."""
+    hub.create(**ONE, version=1)
+    hub.settle()
+    hub.succeed("dev-0")
+    hub.create(**ONE, version=2)
+    hub.settle()
+    with hub.database.transaction() as session:
+        registry.set_floor(session, ADMIN, MODEL, 2)
+    hub.settle(1)
+    hub.report("dev-0", ExecutionState.ROLLED_BACK)
+    hub.settle(1)
+    for floor in (2, 1, 2):
+        with hub.database.transaction() as session:
+            registry.set_floor(session, ADMIN, MODEL, floor, reason="again")
+        hub.settle(1)
+        said = hub.published.desired("dev-0")[-1]
+        assert (said.slots, said.floors) == ({}, {MODEL: floor})
+    hub.create(**ONE, version=2)
+    hub.settle()
+    said = hub.published.desired("dev-0")[-1]
+    assert (said.slots[MODEL].version, said.floors) == (2, {})

@@ -56,8 +56,8 @@ def test_a_withdrawal_never_desires_what_is_revoked(hub: Hub) -> None:
     hub.report("dev-1", S.FAILED, "no room")
     hub.settle()
     assert hub.executions(rollout_id)["dev-1", 1].state == "FAILED"
-    *_, floor, last = hub.published.desired("dev-1")
-    assert floor.slots[MODEL].floor == 2, "the device hears what may not serve any more"
+    last = hub.published.desired("dev-1")[-1]
+    assert last.floors == {MODEL: 2}, "the device hears what may not serve any more"
     assert MODEL not in last.slots, "what runs stays"
 
 
@@ -76,11 +76,12 @@ def test_a_raised_floor_withdraws_what_it_revokes(hub: Hub, version: int, floor:
     row = hub.executions(rollout_id)["dev-0", 1]
     assert (row.state, row.reason) == ("CANCELED", "its build was revoked or rejected meanwhile")
     told = hub.published.desired("dev-0")[sent:]
-    assert told[0].slots[MODEL].floor == floor, "the device hears it either way"
+    said = {**told[0].floors, **{name: one.floor for name, one in told[0].slots.items()}}
+    assert said == {MODEL: floor}, "the device hears it either way"
     if version == 1:
         assert (len(told), slot(hub, "dev-0").bundle_digest) == (1, DIGESTS[2])
     else:
-        assert (len(told), told[-1].slots) == (2, {})
+        assert (len(told), told[-1].slots) == (1, {})
 
 
 def test_a_build_that_was_rejected_since_is_not_brought_back(hub: Hub) -> None:

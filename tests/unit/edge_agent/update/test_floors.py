@@ -38,6 +38,14 @@ def test_of_two_slots_the_higher_floor_counts() -> None:
     assert learned(Floors(), both).by_model() == {"a": 7}
 
 
+def test_a_model_that_no_slot_desires_has_a_floor_too() -> None:
+    known = learned(Floors(), desired(1, a=2))
+    emptied = Desired(device_id="d", generation=2, floors={"a": 4, "b": 3})
+    assert learned(known, emptied).by_model() == {"a": 4, "b": 3}
+    lowered = desired(3, a=2).model_copy(update={"floors": {"a": 1}})
+    assert learned(learned(known, emptied), lowered).by_model() == {"a": 2, "b": 3}
+
+
 @given(
     st.lists(st.tuples(st.integers(1, 50), st.sampled_from("abc"), st.integers(1, 9)), max_size=30)
 )

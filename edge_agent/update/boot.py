@@ -89,6 +89,14 @@ class Boot:
             log.warning("bundles_unreadable", slot=self._slot, error=str(error))
             return ()
 
+    def returned(self, running: str) -> tuple[str, ...]:
+        """What was committed, where `running` stands in for it and it may serve by now."""
+        committed = slot_state(self._slot, self._store).committed
+        if committed is None or committed.digest == running or committed.digest not in self.able():
+            return ()
+        refused = isinstance(self._judging.held(committed.digest), Refused)
+        return () if refused else (committed.digest,)
+
     def why_not(self, digest: str) -> str:
         """Why a bundle was passed over by the last `load`, in words; "" where it was not."""
         return self._why.get(digest, "")

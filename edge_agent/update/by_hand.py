@@ -1,7 +1,7 @@
 """Another bundle that served before takes over while the agent runs; with the hub or without.
 
-A person asks for the one before, or what serves was revoked and another may serve
-(`revocation`). Without a running agent `offline` does the first on the data folder alone.
+A person asks for the one before, or what serves makes way by itself (`making_way`). Without a
+running agent `offline` does the first on the data folder alone.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from edge_agent.detect.bundle import LoadedBundle
 from edge_agent.errors import EdgeError
 from edge_agent.store import Store
 from edge_agent.update.exchange import Exchange
-from edge_agent.update.history import leave
+from edge_agent.update.history import leave, take_back
 from edge_agent.update.judging import Judging
 from edge_agent.update.load import Loader
 from edge_agent.update.slot_state import slot_state
@@ -26,7 +26,7 @@ from edge_agent.update.trust import Refused
 from protocol.errors import ProtocolError
 
 DONE, REFUSED = "rolled_back_by_hand", "rollback_refused"
-TURNED = "left_revoked"
+LEFT_REVOKED = "left_revoked"
 
 log = structlog.get_logger(__name__)
 
@@ -45,6 +45,19 @@ class Alerting(Protocol):
         left: str | None = None,
         serves: str | None = None,
     ) -> None: ...
+
+
+@dataclass(frozen=True)
+class Turn:
+    """What makes another bundle take over: the alert that tells it, and why, in words; "" where a
+    person wants it."""
+
+    alert: str
+    why: str = ""
+
+
+BY_A_PERSON = Turn(DONE)
+WHOLE_AGAIN = Turn("serves_again", "what was committed is whole again")
 
 
 @dataclass(frozen=True)
@@ -82,23 +95,22 @@ class Return:
         self._slot, self._exchange, self._loader = slot, exchange, loader
         self._context = context
         self.under_way = False
-        self._why = ""
+        self._turn = BY_A_PERSON
 
     @property
     def by_itself(self) -> bool:
         """Whether what is under way is nobody's wish."""
-        return bool(self._why)
+        return self._turn is not BY_A_PERSON
 
     def begin(self) -> None:
         """Load what served before, which `ended` exchanges; `refusal` has found nothing."""
         previous = self._previous()
         if previous is not None:
-            self.turn_to(previous, "")
+            self.turn_to(previous, BY_A_PERSON)
 
-    def turn_to(self, digest: str, why: str) -> None:
-        """Load a bundle that has served here, which `ended` exchanges for good for `why`; ""
-        where a person wants it."""
-        self.under_way, self._why = True, why
+    def turn_to(self, digest: str, turn: Turn) -> None:
+        """Load a bundle that has served here, which `ended` exchanges for good."""
+        self.under_way, self._turn = True, turn
         self._context.rescue(lambda: self._load(digest))
 
     def refusal(self) -> str:
@@ -134,7 +146,7 @@ class Return:
         try:
             return self._end(ended, clear=clear)
         finally:
-            self.under_way, self._why = False, ""
+            self.under_way, self._turn = False, BY_A_PERSON
 
     def _end(self, ended: ReturnEnded, *, clear: bool) -> tuple[bool, str]:
         reason = ended.reason if clear else "an update is being exchanged; ask again"
@@ -142,25 +154,38 @@ class Return:
             if ended.loaded is not None:
                 self._exchange.let_go(ended.loaded)
             return False, self._refused(reason)
-        left, why, name = self._exchange.running, self._why, TURNED if self._why else DONE
+        left, turn, store = self._exchange.running, self._turn, self._context.store
+        names = [self._name(digest) for digest in (left, ended.digest)]
         try:
-            if left is not None and not why:
-                leave(self._context.store, self._slot, left)
-            self._exchange.go_back(ended.loaded, why)
+            if not self.by_itself:
+                take_back(store, self._slot, ended.digest)
+                if left is not None:
+                    leave(store, self._slot, left)
+            self._exchange.go_back(ended.loaded, turn.why)
         except OSError as error:
             self._exchange.let_go(ended.loaded)
             return False, self._refused(f"it could not be persisted: {error}")
-        text = f"{self._slot}: from {(left or 'nothing')[:12]} to {ended.digest[:12]}"
-        text += f": {why}" if why else ""
-        log.warning(name, slot=self._slot, left=left, serves=ended.digest, why=why)
-        self._context.alert(name, text, slot=self._slot, left=left, serves=ended.digest)
+        text = f"{self._slot}: from {names[0]} to {names[1]}"
+        text += f": {turn.why}" if turn.why else ""
+        log.warning(turn.alert, slot=self._slot, left=left, serves=ended.digest, why=turn.why)
+        self._context.alert(turn.alert, text, slot=self._slot, left=left, serves=ended.digest)
         return True, text
+
+    def _name(self, digest: str | None) -> str:
+        """The model and version of a bundle; a person at the line knows no digests."""
+        if digest is None:
+            return "nothing"
+        try:
+            manifest = self._context.judging.bundles.manifest(digest)
+        except (EdgeError, OSError):
+            return digest[:12]
+        return f"{manifest.model} v{manifest.version} ({digest[:12]})"
 
     def _load(self, digest: str) -> None:
         """On a worker: read all of it, then load it."""
         loaded, reason = None, ""
         try:
-            self._context.judging.bundles.verify(digest)
+            self._context.judging.bundles.verify(digest, to_serve=True)
             loaded = self._loader.beside(digest)
         except (EdgeError, ProtocolError, OSError) as error:
             reason = str(error)
@@ -169,7 +194,7 @@ class Return:
         self._context.deliver(ReturnEnded(self._slot, digest, loaded, reason))
 
     def _refused(self, reason: str) -> str:
-        if self._why:  # nobody asked, so nobody is refused
+        if self.by_itself:  # nobody asked, so nobody is refused
             log.warning("not_turned", slot=self._slot, reason=reason)
             return reason
         log.warning(REFUSED, slot=self._slot, reason=reason)

@@ -91,8 +91,14 @@ class Exchange:
         log.warning("rolled_back", slot=self._slot.name, to=self.running)
 
     def go_back(self, good: LoadedBundle, why: str = "") -> None:
-        """Serve another for good: because a person wants it, or for `why`. Raises OSError."""
-        left = self.running
-        committed = Committed(digest=good.digest, previous_digest=left, by_hand=not why, why=why)
-        self._store.save(self._name, committed)
+        """Serve another for good: because a person wants it, or for `why`. Raises OSError.
+
+        What was committed already, and something else stood in for, needs no other word.
+        """
+        left, known = self.running, self._store.load(self._name, Committed)
+        if not why or known is None or known.digest != good.digest:
+            following = Committed(
+                digest=good.digest, previous_digest=left, by_hand=not why, why=why
+            )
+            self._store.save(self._name, following)
         self.replace(good)

@@ -118,6 +118,19 @@ def leave(store: Store, slot: str, digest: str) -> None:
     store.save(history_name(slot), History(attempts=tuple(attempts)))
 
 
+def take_back(store: Store, slot: str, digest: str) -> None:
+    """A person wants a bundle again: that it was left counts no more. Raises OSError."""
+    history = store.load(history_name(slot), History)
+    if history is None:
+        return
+    attempts = tuple(
+        known.model_copy(update={"left": False}) if known.bundle_digest == digest else known
+        for known in history.attempts
+    )
+    if attempts != history.attempts:
+        store.save(history_name(slot), History(attempts=attempts))
+
+
 def _same(left: PastAttempt, right: PastAttempt) -> bool:
     """Whether both are one passage through one attempt: the slot's numbers never come twice."""
     numbers = [a.passages[0].number if a.passages else 0 for a in (left, right)]

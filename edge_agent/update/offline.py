@@ -16,7 +16,7 @@ from edge_agent.errors import EdgeError
 from edge_agent.store import Store, StoreError
 from edge_agent.update.bundle_store import BundleStore
 from edge_agent.update.floors import FLOORS, Floors
-from edge_agent.update.history import leave
+from edge_agent.update.history import leave, take_back
 from edge_agent.update.slot_state import slot_state
 from edge_agent.update.standing import ON_TRIAL, objection
 from edge_agent.update.states import (
@@ -116,6 +116,7 @@ def go_back(
         raise NoWayBackError(f"{slot}: {why}")
     following = Committed(digest=back_to, previous_digest=committed.digest, by_hand=True)
     with _kept(store):
+        take_back(store, slot, back_to)
         leave(store, slot, committed.digest)
         store.save(committed_name(slot), following)
     text = f"{slot}: {name} ({back_to[:12]}) serves from the next start on"
@@ -140,7 +141,7 @@ def _proven(slot: str, digest: str, store: Store, limits: Limits, wall: float) -
     """Its model and version, after its bytes and its floor were looked at."""
     bundles = BundleStore(store.bundles, store.compiled)
     try:
-        bundles.verify(digest)
+        bundles.verify(digest, to_serve=True)
         with (bundles.path(digest) / MANIFEST_PATH).open("rb") as file:
             raw = file.read(MANIFEST_BYTES_MAX + 1)
     except (EdgeError, ProtocolError, OSError) as error:

@@ -17,11 +17,11 @@ from edge_agent.update.fetch import ChunkRead
 from edge_agent.update.floors import FLOORS, Floors, learned
 from edge_agent.update.judging import Judging
 from edge_agent.update.maintenance import zone_of
+from edge_agent.update.making_way import MakingWay, leavable
 from edge_agent.update.offline import given_up
 from edge_agent.update.repair import Repair, RepairContext
 from edge_agent.update.requests import Request, answer, refusal, take
 from edge_agent.update.retention import Needs, needs
-from edge_agent.update.revocation import Revocation, leavable
 from edge_agent.update.slot import Slot
 from edge_agent.update.slot_state import slot_state
 from edge_agent.update.states import FETCHING, Committed, UpdateRecord, attempt_key, committed_name
@@ -88,7 +88,7 @@ class Slots:
             )
         )
         self._unfed: dict[str, SlotDesired] = {}
-        self._revocation = Revocation(judging, ports.alert)
+        self._making_way = MakingWay(judging, ports.alert)
         self._returns: dict[str, Request] = {}
         self._asked_at = float("-inf")
         self._stable_at: float | None = None
@@ -172,7 +172,7 @@ class Slots:
             unit.updater.tick(now, wall)
         self._mend(now)
         for name, unit in self._units.items():
-            self._revocation.look(name, unit, now)
+            self._making_way.look(name, unit, now)
         if self._stable_at is not None and now >= self._stable_at:
             self._stable_at = None
             self._lived()
@@ -232,9 +232,9 @@ class Slots:
             return
         request = self._returns[name]
         if self._open(name) is None:
-            # By its reasons a person may insist; what cannot be, not even then.
-            reason = "" if request.force else unit.back.objection()
-            if reason := reason or unit.back.refusal():
+            # What cannot be comes first: on the rest a person may insist.
+            reason = unit.back.refusal()
+            if reason := reason or ("" if request.force else unit.back.objection()):
                 self._answer(self._returns.pop(name), False, reason)
             else:
                 unit.back.begin()

@@ -369,7 +369,8 @@ def resume_event(record: UpdateRecord, limits: Limits) -> Outcome | None:
         return Outcome(FAILURE[record.state], "the agent was restarted too often in this attempt")
     alone = record.previous_digest is None
     if record.state in (S.SWAPPING, S.PROBATION) and not alone:
-        return Outcome(E.ROLLBACK_STARTED, "the agent was restarted before probation was over")
+        why = BY_HAND if record.left else "the agent was restarted before probation was over"
+        return Outcome(E.ROLLBACK_STARTED, why)
     if record.state in IN_PROCESS and record.starts > limits.probation_starts_max:
         return Outcome(
             FAILURE[record.state],

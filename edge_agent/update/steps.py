@@ -128,8 +128,9 @@ class SlotSteps:
         self._candidate = loaded
         if self._step is Step.EXCHANGE:
             return self._guarded(record, lambda: self._serve(record, loaded))
-        # Loaded for what awaits it: what was said while it could not be is over.
-        return ended.outcome if self._step is Step.PROVE else Outcome(note=True)
+        if self._step is Step.SHADOW:
+            return Outcome(note=True)  # what was said while it could not be loaded is over
+        return ended.outcome if self._step is Step.PROVE else None
 
     def cancel(self) -> None:
         self._token, self._step, self._record = -1, None, None

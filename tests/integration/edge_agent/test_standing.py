@@ -17,14 +17,18 @@ pytestmark = pytest.mark.integration
 
 
 def health(fleet: Fleet) -> str:
-    address = read_address(fleet.device.data)
-    assert address is not None
+    address = wait_for(lambda: read_address(fleet.device.data), "the local page")
     with urllib.request.urlopen(f"{address}/healthz", timeout=5) as answer:  # noqa: S310
         return str(answer.read().decode())
 
 
 def committed(fleet: Fleet) -> Committed | None:
     return Store(fleet.device.data).load(committed_name(SLOT), Committed)
+
+
+def rot(fleet: Fleet, digest: str) -> None:
+    model = fleet.device.data / "bundles" / digest / "model.onnx"
+    model.write_bytes(model.read_bytes()[:-1] + b"\0")
 
 
 def restarted(fleet: Fleet) -> str:
@@ -102,14 +106,45 @@ def test_a_revoked_one_that_is_alone_serves_and_every_probe_says_so(fleet: Fleet
     fleet.serves(first)
 
 
+def test_a_stand_in_makes_way_when_what_was_committed_is_whole_again(fleet: Fleet) -> None:
+    """Beside an update that waits, perhaps for days; and until then the probes say who serves."""
+    first, second = fleet.install(1), fleet.install(2)
+    fleet.desire(3, hold=True)
+    fleet.reaches("PREPARED", 3)
+    fleet.device.stop()
+    sends, fleet.hub.spoil = fleet.hub.spoil, lambda *_: None
+    rot(fleet, second)
+    fleet.device.start()
+    wait_for(lambda: fleet.device.detections()[-1]["bundle_digest"] == first, "the stand-in")
+    assert "ok, but tiny: tiny v1 serves because what was committed cannot" in health(fleet)
+    fleet.hub.spoil = sends
+    fleet.serves(second)
+    wait_for(lambda: "serves_again" in fleet.alerts(), "the alert")
+    assert committed(fleet) == Committed(digest=second, previous_digest=first)
+    wait_for(lambda: health(fleet) == "ok\n", "the probe")
+    assert fleet.hub.states(3)[-1] == "PREPARED"
+
+
+def test_a_person_who_insists_takes_back_that_it_was_left(fleet: Fleet) -> None:
+    first, second = fleet.install(1), fleet.install(2)
+    for serves, words in ((first, ()), (second, ("--force",))):
+        told = fleet.command("rollback", "--slot", SLOT, *words)
+        assert told.returncode == 0, told.stderr
+        fleet.serves(serves)
+    fleet.install(3)
+    told = fleet.command("rollback", "--slot", SLOT)
+    assert told.returncode == 0, told.stderr
+    assert "tiny v3" in told.stdout and "to tiny v2" in told.stdout
+    fleet.serves(second)
+
+
 def test_a_blind_line_sees_again_as_soon_as_its_bundle_is_whole(fleet: Fleet) -> None:
     """Beside an update that waits: it had stayed blind until that was over."""
     first = fleet.install(1)
     fleet.desire(2, hold=True)
     fleet.reaches("PREPARED", 2)
     fleet.device.kill()
-    model = fleet.device.data / "bundles" / first / "model.onnx"
-    model.write_bytes(model.read_bytes()[:-1] + b"\0")
+    rot(fleet, first)
     seen = len(fleet.device.detections())
     fleet.device.start()
     wait_for(lambda: len(fleet.device.detections()) > seen, "an answer")
@@ -123,8 +158,7 @@ def test_rot_in_a_candidate_that_waits_is_repaired_before_it_is_loaded(fleet: Fl
     second = fleet.desire(2, hold=True)
     fleet.reaches("PREPARED", 2)
     fleet.device.kill()
-    model = fleet.device.data / "bundles" / second / "model.onnx"
-    model.write_bytes(model.read_bytes()[:-1] + b"\0")
+    rot(fleet, second)
     fleet.device.start()
     fleet.desire(2)
     fleet.reaches("SUCCEEDED", 2)

@@ -9,7 +9,16 @@ from typing import Any
 import pytest
 
 from edge_agent.store import Store
-from edge_agent.update.by_hand import Return, ReturnContext, ReturnEnded
+from edge_agent.update.bundle_store import BundleStore
+from edge_agent.update.by_hand import (
+    BY_A_PERSON,
+    LEFT_REVOKED,
+    WHOLE_AGAIN,
+    Return,
+    ReturnContext,
+    ReturnEnded,
+    Turn,
+)
 from edge_agent.update.states import Committed, committed_name
 
 
@@ -46,22 +55,29 @@ def test_what_was_left_by_hand_is_gone_back_to_with_force_only(tmp_path: Path) -
 
 
 @pytest.mark.parametrize(
-    ("why", "name"), [("", "rolled_back_by_hand"), ("v2 is revoked", "left_revoked")]
+    ("turn", "name"),
+    [
+        (BY_A_PERSON, "rolled_back_by_hand"),
+        (Turn(LEFT_REVOKED, "v2 is revoked"), "left_revoked"),
+        (WHOLE_AGAIN, "serves_again"),
+    ],
 )
 def test_the_hub_hears_which_bundle_was_left_and_which_serves(
-    tmp_path: Path, why: str, name: str
+    tmp_path: Path, turn: Turn, name: str
 ) -> None:
     store = Store(tmp_path / "data")
     store.open()
     told: list[tuple[str, dict[str, Any]]] = []
     none: Any = None
+    bundles = BundleStore(store.bundles)
+    judging: Any = SimpleNamespace(bundles=bundles)
     context = ReturnContext(
-        store, none, lambda _job: None, lambda _ended: None,
+        store, judging, lambda _job: None, lambda _ended: None,
         lambda name, _text, **said: told.append((name, said)),
     )  # fmt: skip
     exchange: Any = SimpleNamespace(running="a" * 64, go_back=lambda *_: None)
     back = Return("tiny", exchange, none, context)
-    back.turn_to("b" * 64, why)
+    back.turn_to("b" * 64, turn)
     loaded: Any = SimpleNamespace()
     assert back.ended(ReturnEnded("tiny", "b" * 64, loaded), clear=True)[0]
     assert told == [(name, {"slot": "tiny", "left": "a" * 64, "serves": "b" * 64})]

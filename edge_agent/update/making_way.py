@@ -1,24 +1,26 @@
-"""What serves below its model's floor: the hub hears of it, and another takes over if one may.
+"""What serves and should not makes way: what is revoked, and what stands in for another.
 
 Asked at every tick, so it does not matter how it came to serve: a floor was raised, an attempt
-went back, a start found nothing better then. The other must have served here, lie whole on the
-disk and not be revoked itself; where there is none, the revoked one goes on, for a blind line
-helps nobody. What could not be loaded is not tried again until the floors change.
+went back, a start found nothing better then. A revoked one makes way for one that has served
+here, lies whole on the disk and is not revoked itself; where there is none it goes on, for a
+blind line helps nobody, and the hub hears of it. A stand-in makes way for what was committed, as
+soon as that is whole again. What could not be loaded is not tried again until the floors change.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 
 import structlog
 
+from edge_agent.update.by_hand import LEFT_REVOKED, WHOLE_AGAIN, Turn
 from edge_agent.update.judging import Judging
 from edge_agent.update.states import UpdateRecord
 from edge_agent.update.trust import below_floor
 from edge_agent.update.unit import Unit
 from protocol.states import BEFORE_EXCHANGE, ExecutionState
 
-LOOK_EVERY_S = 30.0
+LOOK_EVERY_S = 5.0
 """How often the disk is asked for something better: a damaged bundle may be repaired."""
 
 _COMPARED = (ExecutionState.PROVING, ExecutionState.SHADOWING)
@@ -34,8 +36,8 @@ def leavable(record: UpdateRecord | None) -> bool:
     return record.state in BEFORE_EXCHANGE and record.state not in _COMPARED
 
 
-class Revocation:
-    """Looks after the revoked bundles of all slots. Used by the agent's thread."""
+class MakingWay:
+    """Looks after what serves in all slots. Used by the agent's thread."""
 
     def __init__(self, judging: Judging, alert: Callable[[str, str], None]) -> None:
         self._judging, self._alert = judging, alert
@@ -54,9 +56,7 @@ class Revocation:
             return
         manifest = running.manifest
         refused = below_floor(manifest.model, manifest.version, floors)
-        if refused is None:
-            return
-        if self._told.get(name) != running.digest:
+        if refused is not None and self._told.get(name) != running.digest:
             self._told[name], self._look_at[name] = running.digest, now
             text = f"{name}: {manifest.model} v{manifest.version} serves and is revoked"
             self._alert("revoked", text)
@@ -64,11 +64,14 @@ class Revocation:
         if busy or now < self._look_at.get(name, now):
             return
         self._look_at[name] = now + LOOK_EVERY_S
-        self._turn(name, unit, refused.reason)
+        if refused is not None:
+            self._turn(name, unit, unit.boot.turns(), Turn(LEFT_REVOKED, refused.reason))
+        else:
+            self._turn(name, unit, unit.boot.returned(running.digest), WHOLE_AGAIN)
 
-    def _turn(self, name: str, unit: Unit, why: str) -> None:
-        for digest in unit.boot.turns():
+    def _turn(self, name: str, unit: Unit, digests: Collection[str], turn: Turn) -> None:
+        for digest in digests:
             if digest != unit.exchange.running and (name, digest) not in self._tried:
                 self._tried.add((name, digest))
-                unit.back.turn_to(digest, why)
+                unit.back.turn_to(digest, turn)
                 return

@@ -107,7 +107,9 @@ def _give_up(session: Session, row: Execution, state: ExecutionState) -> None:
     """Have the device desire what it did before, unless somebody there gave the attempt up."""
     rollout = session.get_one(Rollout, row.rollout_id)
     row.by_hand = state is ExecutionState.CANCELED and telling.stands(session, rollout, row)
-    if not row.by_hand:
+    if row.by_hand:
+        telling.note_left(session, rollout, row)
+    else:
         telling.withdraw(session, rollout, row)
 
 

@@ -57,6 +57,15 @@ def withdraw(session: Session, rollout: Rollout, row: Execution) -> None:
     Teller(session, rollout).withdraw(row, device)
 
 
+def note_left(session: Session, rollout: Rollout, row: Execution) -> None:
+    """Say in what the slot desires that somebody there gave the attempt up: a device that loses
+    its memory of that, with its disk, is not to take it up again."""
+    device = fleet.get_device(session, ENGINE, row.device_id)
+    standing = desired_of(rollout, device)
+    if standing is not None and standing.attempt == row.attempt:
+        Teller(session, rollout).tell(device, standing.model_copy(update={"left": True}))
+
+
 class Teller:
     """Sets one rollout's slot on devices, in one transaction, with the floor of its beginning."""
 

@@ -57,6 +57,15 @@ def test_an_attempt_that_a_person_left_is_not_taken_up_again(fleet: Fleet) -> No
     assert second != third
 
 
+def test_what_the_hub_remembers_that_a_person_left_is_not_taken_up(fleet: Fleet) -> None:
+    """By a device whose disk was restored from before, say."""
+    first = fleet.install(1)
+    fleet.desire(2, left=True)
+    fleet.reaches("CANCELED", 2)
+    assert fleet.hub.states(2) == ["QUEUED", "CANCELED"]
+    fleet.serves(first)
+
+
 def test_what_a_person_left_after_its_success_is_not_taken_up_again(fleet: Fleet) -> None:
     first = fleet.install(1)
     fleet.install(2)

@@ -110,6 +110,7 @@ def given_up(hub: Hub, *, heard: bool = True) -> str:
     hub.settle()
     assert hub.executions(rollout_id)["dev-0", 1].by_hand
     assert slot(hub, "dev-0").bundle_digest == NEW, "nobody overrules that person"
+    assert slot(hub, "dev-0").left, "a device whose disk is restored hears it from the hub"
     return rollout_id
 
 
@@ -131,6 +132,7 @@ def test_what_somebody_gave_up_is_not_brought_back_by_the_next_failure(hub: Hub)
         wanted = slot(hub, "dev-0")
         assert (wanted.bundle_digest, wanted.version, wanted.manifest_bytes) == (OLD, 1, 500)
         assert (wanted.rollout_id, wanted.shadow, wanted.hold) == (None, None, False)
+        assert not wanted.left
         reports(hub, OLD, S.SUCCEEDED)
 
 

@@ -17,7 +17,7 @@ from cloud.fleet import facts, service
 from cloud.fleet.models import Device, DeviceCommand
 from cloud.inbound import Received, Tally
 from cloud.lots import lots
-from protocol.messages import Presence, Reported
+from protocol.messages import Presence, Reported, SlotReported, encode
 
 ONLINE, OFFLINE = "online", "offline"
 
@@ -68,6 +68,23 @@ def store_reports(session: Session, batch: Sequence[Received]) -> Tally:
         tally["stored"] += 1
     service.touch(session, changed)
     return tally
+
+
+def note_running(
+    session: Session, device: Device, slot: str, now: SlotReported, *, instead_of: str
+) -> None:
+    """Take a device's word that a slot runs something else into its last report, where that still
+    says `instead_of`: the next report may be half a minute away."""
+    said = service.reported(device)
+    known = None if said is None else said.slots.get(slot)
+    if said is None or known is None or known.running_digest != instead_of:
+        return
+    changes = {name: getattr(now, name) for name in ("running_digest", "version", "by_hand")}
+    slots = {**said.slots, slot: known.model_copy(update=changes)}
+    device.reported = encode(said.model_copy(update={"slots": slots})).decode()
+    device.running = {**device.running, slot: str(now.running_digest)}
+    session.add(device)
+    service.touch(session, [device.id])
 
 
 def store_responses(session: Session, batch: Sequence[Received]) -> Tally:

@@ -150,6 +150,7 @@ class Slots:
         unit = self._units[ended.slot]
         asked = not unit.back.by_itself
         ok, text = unit.back.ended(ended, clear=leavable(unit.updater.record))
+        self._ports.changed()  # the hub may be about to record what serves
         if asked:
             self._answer(self._returns.pop(ended.slot, None), ok, text)
 

@@ -20,6 +20,7 @@ from collections.abc import Collection, Sequence
 
 from sqlmodel import Session
 
+from cloud.fleet import inbound as fleet_inbound
 from cloud.fleet import service as fleet
 from cloud.rollouts import queries
 from cloud.rollouts.journal import BY_ENGINE, note
@@ -29,7 +30,7 @@ from cloud.rollouts.running.looking import BY_HAND_ALERT, told_since
 from cloud.rollouts.running.telling import ENGINE
 from cloud.rollouts.states import BY_HAND
 from cloud.telemetry.service import Turn
-from protocol.messages import SlotDesired
+from protocol.messages import SlotDesired, SlotReported
 from protocol.states import ExecutionState
 
 _ALL = [state.value for state in ExecutionState]
@@ -44,6 +45,7 @@ def on_turn(session: Session, turn: Turn, now: float) -> bool:
     brought what a person left; True where something changed. `now` is the hub's."""
     found = queries.on_device(session, turn.device_id, turn.slot, _ALL)
     changed = _correct(session, turn, [row for row, _ in found])
+    _note_running(session, turn)
     if turn.name != BY_HAND_ALERT:
         return changed
     left = brought([row for row, _ in found], turn.left, turn.at)
@@ -104,6 +106,20 @@ def _correct(session: Session, turn: Turn, rows: Sequence[Execution]) -> bool:
         one.before = None if serves is None else serves.model_dump_json()
         session.add(one)
     return True
+
+
+def _note_running(session: Session, turn: Turn) -> None:
+    """What is recorded from now on rests on the last report, which may be older than the word."""
+    device = fleet.get_device(session, ENGINE, turn.device_id)
+    if device.running.get(turn.slot) != turn.left or _taken_up_since(session, turn):
+        return
+    serves = wish_of(session, device, turn.slot, turn.serves)
+    now = SlotReported(
+        running_digest=turn.serves,
+        version=None if serves is None else serves.version,
+        by_hand=turn.name == BY_HAND_ALERT,
+    )
+    fleet_inbound.note_running(session, device, turn.slot, now, instead_of=turn.left)
 
 
 def _taken_up_since(session: Session, turn: Turn) -> set[AttemptKey]:

@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given as for_all
 from hypothesis import strategies as st
 
+from cloud.fleet import service as fleet
 from cloud.inbound import Received
 from cloud.rollouts import service
 from cloud.rollouts.evidence import deviations, gathering
@@ -118,6 +119,31 @@ def test_a_rollout_is_taken_back_to_what_a_person_had_gone_back_to(hub: Hub, fir
     hub.call(partial(service.abort, revert=True, remark="it sees less"), newer)
     hub.settle()
     assert slot(hub, "dev-0").bundle_digest == OLD
+
+
+def test_what_is_rolled_out_between_the_word_and_the_next_report_knows_of_it(
+    hub: Hub, first: str
+) -> None:
+    say(hub, went(hub.now))
+    hub.now += 2
+    newer = rolled(hub, 3)
+    assert before(hub, newer) == (None, 1)
+    hub.succeed("dev-0")
+    hub.call(partial(service.abort, revert=True, remark="it sees less"), newer)
+    hub.settle()
+    assert slot(hub, "dev-0").bundle_digest == OLD
+    assert hub.executions(first)["dev-0", 1].by_hand
+
+
+def test_a_word_that_is_older_than_the_last_report_does_not_change_what_runs(
+    hub: Hub, first: str
+) -> None:
+    rolled(hub, 3)
+    hub.succeed("dev-0")
+    reports(hub, NEWEST, S.SUCCEEDED)
+    say(hub, went(hub.now - 60))
+    with hub.database.reading() as session:
+        assert fleet.get_device(session, ADMIN, "dev-0").running[MODEL] == NEWEST
 
 
 def test_the_record_of_the_rollout_that_was_left_names_the_person(hub: Hub, first: str) -> None:

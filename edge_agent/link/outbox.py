@@ -20,6 +20,7 @@ refused until the reserve is back. What is refused raises OutboxError and change
 from __future__ import annotations
 
 import sqlite3
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -28,7 +29,7 @@ import structlog
 
 from edge_agent import faults
 from edge_agent.link.outbox_file import STREAMS, OutboxError, open_or_renew, transaction
-from edge_agent.link.renumber import renumber
+from edge_agent.link.renumber import note_start, renumber, starts
 from edge_agent.link.room import Room
 from edge_agent.link.told import remember, told
 from edge_agent.reserve import STATE_BYTES, Reserve
@@ -88,7 +89,8 @@ class Outbox:
             raise OutboxError(f"cannot make {self._images}: {error}; make room there") from error
         self._db, self.epoch = open_or_renew(folder / "outbox.sqlite3", reserve)
         self._room = Room(self._db, folder, reserve)
-        self._started = {stream: self._counts(stream)[0] for stream in STREAMS}
+        self._started = starts(self._db)
+        self._removed: Counter[str] = Counter()
         if self._db.execute("PRAGMA database_list").fetchone()[2]:  # in memory it has no file
             self._remove_strays()
 
@@ -175,14 +177,17 @@ class Outbox:
 
     def begin_anew(self) -> bool:
         """The hub knows numbers that this outbox never gave (`renumber`): what was written since
-        the start gets an epoch of its own. False where the disk refused."""
+        it was restored gets an epoch of its own. False where the disk refused."""
         try:
             with transaction(self._db) as db:
-                epoch = renumber(db, self._started)
+                epoch, removed = renumber(db, self._started)
         except (sqlite3.Error, ProtocolError) as error:
             log.warning("epoch_not_renewed", error=str(error))
             return False
-        self.epoch, self._started = epoch, dict.fromkeys(STREAMS, 1)
+        if removed:
+            log.warning("left_to_the_older_epoch", epoch=self.epoch, **removed)
+        self._removed.update(removed)
+        self.epoch, self._started = epoch, starts(self._db)
         self._remove_strays()
         return True
 
@@ -225,7 +230,10 @@ class Outbox:
         return self._images / sha256
 
     def counters(self) -> dict[str, int]:
-        """What was written, acknowledged, evicted and waits, per stream, and bytes held."""
+        """What was written, acknowledged, evicted and waits, per stream, and bytes held.
+
+        `left` counts what was removed unacknowledged since the hub has it of an older epoch.
+        """
         found: dict[str, int] = {}
         for stream, next_sequence, acked, evicted in self._db.execute(
             "SELECT stream, next_sequence, acked, evicted FROM streams"
@@ -233,6 +241,7 @@ class Outbox:
             found[f"outbox_{stream}_written"] = next_sequence - 1
             found[f"outbox_{stream}_acked"] = acked
             found[f"outbox_{stream}_evicted"] = evicted
+            found[f"outbox_{stream}_left"] = self._removed[stream]
         found["outbox_records_bytes"], found["outbox_images_bytes"] = self._held_bytes()
         return found
 
@@ -284,6 +293,7 @@ class Outbox:
             db.execute(
                 "UPDATE streams SET next_sequence = ? WHERE stream = ?", (sequence + 1, stream)
             )
+            note_start(db, stream, self._started[stream])
             if once is not None:
                 remember(db, *once, sequence)
             evicted = self._evict(db)

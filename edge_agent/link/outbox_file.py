@@ -1,7 +1,8 @@
 """The outbox's database: its tables, and how it is opened, made and made anew.
 
-The table `told` came later and is added where it lacks. It changes nothing of the others, so
-the format stays: an older agent goes on with the file, and so does this one after it.
+The tables `told` and `starts` came later and are added where they lack. They change nothing of
+the others, so the format stays: an older agent goes on with the file, and so does this one after
+it.
 """
 
 from __future__ import annotations
@@ -52,6 +53,11 @@ CREATE TRIGGER IF NOT EXISTS entry_added AFTER INSERT ON entries BEGIN
 CREATE TRIGGER IF NOT EXISTS entry_removed AFTER DELETE ON entries BEGIN
     UPDATE outbox SET records_bytes = records_bytes - old.record_bytes,
         images_bytes = images_bytes - old.image_bytes; END;
+"""
+
+_STARTS = """
+CREATE TABLE IF NOT EXISTS starts (
+    stream TEXT PRIMARY KEY, number INTEGER NOT NULL, acked INTEGER NOT NULL) WITHOUT ROWID;
 """
 
 
@@ -147,6 +153,7 @@ def _open(path: Path | str) -> tuple[sqlite3.Connection, str]:
         if found != FORMAT:
             _make(db)
         db.execute(TOLD)
+        db.execute(_STARTS)
         epoch = str(db.execute("SELECT epoch FROM outbox").fetchone()[0])
     except BaseException:
         db.close()

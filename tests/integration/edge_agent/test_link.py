@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import hashlib
 import re
+import shutil
+import sqlite3
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any, ClassVar
 
 import pytest
 
-from protocol.messages import Command, HarvestPolicy, encode
+from protocol.messages import Command, HarvestPolicy, decode, encode
 from protocol.topics import Kind, Topic
 from tests.fixtures.models import write_bundle
 from tests.integration.brokers import RunningBroker
@@ -75,6 +77,46 @@ def test_a_killed_agent_is_seen_offline_and_comes_back_with_a_higher_session(
     assert hub.presences[-1].boot_id != hub.presences[0].boot_id
     assert device.stop() == 0
     wait_for(lambda: hub.presences[-1].status == "offline", "goodbye")
+
+
+def _windows(device: Device) -> dict[int, float]:
+    """The windows of telemetry that the device holds unacknowledged, by their numbers."""
+    with closing(sqlite3.connect(device.data / "outbox" / "outbox.sqlite3")) as db:
+        rows = db.execute("SELECT payload FROM entries WHERE stream = 'telemetry'").fetchall()
+    held = [decode(Kind.TELEMETRY, payload) for (payload,) in rows]
+    return {m.sequence: m.window_start for m in held}
+
+
+def test_a_restored_folder_that_starts_twice_while_cut_off_loses_nothing_new(
+    broker: RunningBroker, hub: FakeHub, device: Device, tmp_path: Path
+) -> None:
+    device.start()
+    install(hub, tmp_path / "b", variant=1, attempt=1)
+    wait_for(lambda: hub.reports[-1].counters["outbox_telemetry_acked"] >= 1, "telemetry")
+    device.kill()
+    shutil.copytree(device.data, tmp_path / "copy")
+    copied, known = _windows(device), len(hub.of("telemetry"))
+    device.start()
+    wait_for(lambda: len(hub.of("telemetry")) >= known + 8, "what the copy does not know")
+    device.kill()
+    broker.stop()
+    shutil.rmtree(device.data)
+    shutil.copytree(tmp_path / "copy", device.data)
+    for _ in range(2):
+        held = _windows(device)
+        device.start()
+        wait_for(lambda: _windows(device).keys() - held, "telemetry while cut off")  # noqa: B023
+        device.kill()
+    new = {start for sequence, start in _windows(device).items() if sequence not in copied}
+    assert len(new) >= 2
+    broker.start()
+    hub.reconnect()
+    epoch = hub.of("telemetry")[0].epoch
+    device.start()
+    wait_for(
+        lambda: new <= {m.window_start for m in hub.of("telemetry") if m.epoch != epoch},
+        "what was written while cut off, in an epoch of its own",
+    )
 
 
 def test_samples_come_as_chunks_where_http_is_closed(

@@ -180,6 +180,7 @@ def test_a_restored_folder_begins_an_epoch_and_loses_nothing_that_is_new(
     before = Outbox(tmp_path, "d", Quota(10**9, 10**9))
     for number in range(4):
         put(before, "events", number)
+    before.acknowledge("events", before.epoch, 1)
     before.close()
     rig = Rig(tmp_path)
     epoch = rig.outbox.epoch
@@ -194,6 +195,7 @@ def test_a_restored_folder_begins_an_epoch_and_loses_nothing_that_is_new(
     assert (rig.outbox.epoch != epoch, rig.sender.counters["epochs_renewed"]) == (True, 1)
     new = 3 if acked <= 4 else 1
     assert covered(rig.outbox, "events") == list(range(1, new + 1)), "what was there before is not"
+    assert rig.outbox.counters()["outbox_events_left"] == (0 if acked else 3)
     assert (covered(rig.outbox, "telemetry"), covered(rig.outbox, "samples")) == ([1], [1])
     rig.pump()
     sent = [decode(Kind.EVENTS, raw) for topic, raw in rig.link.sent if topic.kind is Kind.EVENTS]
@@ -212,6 +214,7 @@ def test_tombstones_move_with_their_range(tmp_path: Path) -> None:
     outbox = Outbox(tmp_path, "d", Quota(10**9, 10**9))
     for number in range(3):
         put(outbox, "events", number)
+    outbox.acknowledge("events", outbox.epoch, 1)
     outbox.close()
     outbox = Outbox(tmp_path, "d", Quota(10**9, 10**9))
     for number in range(4):

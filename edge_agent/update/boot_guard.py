@@ -15,7 +15,7 @@ from __future__ import annotations
 import structlog
 
 from edge_agent.store import StateFile, Store
-from edge_agent.update.states import IN_PROCESS, Committed, UpdateRecord, committed_name
+from edge_agent.update.states import HOLDING, Committed, UpdateRecord, committed_name
 
 PATIENCE = 4
 """How many times as many starts a bundle has where nothing else can serve."""
@@ -26,11 +26,11 @@ log = structlog.get_logger(__name__)
 def charged(count: BootCount | None, record: UpdateRecord | None) -> BootCount | None:
     """The count without the last start, where that may have ended by a candidate. Pure.
 
-    `record` is the attempt as that start left it. Where the agent itself was loading or running
-    a candidate, its death counts against the attempt (`UpdateRecord.starts`) and not against what
-    was loaded at the start.
+    `record` is the attempt as that start left it. Where the agent itself was holding a candidate,
+    its death counts against the attempt (`UpdateRecord.starts`, `stores`) and not against what was
+    loaded at the start.
     """
-    if count is None or record is None or record.state not in IN_PROCESS:
+    if count is None or record is None or record.state not in HOLDING:
         return count
     return None if count.starts <= 1 else BootCount(digest=count.digest, starts=count.starts - 1)
 

@@ -103,6 +103,10 @@ IN_PROCESS: frozenset[ExecutionState] = frozenset(
 )
 """Where the agent itself loads or runs the candidate, which may be what ends the process."""
 
+HOLDING: frozenset[ExecutionState] = IN_PROCESS | {S.PREPARED, S.ROLLING_BACK}
+"""Where a candidate may lie in its memory. In those that `IN_PROCESS` lacks an agent may wait for
+days, and is switched off at night: its starts end no attempt there."""
+
 
 @dataclass(frozen=True)
 class Outcome:

@@ -188,6 +188,8 @@ class Slots:
         self._repair.stop()
         for name, unit in self._units.items():
             unit.updater.rest(now)
+            if asked:
+                unit.updater.forgive(now)
             unit.steps.cancel()
             seen = self._ports.health(name)
             if asked and (seen.inferred or not seen.captured):
@@ -277,6 +279,7 @@ class Slots:
         it had ended it too often is tried again, where nothing else serves."""
         for unit in self._units.values():
             unit.boot.guard.stable()
+            unit.updater.forgive(self._ports.monotonic())
             if unit.boot.passed_over and unit.exchange.running is None:
                 self._serve_again(unit)
 

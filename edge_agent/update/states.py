@@ -104,8 +104,7 @@ IN_PROCESS: frozenset[ExecutionState] = frozenset(
 """Where the agent itself loads or runs the candidate, which may be what ends the process."""
 
 HOLDING: frozenset[ExecutionState] = IN_PROCESS | {S.PREPARED, S.ROLLING_BACK}
-"""Where a candidate may lie in its memory. In those that `IN_PROCESS` lacks an agent may wait for
-days, and is switched off at night: its starts end no attempt there."""
+"""Where a candidate may lie in its memory."""
 
 
 @dataclass(frozen=True)
@@ -145,7 +144,8 @@ class UpdateRecord(StateFile):
         waiting: what the state waits for, or what went wrong in it and is tried again.
         previous_digest: the last-known-good bundle, None on a first install.
         stores: how often this attempt was moved or begun again; a loop of restarts ends by it.
-        starts: how often the agent was started in this state.
+        starts: how often the agent was started in this state; in PREPARED, where it may wait for
+            days, in a row and without having lived on.
         transition: the number of the last passage; it never goes back within a slot.
         spent_s: how long the agent has run in this attempt, without the clock on the wall.
         entered_spent_s: `spent_s` when the state was entered.
@@ -375,7 +375,8 @@ def resume_event(record: UpdateRecord, limits: Limits) -> Outcome | None:
     if record.state in (S.SWAPPING, S.PROBATION) and not alone:
         why = BY_HAND if record.left else "the agent was restarted before probation was over"
         return Outcome(E.ROLLBACK_STARTED, why)
-    if record.state in IN_PROCESS and record.starts > limits.probation_starts_max:
+    ended_here = record.state in IN_PROCESS or record.state is S.PREPARED
+    if ended_here and record.starts > limits.probation_starts_max:
         return Outcome(
             FAILURE[record.state],
             f"the agent ended {record.starts} times in {record.state.value}; "

@@ -170,6 +170,13 @@ class Updater:
         if record is not None:
             self._keep(record, now)
 
+    def forgive(self, now: float) -> None:
+        """The agent has lived on, or ends because it was asked to: a candidate that lies loaded
+        and waits has ended nothing."""
+        record = self._open()
+        if record is not None and record.state is ExecutionState.PREPARED and record.starts:
+            self._keep(record.model_copy(update={"starts": 0}), now)
+
     # ---- which attempt ---------------------------------------------------------------
 
     def _open(self) -> UpdateRecord | None:

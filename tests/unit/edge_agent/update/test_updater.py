@@ -134,7 +134,7 @@ def test_a_loop_of_restarts_ends(state: ExecutionState, good: Rig) -> None:
     assert good.state in (S.FAILED, S.ROLLED_BACK)
 
 
-@pytest.mark.parametrize("state", [S.PROVING, S.SWAPPING, S.PROBATION])
+@pytest.mark.parametrize("state", [S.PROVING, S.PREPARED, S.SWAPPING, S.PROBATION])
 def test_a_first_install_that_ends_the_agent_again_and_again_goes_back_to_nothing(
     state: ExecutionState, rig: Rig
 ) -> None:
@@ -145,6 +145,27 @@ def test_a_first_install_that_ends_the_agent_again_and_again_goes_back_to_nothin
     rig.rise()
     assert rig.state in (S.FAILED, S.ROLLING_BACK)
     assert "times in" in rig.told[-1].reason
+
+
+def test_a_candidate_that_waits_is_not_ended_by_nights_in_which_the_device_is_off(
+    good: Rig,
+) -> None:
+    good.bring_to(S.PREPARED)
+    for _ in range(3):
+        for _ in range(LIMITS.probation_starts_max):
+            good.rise()
+            assert good.state is S.PREPARED
+        good.updater.forgive(good.now)
+        assert good.on_disk().starts == 0
+    good.rise()
+    good.bring_to(S.SWAPPING)
+
+
+def test_only_what_waits_is_forgiven(good: Rig) -> None:
+    good.bring_to(S.PROVING)
+    good.rise()
+    good.updater.forgive(good.now)
+    assert good.on_disk().starts == 1
 
 
 @pytest.mark.parametrize("state", [s for s in BEFORE_EXCHANGE if s in PATH])

@@ -45,6 +45,7 @@ def measure(benches: dict[str, Bench], console: Console) -> list[dict[str, Any]]
         except Unavailable as reason:
             result = {"name": name, "value": None, "unit": "", "goal": "", "holds": None}
             result["detail"] = {"not_measured": str(reason)}
+            console.print(f"    {reason}")
         result["detail"]["took_s"] = round(time.monotonic() - started, 1)
         result["detail"]["machine"] = machine()
         rows.append(result)

@@ -2,20 +2,22 @@
 
 One camera that always has a next frame keeps the detector busy, so whatever the candidate
 takes is taken from the incumbent. The agent itself cuts the time into stretches with the
-shadow and without it in turns; neighbours are compared, as many as it takes to know the
-quotient well, since the speed of a shared machine changes from one second to the next.
+shadow and without it in turns. One with it is compared with both of its neighbours, which
+takes the slower changes of a shared machine's speed away, and as many are as it takes to know
+the mean quotient well.
 """
 
 from __future__ import annotations
 
+import math
 import os
 import statistics
 import tempfile
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -26,58 +28,71 @@ from tests.benchmarks.harness import (
     Bench,
     Row,
     Unavailable,
-    bootstrap_interval,
     row,
     spread,
 )
 
 POLL_S = 0.02
-SETTLE_PAIRS, PAIRS_MIN = 5, 40
+SETTLE_STRETCHES, RATIOS_MIN = 10, 40
 MINUTES_MAX = 12.0
 SLOT = "bench"
 RATE_SHARE_MIN = 0.98
 INTERVAL_MAX = 0.04
-"""How wide the 95 % interval of a median ratio may be for the figure to say anything."""
+"""How wide the 95 % interval of a mean ratio may be for the figure to say anything."""
 
 
 @dataclass(frozen=True)
 class Stretch:
     """The incumbent's answers in a stretch, and the processor time (s) of this process."""
 
+    shadowed: bool
     fps: float
     answers_per_cpu_s: float
     shadow_cpu_share: float
 
 
 @dataclass(frozen=True)
-class Measured:
-    """Stretches with and without the shadow, neighbours at the same place."""
+class Ratio:
+    """A geometric mean of ratios, with its 95 % interval (twice the standard error)."""
 
-    shadowed: list[Stretch]
-    alone: list[Stretch]
-    looked: int
-    share: float
-
-    @property
-    def ratios(self) -> list[float]:
-        """Of the incumbent's rates, with the shadow ÷ without."""
-        pairs = zip(self.shadowed, self.alone, strict=True)
-        return [shadowed.fps / alone.fps for shadowed, alone in pairs]
-
-    @property
-    def cpu_ratios(self) -> list[float]:
-        """Of its answers per second of processor time that the process got."""
-        pairs = zip(self.shadowed, self.alone, strict=True)
-        return [a.answers_per_cpu_s / b.answers_per_cpu_s for a, b in pairs]
-
-    @property
-    def interval(self) -> tuple[float, float]:
-        return bootstrap_interval(self.ratios)
+    mean: float
+    low: float
+    high: float
+    count: int
 
     @property
     def is_known(self) -> bool:
-        low, high = self.interval
-        return high - low <= INTERVAL_MAX
+        return self.count >= RATIOS_MIN and self.high - self.low <= INTERVAL_MAX
+
+
+@dataclass(frozen=True)
+class Measured:
+    """Stretches in their order, with and without the shadow in turns."""
+
+    stretches: list[Stretch]
+    looked: int
+    share: float
+
+    def ratio(self, figure: Callable[[Stretch], float]) -> Ratio:
+        """Of a figure with the shadow to its two neighbours without."""
+        logs = [math.log(figure(stretch)) for stretch in self.stretches]
+        found = [
+            logs[at] - (logs[at - 1] + logs[at + 1]) / 2
+            for at in range(1, len(logs) - 1)
+            if self.stretches[at].shadowed
+        ]
+        if len(found) < 2:
+            return Ratio(math.nan, 0.0, math.inf, len(found))
+        mean, error = statistics.fmean(found), statistics.stdev(found) / math.sqrt(len(found))
+        low, middle, high = (math.exp(mean + 2 * sign * error) for sign in (-1, 0, 1))
+        return Ratio(middle, low, high, len(found))
+
+    @property
+    def rate(self) -> Ratio:
+        return self.ratio(lambda stretch: stretch.fps)
+
+    def of(self, shadowed: bool) -> list[Stretch]:
+        return [stretch for stretch in self.stretches if stretch.shadowed is shadowed]
 
 
 @contextmanager
@@ -139,8 +154,7 @@ class _Watch:
             if thread.name == f"shadow-{SLOT}"
         ]
         self._counts, self._before = shadowing.counts(SLOT), self._read()
-        self.shadowed: list[Stretch] = []
-        self.alone: list[Stretch] = []
+        self.stretches: list[Stretch] = []
 
     def _read(self) -> tuple[float, float, int]:
         shadow_cpu_s = int(self._thread.read_text().split()[0]) / 1e9
@@ -156,25 +170,25 @@ class _Watch:
         answers = counts.with_frames + counts.without_frames - old.with_frames - old.without_frames
         (cpu_s, own_s, seen), (cpu_before_s, own_before_s, seen_before) = self._read(), self._before
         spent_s = cpu_s - cpu_before_s
-        stretch = Stretch(
-            answers / seconds, (seen - seen_before) / spent_s, (own_s - own_before_s) / spent_s
+        self.stretches.append(
+            Stretch(
+                shadowed > 0,
+                answers / seconds,
+                (seen - seen_before) / spent_s,
+                (own_s - own_before_s) / spent_s,
+            )
         )
-        (self.shadowed if shadowed else self.alone).append(stretch)
         self._counts, self._before = counts, (cpu_s, own_s, seen)
         return True
 
     def measured(self) -> Measured:
-        counts, ends = self._shadowing.counts(SLOT), min(len(self.shadowed), len(self.alone))
-        return Measured(
-            self.shadowed[SETTLE_PAIRS:ends],
-            self.alone[SETTLE_PAIRS:ends],
-            counts.frames,
-            counts.frames / max(1, counts.with_frames + counts.without_frames),
-        )
+        counts = self._shadowing.counts(SLOT)
+        share = counts.frames / max(1, counts.with_frames + counts.without_frames)
+        return Measured(self.stretches[SETTLE_STRETCHES:], counts.frames, share)
 
 
 def measure(**made_of: Any) -> Measured:
-    """Pairs of stretches until their ratio is known, or the time is up."""
+    """Stretches until their ratio is known, or the time is up."""
     from protocol.messages import ShadowPolicy
 
     minutes = float(os.environ.get("BENCH_SHADOW_MINUTES", MINUTES_MAX))
@@ -190,8 +204,7 @@ def measure(**made_of: Any) -> Measured:
                 if not watch.poll():
                     continue
                 found = watch.measured()
-                # Seldom, for it computes beside what is measured.
-                if len(found.ratios) >= PAIRS_MIN and not len(watch.alone) % 10 and found.is_known:
+                if found.rate.is_known:
                     break
             shadowing.end(SLOT)
         for bundle in (incumbent, candidate):
@@ -210,40 +223,39 @@ def judged(real: Measured, tiny: Measured) -> Row:
     """The row of both. Raises Unavailable where the figures say nothing.
 
     A shadow that saw no frame costs nothing. A rate that changes by itself hides a cost of 2 %
-    unless there are many pairs, of which the interval tells.
+    unless there are many stretches, of which the interval tells.
     """
     for name, found in (("real", real), ("tiny", tiny)):
-        if len(found.ratios) < PAIRS_MIN or not found.is_known:
-            low, high = found.interval if found.ratios else (0.0, 0.0)
+        rate = found.rate
+        if not rate.is_known:
             raise Unavailable(
-                f"after {len(found.ratios)} pairs the ratio of the {name} model lies between "
-                f"{low:.3f} and {high:.3f}; let nothing else run beside it"
+                f"after {rate.count} stretches the ratio of the {name} model lies between "
+                f"{rate.low:.3f} and {rate.high:.3f}; let nothing else run beside it"
             )
-        if found.looked < len(found.ratios) / 10:
+        if found.looked < rate.count / 10:
             raise Unavailable(f"the candidate of the {name} model saw {found.looked} frames only")
     return row(
         "shadow.incumbent_rate_share",
-        statistics.median(real.ratios),
+        real.rate.mean,
         f">= {RATE_SHARE_MIN}",
         **_detail(real),
         **{f"tiny_{name}": value for name, value in _detail(tiny).items()},
         note=(
             "answers per second of the incumbent under full load in stretches with a candidate in "
-            "its shadow ÷ in those without, neighbours; the stretches without one are half of "
-            f"all; the candidate looked at {real.looked} frames, one in {1 / real.share:.0f}"
+            "its shadow ÷ in the two beside it without (geometric mean); the stretches without are "
+            f"half of all; the candidate saw {real.looked} frames, one in {1 / real.share:.0f}"
         ),
     )
 
 
 def _detail(found: Measured) -> dict[str, Any]:
+    shadowed, alone = found.of(True), found.of(False)
     return {
-        "rate_share": spread(found.ratios),
-        "interval": list(found.interval),
-        "fps_with": spread([stretch.fps for stretch in found.shadowed]),
-        "fps_without": spread([stretch.fps for stretch in found.alone]),
-        "answers_per_cpu_s_share": statistics.median(found.cpu_ratios),
-        "answers_per_cpu_s_interval": list(bootstrap_interval(found.cpu_ratios)),
-        "shadow_cpu_share": statistics.fmean([s.shadow_cpu_share for s in found.shadowed]),
+        "rate_share": asdict(found.rate),
+        "answers_per_cpu_s_share": asdict(found.ratio(lambda s: s.answers_per_cpu_s)),
+        "fps_with": spread([stretch.fps for stretch in shadowed]),
+        "fps_without": spread([stretch.fps for stretch in alone]),
+        "shadow_cpu_share": statistics.fmean([s.shadow_cpu_share for s in shadowed]),
         "frames_looked_at": found.looked,
     }
 

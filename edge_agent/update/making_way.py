@@ -4,12 +4,13 @@ Asked at every tick, so it does not matter how it came to serve: a floor was rai
 went back, a start found nothing better then. A revoked one makes way for one that has served
 here, lies whole on the disk and is not revoked itself; where there is none it goes on, for a
 blind line helps nobody, and the hub hears of it. A stand-in makes way for what was committed, as
-soon as that is whole again. What could not be loaded is not tried again until the floors change.
+soon as that is whole again. What could not be loaded is tried again after a while, or when the
+floors change.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Mapping
 
 import structlog
 
@@ -23,17 +24,19 @@ from protocol.states import BEFORE_EXCHANGE, ExecutionState
 LOOK_EVERY_S = 5.0
 """How often the disk is asked for something better: a damaged bundle may be repaired."""
 
-_COMPARED = (ExecutionState.PROVING, ExecutionState.SHADOWING)
+TRY_AGAIN_S = 600.0
+"""After what could not be loaded, beside a candidate in little memory, say."""
 
 log = structlog.get_logger(__name__)
 
 
 def leavable(record: UpdateRecord | None) -> bool:
     """Whether what serves may be exchanged beside the slot's attempt: it has not exchanged
-    anything yet, and compares nothing with it at this moment. Pure."""
+    anything yet, and no proof measures itself by it. A shadow, which may last for an hour, begins
+    its comparison anew. Pure."""
     if record is None or record.terminal:
         return True
-    return record.state in BEFORE_EXCHANGE and record.state not in _COMPARED
+    return record.state in BEFORE_EXCHANGE and record.state is not ExecutionState.PROVING
 
 
 class MakingWay:
@@ -42,7 +45,7 @@ class MakingWay:
     def __init__(self, judging: Judging, alert: Callable[[str, str], None]) -> None:
         self._judging, self._alert = judging, alert
         self._told: dict[str, str] = {}
-        self._tried: set[tuple[str, str]] = set()
+        self._try_at: dict[tuple[str, str], float] = {}
         self._look_at: dict[str, float] = {}
         self._floors: Mapping[str, int] = {}
 
@@ -50,7 +53,7 @@ class MakingWay:
         """Tell once of a slot's bundle that is revoked, and turn to another where one may."""
         floors = self._judging.floors()
         if floors != self._floors:
-            self._floors, self._tried, self._look_at = dict(floors), set(), {}
+            self._floors, self._try_at, self._look_at = dict(floors), {}, {}
         running = unit.slot.current()
         if running is None:
             return
@@ -65,13 +68,11 @@ class MakingWay:
             return
         self._look_at[name] = now + LOOK_EVERY_S
         if refused is not None:
-            self._turn(name, unit, unit.boot.turns(), Turn(LEFT_REVOKED, refused.reason))
+            digests, turn = unit.boot.turns(), Turn(LEFT_REVOKED, refused.reason)
         else:
-            self._turn(name, unit, unit.boot.returned(running.digest), WHOLE_AGAIN)
-
-    def _turn(self, name: str, unit: Unit, digests: Collection[str], turn: Turn) -> None:
+            digests, turn = unit.boot.returned(running.digest), WHOLE_AGAIN
         for digest in digests:
-            if digest != unit.exchange.running and (name, digest) not in self._tried:
-                self._tried.add((name, digest))
+            if digest != running.digest and now >= self._try_at.get((name, digest), now):
+                self._try_at[name, digest] = now + TRY_AGAIN_S
                 unit.back.turn_to(digest, turn)
                 return

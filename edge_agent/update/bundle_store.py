@@ -108,6 +108,14 @@ class BundleStore:
         """The manifest of a bundle that is held. Raises BundleError where it is not whole."""
         return _read_manifest(self.path(digest) / MANIFEST_PATH, digest)[0]
 
+    def name(self, digest: str) -> str:
+        """What people call a bundle: model and version, where its manifest can be read."""
+        try:
+            manifest = self.manifest(digest)
+        except BundleError:
+            return digest[:12]
+        return f"{manifest.model} v{manifest.version} ({digest[:12]})"
+
     def held_files(self, wanted: Collection[str]) -> dict[str, Path]:
         """Those of the wanted files (sha256) that some bundle holds undamaged."""
         held: dict[str, Path] = {}

@@ -155,7 +155,8 @@ class Return:
                 self._exchange.let_go(ended.loaded)
             return False, self._refused(reason)
         left, turn, store = self._exchange.running, self._turn, self._context.store
-        names = [self._name(digest) for digest in (left, ended.digest)]
+        bundles = self._context.judging.bundles
+        names = ["nothing" if left is None else bundles.name(left), bundles.name(ended.digest)]
         try:
             if not self.by_itself:
                 take_back(store, self._slot, ended.digest)
@@ -170,16 +171,6 @@ class Return:
         log.warning(turn.alert, slot=self._slot, left=left, serves=ended.digest, why=turn.why)
         self._context.alert(turn.alert, text, slot=self._slot, left=left, serves=ended.digest)
         return True, text
-
-    def _name(self, digest: str | None) -> str:
-        """The model and version of a bundle; a person at the line knows no digests."""
-        if digest is None:
-            return "nothing"
-        try:
-            manifest = self._context.judging.bundles.manifest(digest)
-        except (EdgeError, OSError):
-            return digest[:12]
-        return f"{manifest.model} v{manifest.version} ({digest[:12]})"
 
     def _load(self, digest: str) -> None:
         """On a worker: read all of it, then load it."""

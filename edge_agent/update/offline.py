@@ -109,7 +109,8 @@ def go_back(
             with _kept(store):
                 store.save(record_name(slot), _left(record))
         digest = "" if committed is None else committed.digest
-        text = f"{slot}: an update was on probation; the next start goes back to {digest[:12]}"
+        name = BundleStore(store.bundles).name(digest) if digest else "nothing"
+        text = f"{slot}: an update was on probation; the next start goes back to {name}"
         return WentBack(digest, text)
     name = _proven(slot, back_to, store, limits, wall)
     if not force and (why := objection(state)):

@@ -94,7 +94,7 @@ def test_what_is_on_probation_goes_back_by_itself(config: Path) -> None:
         events = (*to_prepared(), E.SWAP_STARTED, E.EXCHANGED)
         store.save(record_name("tiny"), attempt(*events, previous=new))
     text = told("rollback", "-c", config, "--slot", "tiny")["slots"]["tiny"]["text"]
-    assert f"goes back to {new[:12]}" in text
+    assert f"goes back to tiny v2 ({new[:12]})" in text
     assert state(config, committed_name("tiny"), Committed).digest == new
 
 

@@ -54,8 +54,6 @@ class SlotDesired(Part):
         floor: the lowest version of the model that may still serve; those below are revoked.
         hold: wait in PREPARED until a generation without it comes (all of a site swap at once).
         timeout_s: for the whole attempt, while the agent runs; None takes the device's limit.
-        left: somebody at the device gave this very attempt up: it is not taken up again, also
-            by a device that forgot so with its disk.
     """
 
     bundle_digest: Sha256
@@ -70,7 +68,6 @@ class SlotDesired(Part):
     shadow: ShadowPolicy | None = None
     window: MaintenanceWindow | None = None
     timeout_s: float | None = Field(default=None, gt=0, le=90 * 86_400)
-    left: bool = False
 
 
 class HarvestPolicy(Part):

@@ -153,7 +153,7 @@ class SlotSteps:
         if self._exchange.running == digest:
             self._exchange.commit(digest)  # it may serve in the place of one that was damaged
             return Outcome(ExecutionEvent.ALREADY_RUNNING, "this bundle runs already")
-        if record.desired.left or self._context.left(record.desired):
+        if self._context.left(record.desired):
             return Outcome(ExecutionEvent.CANCEL_REQUESTED, LEFT)
         return self._acquire.look(record.desired, now)
 

@@ -22,6 +22,8 @@ from sqlmodel import Session
 
 from cloud.fleet import inbound as fleet_inbound
 from cloud.fleet import service as fleet
+from cloud.fleet.models import Device
+from cloud.registry import service as registry
 from cloud.rollouts import queries
 from cloud.rollouts.journal import BY_ENGINE, note
 from cloud.rollouts.models import DevicePin, Execution, Rollout
@@ -43,12 +45,14 @@ AttemptKey = tuple[str | None, int]
 def on_turn(session: Session, turn: Turn, now: float) -> bool:
     """Put right what was recorded as "before" and was not there any more, and mark who had
     brought what a person left; True where something changed. `now` is the hub's."""
-    found = queries.on_device(session, turn.device_id, turn.slot, _ALL)
-    changed = _correct(session, turn, [row for row, _ in found])
+    rows = [row for row, _ in queries.on_device(session, turn.device_id, turn.slot, _ALL)]
+    left = brought(rows, turn.left, turn.at)
+    changed = _correct(session, turn, rows)
     _note_running(session, turn)
+    _follow(session, turn, rows)
     if turn.name != BY_HAND_ALERT:
         return changed
-    left = brought([row for row, _ in found], turn.left, turn.at)
+    changed |= _take_back(session, rows, turn)
     if left is None or left.by_hand:
         return changed
     rollout = session.get_one(Rollout, left.rollout_id)
@@ -120,6 +124,57 @@ def _note_running(session: Session, turn: Turn) -> None:
         by_hand=turn.name == BY_HAND_ALERT,
     )
     fleet_inbound.note_running(session, device, turn.slot, now, instead_of=turn.left)
+
+
+def _follow(session: Session, turn: Turn, rows: Sequence[Execution]) -> None:
+    """Where the slot still desires the attempt that was left, desire what serves instead: a device
+    that loses its disk is to come back to that.
+
+    By the attempt that had brought it, where one had: should the person have gone on to another
+    meanwhile, the device knows that this very attempt was left. A pin is a person's word at the
+    hub, and stands; a newer attempt of the build that was left is a new wish.
+    """
+    device = fleet.get_device(session, ENGINE, turn.device_id)
+    desired = fleet.desired(device)
+    standing = None if desired is None else desired.slots.get(turn.slot)
+    if standing is None or standing.bundle_digest != turn.left:
+        return
+    key = (standing.rollout_id, standing.attempt)
+    pinned = session.get(DevicePin, (turn.device_id, turn.slot)) is not None
+    if pinned or key not in _over(device, turn, rows) or key in _taken_up_since(session, turn):
+        return
+    floor = registry.floor(session, turn.slot)
+    wanted = wish_of(session, device, turn.slot, turn.serves)
+    if wanted is not None:
+        again = brought(rows, turn.serves, turn.at)
+        own = {} if again is None else {"rollout_id": again.rollout_id, "attempt": again.attempt}
+        wanted = wanted.model_copy(update={**own, "floor": floor})
+    slots, floors = {turn.slot: wanted}, {turn.slot: floor}
+    fleet.change_desired(session, ENGINE, device.id, slots=slots, floors=floors)
+
+
+def _over(device: Device, turn: Turn, rows: Sequence[Execution]) -> set[AttemptKey]:
+    """Attempts of the build left that had succeeded: by the executions, and by the last report,
+    which knows of wishes outside of rollouts too."""
+    left, reported = brought(rows, turn.left, turn.at), fleet.reported(device)
+    found: set[AttemptKey] = set()
+    if left is not None:
+        found.add((left.rollout_id, left.attempt))
+    said = None if reported is None else reported.slots.get(turn.slot)
+    last = None if said is None else said.execution
+    if last is not None and last.state is ExecutionState.SUCCEEDED:
+        found.add((last.rollout_id, last.attempt))
+    return found
+
+
+def _take_back(session: Session, rows: Sequence[Execution], turn: Turn) -> bool:
+    """A person went back to what a person had left: its rollout has that device again."""
+    again = brought(rows, turn.serves, turn.at)
+    if again is None or not again.by_hand:
+        return False
+    again.diverged, again.by_hand, again.reason = False, False, ""
+    session.add(again)
+    return True
 
 
 def _taken_up_since(session: Session, turn: Turn) -> set[AttemptKey]:

@@ -104,13 +104,11 @@ def _take(session: Session, row: Execution | None, step: Step, now: float) -> Ch
 
 
 def _give_up(session: Session, row: Execution, state: ExecutionState) -> None:
-    """Have the device desire what it did before, unless somebody there gave the attempt up."""
+    """Have the device desire what it did before. Where somebody there gave the attempt up, that is
+    what they kept: a device that loses its memory with its disk is to come back to it."""
     rollout = session.get_one(Rollout, row.rollout_id)
     row.by_hand = state is ExecutionState.CANCELED and telling.stands(session, rollout, row)
-    if row.by_hand:
-        telling.note_left(session, rollout, row)
-    else:
-        telling.withdraw(session, rollout, row)
+    telling.withdraw(session, rollout, row)
 
 
 _SERVING = (ExecutionState.PROBATION, ExecutionState.COMMITTING, ExecutionState.SUCCEEDED)

@@ -31,11 +31,8 @@ def desired_of(rollout: Rollout, device: Device) -> SlotDesired | None:
 
 
 def stands(session: Session, rollout: Rollout, row: Execution) -> bool:
-    """Whether the execution's device is still to run this rollout's build.
-
-    Where it says CANCELED then, somebody there gave the attempt up. To desire what was before
-    would overrule that person; this attempt is not taken up again.
-    """
+    """Whether the execution's device is still to run this rollout's build. Where it says CANCELED
+    then, somebody there gave the attempt up."""
     return desired_of(rollout, fleet.get_device(session, ENGINE, row.device_id)) is not None
 
 
@@ -55,15 +52,6 @@ def withdraw(session: Session, rollout: Rollout, row: Execution) -> None:
     """As `Teller.withdraw`, of one device."""
     device = fleet.get_device(session, ENGINE, row.device_id)
     Teller(session, rollout).withdraw(row, device)
-
-
-def note_left(session: Session, rollout: Rollout, row: Execution) -> None:
-    """Say in what the slot desires that somebody there gave the attempt up: a device that loses
-    its memory of that, with its disk, is not to take it up again."""
-    device = fleet.get_device(session, ENGINE, row.device_id)
-    standing = desired_of(rollout, device)
-    if standing is not None and standing.attempt == row.attempt:
-        Teller(session, rollout).tell(device, standing.model_copy(update={"left": True}))
 
 
 class Teller:

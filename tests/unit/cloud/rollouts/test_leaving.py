@@ -127,7 +127,7 @@ def test_what_is_rolled_out_between_the_word_and_the_next_report_knows_of_it(
     say(hub, went(hub.now))
     hub.now += 2
     newer = rolled(hub, 3)
-    assert before(hub, newer) == (None, 1)
+    assert (before(hub, newer) or (None, 0))[1] == 1
     hub.succeed("dev-0")
     hub.call(partial(service.abort, revert=True, remark="it sees less"), newer)
     hub.settle()
@@ -144,6 +144,37 @@ def test_a_word_that_is_older_than_the_last_report_does_not_change_what_runs(
     say(hub, went(hub.now - 60))
     with hub.database.reading() as session:
         assert fleet.get_device(session, ADMIN, "dev-0").running[MODEL] == NEWEST
+
+
+def test_what_serves_is_desired_in_the_place_of_what_was_left(hub: Hub, first: str) -> None:
+    """A device that loses its disk then comes back to it; and a pin to what was left is news."""
+    had = slot(hub, "dev-0")
+    say(hub, went(hub.now))
+    wanted = slot(hub, "dev-0")
+    assert (wanted.bundle_digest, wanted.rollout_id != had.rollout_id) == (OLD, True)
+    hub.settle(10)
+    assert slot(hub, "dev-0") == wanted, "no engine overrules that"
+    pin(hub, 2)
+    assert (slot(hub, "dev-0").bundle_digest, slot(hub, "dev-0").rollout_id) == (NEW, None)
+
+
+def test_a_pin_stands_where_somebody_at_the_device_went_back(hub: Hub, first: str) -> None:
+    pin(hub, 2)
+    wanted = slot(hub, "dev-0")
+    say(hub, *walked(wanted, hub.now))
+    say(hub, went(hub.now + 5))
+    assert slot(hub, "dev-0") == wanted
+
+
+def test_the_last_of_two_turns_counts_and_asks_for_nothing_new(hub: Hub, first: str) -> None:
+    """Both told at once: the device is not to go back to the first on account of the hub."""
+    had = slot(hub, "dev-0")
+    say(hub, went(hub.now), went(hub.now + 5, left=OLD, serves=NEW))
+    wanted = slot(hub, "dev-0")
+    assert (wanted.bundle_digest, wanted.rollout_id) == (NEW, had.rollout_id)
+    assert wanted.attempt == had.attempt
+    row = hub.executions(first)["dev-0", 1]
+    assert (row.by_hand, row.diverged, row.reason) == (False, False, "")
 
 
 def test_the_record_of_the_rollout_that_was_left_names_the_person(hub: Hub, first: str) -> None:

@@ -22,6 +22,7 @@ from edge_agent.update.load import Loader
 from edge_agent.update.slot_state import SlotState, slot_state
 from edge_agent.update.standing import choices, turns
 from edge_agent.update.start_note import note_start
+from edge_agent.update.states import UpdateRecord
 from edge_agent.update.trust import Refusal, Refused
 from protocol.errors import ProtocolError
 
@@ -88,6 +89,12 @@ class Boot:
         except OSError as error:
             log.warning("bundles_unreadable", slot=self._slot, error=str(error))
             return ()
+
+    def is_committed(self, record: UpdateRecord | None) -> bool:
+        """Whether an attempt brings what is committed."""
+        committed = slot_state(self._slot, self._store).committed
+        wanted = None if record is None else record.desired.bundle_digest
+        return committed is not None and committed.digest == wanted
 
     def returned(self, running: str) -> tuple[str, ...]:
         """What was committed, where `running` stands in for it and it may serve by now."""

@@ -113,6 +113,24 @@ class Return:
         self.under_way, self._turn = True, turn
         self._context.rescue(lambda: self._load(digest))
 
+    def keep(self) -> tuple[bool, str]:
+        """A person wants what stands in for what was committed. Whether it stays, and words for
+        it; "" where nothing stands in."""
+        store, running = self._context.store, self._exchange.running
+        try:
+            left = None if running is None else self._exchange.keep()
+            if running is None or left is None:
+                return False, ""
+            take_back(store, self._slot, running)
+            leave(store, self._slot, left)
+        except OSError as error:
+            return False, self._refused(f"it could not be persisted: {error}")
+        bundles = self._context.judging.bundles
+        text = f"{self._slot}: {bundles.name(running)} stays in the place of {bundles.name(left)}"
+        log.warning(DONE, slot=self._slot, left=left, serves=running)
+        self._context.alert(DONE, text, slot=self._slot, left=left, serves=running)
+        return True, text
+
     def refusal(self) -> str:
         """Why there is nothing to go back to, in words, which the hub hears too; else empty."""
         previous = self._previous()

@@ -91,14 +91,29 @@ class Exchange:
         log.warning("rolled_back", slot=self._slot.name, to=self.running)
 
     def go_back(self, good: LoadedBundle, why: str = "") -> None:
-        """Serve another for good: because a person wants it, or for `why`. Raises OSError.
+        """Serve another for good: because a person wants it, or because what serves is revoked, in
+        words. Raises OSError.
 
         What was committed already, and something else stood in for, needs no other word.
         """
         left, known = self.running, self._store.load(self._name, Committed)
         if not why or known is None or known.digest != good.digest:
             following = Committed(
-                digest=good.digest, previous_digest=left, by_hand=not why, why=why
+                digest=good.digest,
+                previous_digest=left,
+                by_hand=not why,
+                why=why,
+                revoked=bool(why),
             )
             self._store.save(self._name, following)
         self.replace(good)
+
+    def keep(self) -> str | None:
+        """A person wants what stands in for what was committed to serve for good; what was
+        committed, None where nothing stands in for it. Raises OSError."""
+        running, known = self.running, self._store.load(self._name, Committed)
+        if running is None or known is None or known.digest == running:
+            return None
+        following = Committed(digest=running, previous_digest=known.digest, by_hand=True)
+        self._store.save(self._name, following)
+        return known.digest

@@ -235,6 +235,11 @@ class Slots:
             return
         request = self._returns[name]
         if self._open(name) is None:
+            ok, text = unit.back.keep()
+            if text:
+                self._answer(self._returns.pop(name), ok, text)
+                self._ports.changed()
+                return
             # What cannot be comes first: on the rest a person may insist.
             reason = unit.back.refusal()
             if reason := reason or ("" if request.force else unit.back.objection()):
@@ -246,7 +251,10 @@ class Slots:
         if leave is Leave.GOES_BACK:
             self._answer(self._returns.pop(name), True, "the candidate in probation goes back")
         elif leave is Leave.GIVEN_UP:
-            self._answer(self._returns.pop(name), True, given_up(name, unit.updater.record))
+            told = given_up(name, unit.updater.record)
+            if unit.boot.is_committed(unit.updater.record):  # it was to come back by this attempt
+                told = unit.back.keep()[1] or told
+            self._answer(self._returns.pop(name), True, told)
         elif late := refusal(request, tuple(self._units), wall):
             self._answer(self._returns.pop(name), False, f"an update is in the way; {late}")
 

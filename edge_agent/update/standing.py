@@ -98,7 +98,7 @@ def turns(state: SlotState, held: Collection[str]) -> tuple[str, ...]:
     """What may take over by itself from a bundle that is revoked, the preferred one first: of the
     choices those that nothing speaks against."""
     committed, known = state.committed, standings(state)
-    ended_agent = committed.previous_digest if committed is not None and committed.why else None
+    ended_agent = committed.previous_digest if committed and _ended_agent(committed) else None
     doubted = {digest for digest, standing in known.items() if standing in LATE} | {ended_agent}
     return tuple(digest for digest in choices(state, held) if digest not in doubted)
 
@@ -109,7 +109,7 @@ def objection(state: SlotState) -> str:
     if committed is None or committed.previous_digest is None:
         return ""
     digest = committed.previous_digest
-    if committed.why:
+    if _ended_agent(committed):
         return f"{committed.why}, and this would go back to it; {INSIST}"
     standing = standings(state).get(digest)
     if standing is Standing.LEFT:
@@ -117,6 +117,11 @@ def objection(state: SlotState) -> str:
     if standing is Standing.FAILED:
         return f"{digest[:12]} was {_last_end(state, digest)} in its last attempt; {INSIST}"
     return ""
+
+
+def _ended_agent(committed: Committed) -> bool:
+    """Whether what was before was passed over because it had ended the agent at its starts."""
+    return bool(committed.why) and not committed.revoked
 
 
 def was_left(history: History | None, wanted: SlotDesired) -> bool:

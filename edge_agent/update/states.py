@@ -209,6 +209,7 @@ class Committed(StateFile):
     Attributes:
         by_hand: a person went back to it; the attempt that was left is not taken up again.
         why: what made it take over by itself, in words; "" where an attempt or a person did.
+        revoked: the one before was left because it was revoked, which may be taken back.
     """
 
     version: int = 1
@@ -216,6 +217,7 @@ class Committed(StateFile):
     previous_digest: str | None = None
     by_hand: bool = False
     why: str = ""
+    revoked: bool = False
 
 
 def record_name(slot: str) -> str:

@@ -57,15 +57,6 @@ def test_an_attempt_that_a_person_left_is_not_taken_up_again(fleet: Fleet) -> No
     assert second != third
 
 
-def test_what_the_hub_remembers_that_a_person_left_is_not_taken_up(fleet: Fleet) -> None:
-    """By a device whose disk was restored from before, say."""
-    first = fleet.install(1)
-    fleet.desire(2, left=True)
-    fleet.reaches("CANCELED", 2)
-    assert fleet.hub.states(2) == ["QUEUED", "CANCELED"]
-    fleet.serves(first)
-
-
 def test_what_a_person_left_after_its_success_is_not_taken_up_again(fleet: Fleet) -> None:
     first = fleet.install(1)
     fleet.install(2)
@@ -132,6 +123,37 @@ def test_a_stand_in_makes_way_when_what_was_committed_is_whole_again(fleet: Flee
     assert committed(fleet) == Committed(digest=second, previous_digest=first)
     wait_for(lambda: health(fleet) == "ok\n", "the probe")
     assert fleet.hub.states(3)[-1] == "PREPARED"
+
+
+def test_a_person_may_keep_the_stand_in(fleet: Fleet) -> None:
+    """Whatever comes back whole later, and over every start."""
+    first, second = fleet.install(1), fleet.install(2)
+    fleet.device.stop()
+    sends, fleet.hub.spoil = fleet.hub.spoil, lambda *_: None
+    rot(fleet, second)
+    fleet.device.start()
+    wait_for(lambda: fleet.device.detections()[-1]["bundle_digest"] == first, "the stand-in")
+    told = fleet.command("rollback", "--slot", SLOT)
+    assert told.returncode == 0, told.stderr
+    assert "stays in" in told.stdout
+    fleet.hub.spoil = sends
+    wait_for(lambda: "rolled_back_by_hand" in fleet.alerts(), "the alert")
+    held = committed(fleet)
+    assert held is not None
+    assert (held.digest, held.previous_digest, held.by_hand) == (first, second, True)
+    assert restarted(fleet) == first
+    fleet.serves(first)
+
+
+def test_a_floor_that_was_lowered_again_stands_in_nobodys_way(fleet: Fleet) -> None:
+    second, first = fleet.install(2), fleet.install(1)
+    fleet.desire(1, floor=2)
+    fleet.serves(second)
+    fleet.hub.desire(SLOT, *fleet.offered(1), attempt=1, policies={"floor": 1})
+    wait_for(lambda: "revoked" not in health(fleet), "the floor")
+    told = fleet.command("rollback", "--slot", SLOT)
+    assert told.returncode == 0, told.stderr
+    fleet.serves(first)
 
 
 def test_a_person_who_insists_takes_back_that_it_was_left(fleet: Fleet) -> None:

@@ -73,12 +73,15 @@ def judge_probation(  # noqa: PLR0917 - what a verdict rests on, in the order of
     elapsed_s: float,
     probation_s: float,
     limits: Limits,
+    *,
+    expected: float = 0.0,
 ) -> Outcome | None:
     """Whether probation is over, by what was seen since the exchange; None: not yet.
 
     `seen` and `candidate` count from the exchange on, `baseline` is the incumbent's right
     before it, None on a first install: then only errors and answers are judged. Figures are
-    compared where both sides have `probation_frames_min` frames: while the candidate alone
+    compared where both sides have `probation_frames_min` frames, and detections with those
+    `expected` per frame by the candidate's own reference too: while the candidate alone
     lacks them it waits for more, `probation_idle_s` after its time at most. Frames without one
     result end it `probation_answer_s` after its time is up: on a busy machine the first answer may
     take longer than a short probation. Without any frame it waits `probation_idle_s` longer
@@ -88,7 +91,7 @@ def judge_probation(  # noqa: PLR0917 - what a verdict rests on, in the order of
     answered = seen.inferred + seen.errors
     if seen.errors and seen.errors > limits.probation_error_share_max * answered:
         return _back(f"{seen.errors} of {answered} inferences failed", figures)
-    found = findings(seen, candidate, baseline, elapsed_s, limits)
+    found = findings(seen, candidate, baseline, elapsed_s, limits, expected=expected)
     certain = [finding.reason for finding in found if finding.certain]
     if certain:
         return _back("; ".join(certain), figures)
@@ -137,6 +140,8 @@ def findings(
     baseline: ServiceFigures | None,
     elapsed_s: float,
     limits: Limits,
+    *,
+    expected: float = 0.0,
 ) -> list[Finding]:
     """What the candidate does worse than the baseline, over the limits."""
     if baseline is None or not _enough(candidate, baseline, limits):
@@ -146,7 +151,7 @@ def findings(
         _latency(candidate, baseline, limits),
         _nothing_found(candidate, baseline)
         if not candidate.detections
-        else _detections(candidate, baseline, limits),
+        else _detections(candidate, baseline, limits, expected),
         _confidence(candidate, baseline, limits),
     )
     return [finding for finding in rules if finding is not None]
@@ -245,13 +250,14 @@ def _at_least(hits: int, tries: int) -> float:
 
 
 def _detections(
-    candidate: ServiceFigures, baseline: ServiceFigures, limits: Limits
+    candidate: ServiceFigures, baseline: ServiceFigures, limits: Limits, expected: float
 ) -> Finding | None:
-    """Far more detections per frame, or far fewer."""
+    """Far more detections per frame, or far fewer. A camera that has come to see badly finds next
+    to nothing: a candidate that finds what it did at its evaluation is what was wanted there."""
     ratio = limits.probation_detections_ratio_max
     now, before = candidate.per_frame.mean, baseline.per_frame.mean
     # Where the baseline found nothing, it may still find one in a third of as many frames.
-    known = max(before, 3.0 / baseline.frames)
+    known = max(before, 3.0 / baseline.frames, expected)
     error = difference_error(candidate.per_frame, baseline.per_frame)
     if now > known * ratio and now - known > APART * error:
         certain = now - known * ratio > BEYOND * error

@@ -23,6 +23,7 @@ from edge_agent.update.judging import Judging
 from edge_agent.update.load import Loader
 from edge_agent.update.memory import give_back
 from edge_agent.update.probation import SlotHealth
+from edge_agent.update.reference import detections_per_frame
 from edge_agent.update.retention import Needs
 from edge_agent.update.shadowing import Shadowing
 from edge_agent.update.slot import Slot
@@ -130,6 +131,7 @@ def build_unit(slot: Slot, shared: Shared) -> Unit:
                 lambda: ports.health(name),
                 lambda: exchange.running,
                 limits,
+                expected=lambda digest: detections_per_frame(bundles.path(digest)),
             ),
         ),
         StepContext(

@@ -21,9 +21,12 @@ class Watch:
         health: Callable[[], SlotHealth],
         running: Callable[[], str | None],
         limits: Limits,
+        *,
+        expected: Callable[[str], float] = lambda _digest: 0.0,
     ) -> None:
         self._slot, self._service, self._health = slot, service, health
-        self._running, self._limits = running, limits
+        self._running, self._limits, self._expected = running, limits, expected
+        self._expects = 0.0
         self._baseline: ServiceFigures | None = None
         self._health_before, self._served_before = SlotHealth(), ServiceFigures()
         self._began = 0.0
@@ -57,7 +60,7 @@ class Watch:
         """The candidate serves from now on."""
         self._health_before = self._health()
         self._served_before = self._service.figures(self._slot, digest)
-        self._began = now
+        self._began, self._expects = now, self._expected(digest)
 
     def judge(self, record: UpdateRecord, now: float) -> Outcome | None:
         """Whether probation is over; None: not yet."""
@@ -72,4 +75,5 @@ class Watch:
             now - self._began,
             desired.probation_s,
             self._limits,
+            expected=self._expects,
         )

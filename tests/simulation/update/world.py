@@ -274,6 +274,7 @@ class World:
         elapsed_s: float,
         probation_s: float,
         *_: Any,
+        **_more: Any,
     ) -> Outcome | None:
         """Stands for the verdict of probation."""
         current = None if self.life is None else self.life.slot.current()

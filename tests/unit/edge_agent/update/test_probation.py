@@ -217,6 +217,17 @@ def test_it_passes_when_its_time_is_up_or_when_more_frames_would_have_come(
         assert ("too little was seen" in outcome.reason) is (baseline is not None)
 
 
+def test_a_camera_that_saw_badly_gets_what_the_better_model_should_find() -> None:
+    """What served found next to nothing any more; the candidate's own reference says eight."""
+    blind, sees = steady(2000, served=0), steady(300, served=8)
+    health = SlotHealth(300, 300)
+    judged_by = [
+        judge_probation(health, sees, blind, 10.0, 10.0, LIMITS, expected=expected)
+        for expected in (0.0, 8.0, 1.0)
+    ]
+    assert [None if one is None else one.event for one in judged_by] == [BACK, None, BACK]
+
+
 def test_frames_that_come_late_are_still_held_against_the_baseline() -> None:
     few, many = (steady(frames, served=0) for frames in (49, 300))
     assert judged(few, steady(300), elapsed_s=12.0) is None

@@ -43,6 +43,8 @@ LIMITS = {
     "reported_delay_s": 0.05,
     "reconnect_first_s": 0.1,
     "resend_after_s": 2.0,
+    # A device waits no longer for the frames that it would compare by itself.
+    "probation_idle_s": 0.1,
 }
 OVER = ("FINISHED", "STOPPED", "PAUSED")
 

@@ -4,8 +4,9 @@ what it sees does not.
 Three versions are trained for real and run by real agents. The worse and the equal one go on from
 the first; the worse one by labels that somebody careless has left: some are missing, all others
 lie beside what they mean. Each is shipped with its own calibrator, by true labels. Every device
-proves the worse one, swaps it in and keeps it through probation. That is short here: so big a loss
-as can be told within a minute, a device would tell by itself within ten seconds, too.
+proves the worse one, swaps it in and keeps it through probation. That is short here, and waits for
+no more frames: so big a loss as can be told within a minute, a device would tell by itself within
+ten seconds, too.
 """
 
 from __future__ import annotations

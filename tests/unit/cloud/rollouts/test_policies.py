@@ -343,19 +343,20 @@ def test_going_back_in_another_slot_is_no_reason(hub: Hub, said: dict[str, str])
     assert ("dev-0", 2) in hub.executions(rollout_id)
 
 
-def test_an_attempt_that_somebody_gave_up_at_the_device_is_left_desired(hub: Hub) -> None:
+def test_where_somebody_gave_an_attempt_up_what_they_kept_is_desired(hub: Hub) -> None:
     hub.create(**ONE, version=2)
     hub.settle()
     hub.succeed("dev-0")
     hub.settle()
+    kept = slot(hub, "dev-0")
     rollout_id = hub.create(**ONE)
     hub.settle()
     walk(hub, "dev-0", S.PREPARED)
-    hub.report("dev-0", S.CANCELED, "a person went back by hand")
+    hub.report("dev-0", S.CANCELED, "a person gave it up")
     hub.settle()
     row = hub.executions(rollout_id)["dev-0", 1]
     assert (row.state, row.by_hand) == ("CANCELED", True)
-    assert slot(hub, "dev-0").rollout_id == rollout_id
+    assert slot(hub, "dev-0") == kept
 
 
 def alert(hub: Hub, name: str, text: str, number: int, slot: str | None = None) -> None:

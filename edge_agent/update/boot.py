@@ -22,7 +22,7 @@ from edge_agent.update.load import Loader
 from edge_agent.update.slot_state import SlotState, slot_state
 from edge_agent.update.standing import choices, turns
 from edge_agent.update.start_note import note_start
-from edge_agent.update.states import UpdateRecord
+from edge_agent.update.states import Committed, UpdateRecord, committed_name
 from edge_agent.update.trust import Refusal, Refused
 from protocol.errors import ProtocolError
 
@@ -92,13 +92,14 @@ class Boot:
 
     def is_committed(self, record: UpdateRecord | None) -> bool:
         """Whether an attempt brings what is committed."""
-        committed = slot_state(self._slot, self._store).committed
+        committed = self._store.load(committed_name(self._slot), Committed)
         wanted = None if record is None else record.desired.bundle_digest
         return committed is not None and committed.digest == wanted
 
     def returned(self, running: str) -> tuple[str, ...]:
         """What was committed, where `running` stands in for it and it may serve by now."""
-        committed = slot_state(self._slot, self._store).committed
+        # Asked every few seconds: nearly always this one small file says all.
+        committed = self._store.load(committed_name(self._slot), Committed)
         if committed is None or committed.digest == running or committed.digest not in self.able():
             return ()
         refused = isinstance(self._judging.held(committed.digest), Refused)

@@ -100,15 +100,18 @@ class Repair:
 
     def _read(self, digest: str) -> _End | None:
         """What is wrong with a bundle that is held; None for nothing."""
+        bundles = self._context.bundles
         try:
-            self._context.bundles.verify(digest, to_serve=True)
+            bundles.verify(digest)
+        except BundleError:
+            pass
+        else:
+            return None
+        try:
+            bundles.verify(digest, to_serve=True)
         except BundleError:
             return _End.DAMAGED
-        try:
-            self._context.bundles.verify(digest)
-        except BundleError:
-            return _End.UNPROVABLE
-        return None
+        return _End.UNPROVABLE
 
     def found(self, digest: str) -> None:
         """Somebody who read the bundle says that it is damaged; from any thread."""

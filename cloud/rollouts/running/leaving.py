@@ -17,6 +17,7 @@ in what order its words come does not matter:
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
+from dataclasses import dataclass
 
 from sqlmodel import Session
 
@@ -42,17 +43,55 @@ AttemptKey = tuple[str | None, int]
 """A rollout's id, None for a wish outside of rollouts, and the number of the attempt."""
 
 
+@dataclass(frozen=True)
+class _Scene:
+    """A turn, and what the hub knows of its slot.
+
+    Attributes:
+        pin: a person's word at the hub.
+        left, serves: the attempts that had last brought what was left and what serves.
+        taken_up: attempts of what was left that the device has exchanged since.
+        wish: what serves as an own wish; None where the registry does not know it.
+    """
+
+    session: Session
+    turn: Turn
+    device: Device
+    pin: DevicePin | None
+    rows: Sequence[Execution]
+    left: Execution | None
+    serves: Execution | None
+    taken_up: set[AttemptKey]
+    wish: SlotDesired | None
+
+
+def _look(session: Session, turn: Turn) -> _Scene:
+    device = fleet.get_device(session, ENGINE, turn.device_id)
+    rows = [row for row, _ in queries.on_device(session, turn.device_id, turn.slot, _ALL)]
+    return _Scene(
+        session,
+        turn,
+        device,
+        session.get(DevicePin, (turn.device_id, turn.slot)),
+        rows,
+        left=brought(rows, turn.left, turn.at),
+        serves=brought(rows, turn.serves, turn.at),
+        taken_up=_taken_up_since(session, turn),
+        wish=wish_of(session, device, turn.slot, turn.serves),
+    )
+
+
 def on_turn(session: Session, turn: Turn, now: float) -> bool:
     """Put right what was recorded as "before" and was not there any more, and mark who had
     brought what a person left; True where something changed. `now` is the hub's."""
-    rows = [row for row, _ in queries.on_device(session, turn.device_id, turn.slot, _ALL)]
-    left = brought(rows, turn.left, turn.at)
-    changed = _correct(session, turn, rows)
-    _note_running(session, turn)
-    _follow(session, turn, rows)
+    scene = _look(session, turn)
+    left = scene.left
+    changed = _correct(scene)
+    _note_running(scene)
+    _follow(scene)
     if turn.name != BY_HAND_ALERT:
         return changed
-    changed |= _take_back(session, rows, turn)
+    changed |= _take_back(scene)
     if left is None or left.by_hand:
         return changed
     rollout = session.get_one(Rollout, left.rollout_id)
@@ -95,38 +134,31 @@ def mark_diverged(
     )  # fmt: skip
 
 
-def _correct(session: Session, turn: Turn, rows: Sequence[Execution]) -> bool:
-    pin = session.get(DevicePin, (turn.device_id, turn.slot))
-    held: list[Execution | DevicePin] = [row for row in rows if came_later(row, turn.at)]
-    held += [] if pin is None else [pin]
-    named = [one for one in held if is_stale(one.before, turn.left, ())]
-    spared = _taken_up_since(session, turn) if named else ()
-    stale = [one for one in named if is_stale(one.before, turn.left, spared)]
-    if not stale:
-        return False
-    device = fleet.get_device(session, ENGINE, turn.device_id)
-    serves = wish_of(session, device, turn.slot, turn.serves)
+def _correct(scene: _Scene) -> bool:
+    turn = scene.turn
+    held: list[Execution | DevicePin] = [row for row in scene.rows if came_later(row, turn.at)]
+    held += [] if scene.pin is None else [scene.pin]
+    stale = [one for one in held if is_stale(one.before, turn.left, scene.taken_up)]
     for one in stale:
-        one.before = None if serves is None else serves.model_dump_json()
-        session.add(one)
-    return True
+        one.before = None if scene.wish is None else scene.wish.model_dump_json()
+        scene.session.add(one)
+    return bool(stale)
 
 
-def _note_running(session: Session, turn: Turn) -> None:
+def _note_running(scene: _Scene) -> None:
     """What is recorded from now on rests on the last report, which may be older than the word."""
-    device = fleet.get_device(session, ENGINE, turn.device_id)
-    if device.running.get(turn.slot) != turn.left or _taken_up_since(session, turn):
+    turn, device = scene.turn, scene.device
+    if device.running.get(turn.slot) != turn.left or scene.taken_up:
         return
-    serves = wish_of(session, device, turn.slot, turn.serves)
     now = SlotReported(
         running_digest=turn.serves,
-        version=None if serves is None else serves.version,
+        version=None if scene.wish is None else scene.wish.version,
         by_hand=turn.name == BY_HAND_ALERT,
     )
-    fleet_inbound.note_running(session, device, turn.slot, now, instead_of=turn.left)
+    fleet_inbound.note_running(scene.session, device, turn.slot, now, instead_of=turn.left)
 
 
-def _follow(session: Session, turn: Turn, rows: Sequence[Execution]) -> None:
+def _follow(scene: _Scene) -> None:
     """Where the slot still desires the attempt that was left, desire what serves instead: a device
     that loses its disk is to come back to that.
 
@@ -134,46 +166,42 @@ def _follow(session: Session, turn: Turn, rows: Sequence[Execution]) -> None:
     meanwhile, the device knows that this very attempt was left. A pin is a person's word at the
     hub, and stands; a newer attempt of the build that was left is a new wish.
     """
-    device = fleet.get_device(session, ENGINE, turn.device_id)
-    desired = fleet.desired(device)
+    turn, desired = scene.turn, fleet.desired(scene.device)
     standing = None if desired is None else desired.slots.get(turn.slot)
-    if standing is None or standing.bundle_digest != turn.left:
+    if standing is None or standing.bundle_digest != turn.left or scene.pin is not None:
         return
     key = (standing.rollout_id, standing.attempt)
-    pinned = session.get(DevicePin, (turn.device_id, turn.slot)) is not None
-    if pinned or key not in _over(device, turn, rows) or key in _taken_up_since(session, turn):
+    if key not in _over(scene) or key in scene.taken_up:
         return
-    floor = registry.floor(session, turn.slot)
-    wanted = wish_of(session, device, turn.slot, turn.serves)
-    if wanted is not None:
-        again = brought(rows, turn.serves, turn.at)
-        own = {} if again is None else {"rollout_id": again.rollout_id, "attempt": again.attempt}
-        wanted = wanted.model_copy(update={**own, "floor": floor})
+    floor, again = registry.floor(scene.session, turn.slot), scene.serves
+    own = {} if again is None else {"rollout_id": again.rollout_id, "attempt": again.attempt}
+    wish = scene.wish
+    wanted = None if wish is None else wish.model_copy(update={**own, "floor": floor})
     slots, floors = {turn.slot: wanted}, {turn.slot: floor}
-    fleet.change_desired(session, ENGINE, device.id, slots=slots, floors=floors)
+    fleet.change_desired(scene.session, ENGINE, turn.device_id, slots=slots, floors=floors)
 
 
-def _over(device: Device, turn: Turn, rows: Sequence[Execution]) -> set[AttemptKey]:
+def _over(scene: _Scene) -> set[AttemptKey]:
     """Attempts of the build left that had succeeded: by the executions, and by the last report,
     which knows of wishes outside of rollouts too."""
-    left, reported = brought(rows, turn.left, turn.at), fleet.reported(device)
+    left, reported = scene.left, fleet.reported(scene.device)
     found: set[AttemptKey] = set()
     if left is not None:
         found.add((left.rollout_id, left.attempt))
-    said = None if reported is None else reported.slots.get(turn.slot)
+    said = None if reported is None else reported.slots.get(scene.turn.slot)
     last = None if said is None else said.execution
     if last is not None and last.state is ExecutionState.SUCCEEDED:
         found.add((last.rollout_id, last.attempt))
     return found
 
 
-def _take_back(session: Session, rows: Sequence[Execution], turn: Turn) -> bool:
+def _take_back(scene: _Scene) -> bool:
     """A person went back to what a person had left: its rollout has that device again."""
-    again = brought(rows, turn.serves, turn.at)
+    again = scene.serves
     if again is None or not again.by_hand:
         return False
     again.diverged, again.by_hand, again.reason = False, False, ""
-    session.add(again)
+    scene.session.add(again)
     return True
 
 

@@ -99,6 +99,16 @@ def rig(tmp_path: Path) -> Rig:
     return Rig(tmp_path)
 
 
+def is_repaired(rig: Rig) -> None:
+    """As soon as the hub has answered, and told once."""
+    rig.answer()
+    for _ in range(3):
+        rig.tick()
+    assert rig.bundles.verify(rig.digest) == rig.manifest
+    assert rig.repair.waiting == 0
+    assert rig.alerts == ["bundle_damaged", "bundle_repaired"]
+
+
 def test_a_whole_bundle_is_left_alone(rig: Rig) -> None:
     rig.repair.check({rig.digest})
     for _ in range(3):
@@ -115,12 +125,7 @@ def test_a_bundle_with_bad_golden_frames_serves_on_while_they_are_fetched(rig: R
         rig.bundles.verify(rig.digest, to_serve=True)
     assert rig.repair.waiting == 1 and rig.bundles.damaged() == []
     assert [want.sha256 for want in rig.wants] == [rig.manifest.file(UNPROVEN).sha256]
-    rig.answer()
-    for _ in range(3):
-        rig.tick()
-    assert rig.bundles.verify(rig.digest) == rig.manifest
-    assert rig.repair.waiting == 0
-    assert rig.alerts == ["bundle_damaged", "bundle_repaired"]
+    is_repaired(rig)
     assert [p.name for p in rig.store.bundles.iterdir()] == [rig.digest]
 
 
@@ -142,12 +147,7 @@ def test_only_the_damaged_file_is_fetched(rig: Rig) -> None:
     assert rig.repair.waiting == 1 and not rig.bundles.has(rig.digest)
     rig.tick()
     assert [want.sha256 for want in rig.wants] == [rig.manifest.file(BAD).sha256]
-    rig.answer()
-    for _ in range(3):
-        rig.tick()
-    assert rig.bundles.verify(rig.digest) == rig.manifest
-    assert rig.repair.waiting == 0
-    assert rig.alerts == ["bundle_damaged", "bundle_repaired"]
+    is_repaired(rig)
     assert list(rig.store.partial.iterdir()) == [] and rig.store.leftovers() == []
 
 

@@ -60,27 +60,33 @@ def merge(path: Path, rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
     return [by_name[name] for name in sorted(by_name)]
 
 
-def markdown(rows: list[dict[str, Any]]) -> str:
-    """docs/benchmarks.md, from the rows alone."""
-    lines = [
-        "# Benchmarks",
-        "",
-        "Written by `make bench`. Ratios are measured side by side in one run, in turns, and",
-        "given as a median; both sides' figures and their spread are in `bench.json`.",
-        "",
-        "| row | figure | goal | holds |",
-        "|---|---|---|---|",
-    ]
-    lines += [
-        f"| `{r['name']}` | {_figure(r)} | {r['goal'] or '-'} | {_verdict(r)} |" for r in rows
-    ]
-    notes = [(r["name"], r["detail"]["note"]) for r in rows if r["detail"].get("note")]
-    lines += ["", *(f"- `{name}`: {note}" for name, note in notes)] if notes else []
-    host = next((r["detail"]["machine"] for r in rows), None)
-    if host:
-        flags = ", ".join(host["cpu_flags"]) or "none of note"
-        lines += ["", f"Machine: {host['cpu']}, {host['cores']} cores ({flags}), {host['system']}."]
+def revised(text: str, rows: list[dict[str, Any]]) -> str:
+    """docs/benchmarks.md with the figures and notes of `rows` in the place of their older ones.
+
+    What other runs measured and what was written by hand stays; a row that could not be
+    measured this time takes no earlier figure away.
+    """
+    lines = text.splitlines()
+    for result in rows:
+        key = f"`{result['name']}`"
+        if result["value"] is None and any(line.startswith(f"| {key}") for line in lines):
+            continue
+        figures = f" | {_figure(result)} | {result['goal'] or '-'} | {_verdict(result)} |"
+        lines = _placed(lines, f"| {key}", figures)
+        note = result["detail"].get("note")
+        lines = _placed(lines, f"- {key}", f": {note}" if note else None)
     return "\n".join(lines) + "\n"
+
+
+def _placed(lines: list[str], key: str, words: str | None) -> list[str]:
+    """`lines` with `key` and `words` at its place among its sorted kind, or without it."""
+    others = [line for line in lines if not line.startswith(key)]
+    if words is None:
+        return others
+    kind = [place for place, line in enumerate(others) if line.startswith(key[:3])]
+    smaller = [place for place in kind if others[place] < key]
+    place = smaller[-1] + 1 if smaller else kind[0] if kind else len(others)
+    return [*others[:place], key + words, *others[place:]]
 
 
 def _figure(result: dict[str, Any]) -> str:
@@ -104,9 +110,10 @@ def main() -> int:
     if not chosen:
         console.print(f"no row begins with {arguments.only!r}; there are: {', '.join(discover())}")
         return 2
-    rows = merge(arguments.out, measure(chosen, console))
+    measured = measure(chosen, console)
+    rows = merge(arguments.out, measured)
     arguments.out.write_text(json.dumps(rows, indent=2) + "\n")
-    arguments.docs.write_text(markdown(rows))
+    arguments.docs.write_text(revised(arguments.docs.read_text(), measured))
     table = Table("row", "figure", "goal", "holds")
     for result in rows:
         table.add_row(result["name"], _figure(result), result["goal"], _verdict(result))

@@ -116,7 +116,11 @@ class Presence(Message):
 
 
 class ExecutionReport(Part):
-    """One step of an execution, as it happened."""
+    """One step of an execution, as it happened.
+
+    Attributes:
+        by_hand: with an end, that a person at the device gave the attempt up.
+    """
 
     rollout_id: Word | None = None
     attempt: int = Field(ge=1)
@@ -125,6 +129,7 @@ class ExecutionReport(Part):
     state: ExecutionState
     reason: Text = ""
     figures: dict[str, float] = Field(default_factory=dict, max_length=64)
+    by_hand: bool = False
 
 
 class SlotReported(Part):

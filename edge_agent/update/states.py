@@ -200,6 +200,7 @@ class UpdateRecord(StateFile):
             state=state,
             reason=reason[:2048],
             figures=dict(figures),
+            by_hand=self.left and state in TERMINAL_EXECUTION_STATES,
         )
 
 

@@ -98,16 +98,20 @@ def _take(session: Session, row: Execution | None, step: Step, now: float) -> Ch
     if state in TERMINAL_EXECUTION_STATES:
         row.ended_at, row.device_ended_at = now, step.at
         if state is not ExecutionState.SUCCEEDED:
-            _give_up(session, row, state)
+            _give_up(session, row, report)
     session.add(row)
     return Change.MOVED
 
 
-def _give_up(session: Session, row: Execution, state: ExecutionState) -> None:
+def _give_up(session: Session, row: Execution, report: ExecutionReport) -> None:
     """Have the device desire what it did before. Where somebody there gave the attempt up, that is
-    what they kept: a device that loses its memory with its disk is to come back to it."""
+    what they kept: a device that loses its memory with its disk is to come back to it.
+
+    Older agents do not say who it was: what the hub had not canceled, a person had.
+    """
     rollout = session.get_one(Rollout, row.rollout_id)
-    row.by_hand = state is ExecutionState.CANCELED and telling.stands(session, rollout, row)
+    unasked = report.state is ExecutionState.CANCELED and telling.stands(session, rollout, row)
+    row.by_hand = report.by_hand or unasked
     telling.withdraw(session, rollout, row)
 
 

@@ -91,6 +91,8 @@ class Hub:
         state: ExecutionState,
         reason: str = "",
         figures: dict[str, float] | None = None,
+        *,
+        by_hand: bool = False,
     ) -> bool:
         """The device speaks of what it was last told to run."""
         slot = self.published.desired(device_id)[-1].slots[MODEL]
@@ -102,6 +104,7 @@ class Hub:
             state=state,
             reason=reason,
             figures=figures or {},
+            by_hand=by_hand,
         )
         return self.tell(device_id, report)
 

@@ -113,6 +113,18 @@ def given_up(hub: Hub, *, heard: bool = True) -> str:
     return rollout_id
 
 
+def test_who_gave_an_attempt_up_in_its_probation_is_counted(hub: Hub) -> None:
+    serving_old(hub)
+    rollout_id = hub.create(**ONE, version=2)
+    hub.settle()
+    walk(hub, "dev-0", S.PROBATION)
+    hub.report("dev-0", S.ROLLING_BACK)
+    hub.report("dev-0", S.ROLLED_BACK, "a person at the device gave it up", by_hand=True)
+    hub.settle()
+    assert hub.executions(rollout_id)["dev-0", 1].by_hand
+    assert slot(hub, "dev-0").bundle_digest == OLD
+
+
 def fails(hub: Hub, version: int = 3) -> str:
     """A version comes, serves in probation, and does not stay."""
     rollout_id = hub.create(**ONE, version=version)

@@ -259,10 +259,15 @@ def test_a_wish_to_go_back_by_hand_meets(state: ExecutionState, good: Rig) -> No
     if state in BEFORE_EXCHANGE:
         assert (leave, good.state) == (Leave.GIVEN_UP, S.CANCELED)
         assert good.record.left
+        assert good.record.report().by_hand
         good.desire(wish())
         assert good.state is S.CANCELED
     elif state is S.PROBATION:
         assert (leave, good.state, good.record.left) == (Leave.GOES_BACK, S.ROLLING_BACK, True)
+        assert not good.record.report().by_hand, "said with the end"
+        good.end(Outcome())
+        told = {report.state: report.by_hand for _, report in good.record.untold(0)}
+        assert (good.state, told[S.PROBATION], told[S.ROLLED_BACK]) == (S.ROLLED_BACK, False, True)
     else:
         assert (leave, good.state) == (Leave.WAIT, state)
 

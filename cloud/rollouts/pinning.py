@@ -92,7 +92,10 @@ def pin(
     row.by, row.at, row.remark = principal.name, now, remark
     session.add(row)
     slot = _slot(device, model)
-    if began_here or slot is None or slot.bundle_digest != build.digest:
+    # A build that was named is an attempt of its own also where it is desired already: somebody
+    # at the device may have left that, and the hub not have heard of it.
+    named = version is not None or digest is not None
+    if named or began_here or slot is None or slot.bundle_digest != build.digest:
         _tell(session, principal, device, own_wish(device, build))
     fleet.touch(session, [device_id])
     access.audit(
@@ -130,6 +133,8 @@ def unpin(
         # No rollout's attempt: that one is over, and this is a person's word.
         own = {"rollout_id": None, "attempt": own_attempt(device), "hold": False, "shadow": None}
         _tell(session, principal, device, before.model_copy(update=own))
+    elif not reason and slot is not None and slot.attempt != before.attempt:
+        _tell(session, principal, device, before)  # it runs, and is its rollout's again
     session.delete(row)
     fleet.touch(session, [device_id])
     now = time.time()

@@ -137,12 +137,15 @@ class Return:
         if previous is None:
             return self._refused("nothing served before what serves now")
         if previous == self._exchange.running:
-            why = f"{previous[:12]} serves already: what was committed after it cannot"
-            return self._refused(why)
+            name = self._context.judging.bundles.name(previous)
+            return self._refused(f"{name} serves already: what was committed after it cannot")
         try:
             answer = self._context.judging.held(previous)
         except OSError as error:
-            return self._refused(f"bundle {previous[:12]} cannot be read: {error}")
+            log.warning("bundle_unreadable", digest=previous, error=str(error))
+            return self._refused(
+                f"bundle {previous[:12]} is damaged or gone here; roll it out from the hub"
+            )
         return self._refused(answer.reason) if isinstance(answer, Refused) else ""
 
     def objection(self) -> str:
@@ -151,7 +154,8 @@ class Return:
         previous = self._previous()
         if previous is None or previous == self._exchange.running:
             return ""
-        why = objection(slot_state(self._slot, self._context.store))
+        name = self._context.judging.bundles.name
+        why = objection(slot_state(self._slot, self._context.store), name)
         return self._refused(why) if why else ""
 
     def _previous(self) -> str | None:

@@ -113,7 +113,7 @@ def go_back(
         text = f"{slot}: an update was on probation; the next start goes back to {name}"
         return WentBack(digest, text)
     name = _proven(slot, back_to, store, limits, wall)
-    if not force and (why := objection(state)):
+    if not force and (why := objection(state, BundleStore(store.bundles).name)):
         raise NoWayBackError(f"{slot}: {why}")
     following = Committed(digest=back_to, previous_digest=committed.digest, by_hand=True)
     with _kept(store):

@@ -6,7 +6,7 @@ back by hand, the way off a revoked bundle, and the pruning of the disk. Pure.
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from enum import Enum
 
 from edge_agent.update.history import History
@@ -103,8 +103,11 @@ def turns(state: SlotState, held: Collection[str]) -> tuple[str, ...]:
     return tuple(digest for digest in choices(state, held) if digest not in doubted)
 
 
-def objection(state: SlotState) -> str:
-    """Why the bundle before should serve again only where a person insists; else empty."""
+def objection(state: SlotState, name: Callable[[str], str]) -> str:
+    """Why the bundle before should serve again only where a person insists; else empty.
+
+    name: what people call the bundle of a digest.
+    """
     committed: Committed | None = state.committed
     if committed is None or committed.previous_digest is None:
         return ""
@@ -113,9 +116,9 @@ def objection(state: SlotState) -> str:
         return f"{committed.why}, and this would go back to it; {INSIST}"
     standing = standings(state).get(digest)
     if standing is Standing.LEFT:
-        return f"somebody left {digest[:12]} by hand, and this would go back to it; {INSIST}"
+        return f"somebody left {name(digest)} by hand, and this would go back to it; {INSIST}"
     if standing is Standing.FAILED:
-        return f"{digest[:12]} was {_last_end(state, digest)} in its last attempt; {INSIST}"
+        return f"{name(digest)} was {_last_end(state, digest)} in its last attempt; {INSIST}"
     return ""
 
 

@@ -121,7 +121,20 @@ def test_an_attempt_that_a_pin_meets_ends_superseded_by_name(hub: Hub, started: 
     assert slot(hub).bundle_digest == DIGESTS[1]
 
 
+def test_a_named_build_is_asked_for_anew_and_its_rollout_has_it_again(hub: Hub) -> None:
+    """Somebody at the device may have left it, and the hub hears of that when it is back."""
+    given(hub)
+    had = slot(hub)
+    pin(hub, version=1)
+    asked = slot(hub)
+    assert (asked.bundle_digest, asked.rollout_id) == (had.bundle_digest, None)
+    assert asked.attempt != had.attempt
+    assert unpin(hub) == (DIGESTS[1], "")
+    assert slot(hub) == had
+
+
 def test_pinned_where_it_is_nothing_is_sent(hub: Hub) -> None:
+    """Without a name it is held at what it runs."""
     given(hub)
     sent = len(hub.published.desired("dev-0"))
     assert pin(hub).digest == DIGESTS[1]

@@ -29,7 +29,7 @@ def test_what_was_left_by_hand_is_gone_back_to_with_force_only(tmp_path: Path) -
     store.save(committed_name("tiny"), committed)
     alerts: list[str] = []
     jobs: list[object] = []
-    judging: Any = SimpleNamespace(held=lambda _digest: None)
+    judging: Any = SimpleNamespace(held=lambda _digest: None, bundles=BundleStore(store.bundles))
     context = ReturnContext(
         store,
         judging,

@@ -119,12 +119,14 @@ def test_what_did_not_stand_its_last_attempt_is_objected_to(
 ) -> None:
     before = Committed(digest=A, previous_digest=C)
     slot = SlotState("tiny", before, None, history((C, S.SUCCEEDED), (C, last), (C, S.CANCELED)))
-    assert (last.value in objection(slot)) is objects
-    assert objection(SlotState("tiny", Committed(digest=A, previous_digest=B))) == ""
-    assert objection(SlotState("tiny", before)) == ""
-    assert "by hand" in objection(SlotState("tiny", before.model_copy(update={"by_hand": True})))
+    name = {C: "tiny v3"}.__getitem__
+    assert (f"tiny v3 was {last.value}" in objection(slot, name)) is objects
+    assert objection(SlotState("tiny", Committed(digest=A, previous_digest=B)), name) == ""
+    assert objection(SlotState("tiny", before), name) == ""
+    left = SlotState("tiny", before.model_copy(update={"by_hand": True}))
+    assert "somebody left tiny v3 by hand" in objection(left, name)
     looped = before.model_copy(update={"why": "it ended the agent"})
-    assert "it ended the agent" in objection(SlotState("tiny", looped))
+    assert "it ended the agent" in objection(SlotState("tiny", looped), name)
 
 
 def test_an_attempt_that_was_left_is_known_by_its_key_and_not_by_its_bundle() -> None:

@@ -317,7 +317,7 @@ def pins(
     as_json: JsonOption = False,
 ) -> None:
     """List the devices that people hold at a build."""
-    columns = ("device", "model", "version", "digest", "by", "at", "remark")
+    columns = ("device", "model", "version", "digest", "running", "by", "at", "remark")
     print_table(client.items("pins", model=model, device=device), columns, as_json=as_json)
 
 

@@ -8,9 +8,11 @@ from typing import Annotated
 from fastapi import APIRouter, Depends, Query
 from sqlmodel import Session
 
+from cloud.access.principal import Principal
 from cloud.answers import explained_by
 from cloud.dependencies import PAGE_ITEMS_MAX, LimitDep, Page, PrincipalDep, SessionDep, page
 from cloud.errors import InvalidError
+from cloud.fleet import service as fleet
 from cloud.fleet.schemas import DesiredChange, Generation
 from cloud.rollouts import service
 from cloud.rollouts.models import DevicePin, Execution, Rollout
@@ -224,7 +226,7 @@ def list_pins(
         device_id, _, name = cursor.partition(":")
         after = (device_id, name)
     rows = service.pins(session, principal, model=model, device_id=device, after=after, limit=limit)
-    items = [_pin_view(row) for row in rows]
+    items = [_pin_view(session, principal, row) for row in rows]
     return page(items, limit, f"{items[-1].device}:{items[-1].model}" if items else "")
 
 
@@ -242,7 +244,7 @@ def pin(
         digest=body.bundle_digest,
         remark=body.remark,
     )
-    return _pin_view(row)
+    return _pin_view(session, principal, row)
 
 
 @router.delete("/devices/{device_id}/pins/{model}")
@@ -299,8 +301,10 @@ def _execution_view(session: Session, rollout: Rollout, row: Execution) -> Execu
     return ExecutionView(device=row.device_id, updated_at=row.step_at, **values)
 
 
-def _pin_view(row: DevicePin) -> PinView:
-    return PinView(device=row.device_id, **row.model_dump())
+def _pin_view(session: Session, principal: Principal, row: DevicePin) -> PinView:
+    device = fleet.get_device(session, principal, row.device_id)
+    running = device.running.get(row.model)
+    return PinView(device=row.device_id, running=running, **row.model_dump())
 
 
 def _named_and_number(cursor: str) -> tuple[str, int]:

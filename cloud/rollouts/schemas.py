@@ -237,11 +237,16 @@ class PinAsked(Remarked):
 
 
 class PinView(BaseModel):
-    """A slot that a person holds at one build."""
+    """A slot that a person holds at one build.
+
+    running: the build that the device last said it runs; another one also where somebody there
+        went back.
+    """
 
     device: str
     model: str
     digest: str
+    running: str | None
     version: int
     by: str
     at: float

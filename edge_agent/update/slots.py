@@ -248,7 +248,10 @@ class Slots:
                 unit.back.begin()
             return
         leave = unit.updater.leave_by_hand(now, wall)
-        if leave is Leave.GOES_BACK:
+        if leave is Leave.ALONE:
+            why = "nothing served before the candidate in probation; roll another version out"
+            self._answer(self._returns.pop(name), False, f"{name}: {why}")
+        elif leave is Leave.GOES_BACK:
             self._answer(self._returns.pop(name), True, "the candidate in probation goes back")
         elif leave is Leave.GIVEN_UP:
             told = given_up(name, unit.updater.record)

@@ -17,6 +17,7 @@ import structlog
 from edge_agent import faults
 from edge_agent.config import Limits
 from edge_agent.store import Store
+from edge_agent.update.floors import is_lifted
 from edge_agent.update.states import (
     BY_HAND,
     REASON_MAX,
@@ -50,6 +51,7 @@ class Leave(Enum):
     """What a wish to go back meets."""
 
     CLEAR = "clear"
+    ALONE = "alone"
     GIVEN_UP = "given_up"
     GOES_BACK = "goes_back"
     WAIT = "wait"
@@ -112,6 +114,8 @@ class Updater:
         if desired is not None and self._lost(desired):
             why = self._ports.passed_over(desired.bundle_digest)
             self._start(desired, now, wall, f"made again: {why}" if why else "made again")
+        elif desired is not None and self.record is not None and is_lifted(self.record, desired):
+            self._start(desired, now, wall, "made again: it is revoked no more")
         else:
             self._refresh(now)
             self._settle(now, wall)
@@ -149,7 +153,8 @@ class Updater:
         """A person wants to go back by one step, and an attempt that is under way is that step.
 
         One that has exchanged nothing yet is given up, and what serves stays. One in probation
-        goes back by itself, and one that is about to end is waited for. CLEAR: there is none.
+        goes back by itself, unless it is the first that serves here and a way back would leave
+        the line blind, and one that is about to end is waited for. CLEAR: there is none.
         """
         record = self._open()
         if record is None:
@@ -157,6 +162,8 @@ class Updater:
         before = record.state in BEFORE_EXCHANGE
         if not before and record.state is not ExecutionState.PROBATION:
             return Leave.WAIT
+        if not before and record.previous_digest is None:
+            return Leave.ALONE
         self.record = record.model_copy(update={"left": True})  # kept with the next passage
         event = ExecutionEvent.CANCEL_REQUESTED if before else ExecutionEvent.ROLLBACK_STARTED
         self._follow(Outcome(event, BY_HAND), now, wall)

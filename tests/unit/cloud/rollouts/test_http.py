@@ -182,6 +182,15 @@ def test_a_continuous_rollout_keeps_the_group_that_it_takes_devices_by(
     assert http.delete("/groups/pilot").status_code == 204
 
 
+def test_a_pin_shows_what_its_device_runs(hub: Hub, http: TestClient) -> None:
+    """Somebody there may have gone back from what is pinned."""
+    pinned = http.put("/devices/dev-0/pins/caps", json={"version": 2}).json()
+    assert pinned["running"] is None
+    hub.runs("dev-0", DIGESTS[1])
+    [pinned] = http.get("/pins").json()["items"]
+    assert (pinned["version"], pinned["running"]) == (2, DIGESTS[1])
+
+
 def test_a_plan_tells_by_wave_and_by_build_who_gets_what(hub: Hub, http: TestClient) -> None:
     http.put("/devices/dev-5/pins/caps", json={"version": 2, "remark": "under test"})
 

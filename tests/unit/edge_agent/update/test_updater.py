@@ -11,6 +11,7 @@ from protocol.states import (
     BEFORE_EXCHANGE,
     EXECUTION_TABLE,
     TERMINAL_EXECUTION_STATES,
+    ExecutionEvent,
     ExecutionState,
 )
 from tests.unit.edge_agent.update.updater_rig import LIMITS, PATH, Rig, S, wish
@@ -270,6 +271,27 @@ def test_a_wish_to_go_back_by_hand_meets(state: ExecutionState, good: Rig) -> No
         assert (good.state, told[S.PROBATION], told[S.ROLLED_BACK]) == (S.ROLLED_BACK, False, True)
     else:
         assert (leave, good.state) == (Leave.WAIT, state)
+
+
+def test_the_first_that_serves_is_not_gone_back_from_in_its_probation(rig: Rig) -> None:
+    rig.bring_to(S.PROBATION)
+    assert rig.updater.leave_by_hand(rig.now, rig.wall) is Leave.ALONE
+    assert (rig.state, rig.record.left) == (S.PROBATION, False)
+
+
+def test_what_was_revoked_and_is_no_more_is_taken_on_again(rig: Rig) -> None:
+    """A device that lost its disk while the floor was high is not to stay blind."""
+    revoked = wish().model_copy(update={"floor": wish().version + 1})
+    rig.bring_to(S.DOWNLOADING, revoked)
+    rig.end(Outcome(ExecutionEvent.REFUSED, "it is revoked"))
+    rig.desire(revoked)
+    assert rig.state is S.REJECTED
+    rig.desire(wish())
+    assert (rig.state, rig.told[-1].reason) == (S.QUEUED, "made again: it is revoked no more")
+    rig.end(Outcome())
+    rig.end(Outcome(ExecutionEvent.REFUSED, "its golden frames fail"))
+    rig.desire(wish())
+    assert rig.state is S.REJECTED, "that has nothing to do with the floor"
 
 
 def test_a_record_of_an_unknown_version_is_absent(rig: Rig) -> None:

@@ -247,8 +247,9 @@ def judged(name: str, found: Measured) -> Row:
             "answers per second of the incumbent under full load in stretches with a candidate in "
             "its shadow ÷ in the two beside it without: geometric mean of "
             f"{rate.count} stretches, 95 % interval {rate.low:.3f} to {rate.high:.3f}; the "
-            "stretches without are half of all; the candidate saw "
-            f"{found.looked} frames, one in {1 / found.share:.0f}"
+            "stretches without are half of all, so over the whole time of a shadow it is "
+            f"{(1 + rate.mean) / 2:.3f}; the candidate saw {found.looked} frames, one in "
+            f"{1 / found.share:.0f}"
         ),
     )
 

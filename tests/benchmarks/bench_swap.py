@@ -219,7 +219,10 @@ def gap_ratio() -> Row:
         note=(
             "largest gap between answers in 2 s with a swap ÷ without, medians; holds only if "
             f"also no swap's gap is above {bound_ms:.0f} ms (two frame periods above the "
-            f"control's largest); the largest was {max(found.with_swap_ms):.0f} ms"
+            f"control's largest); the largest was {max(found.with_swap_ms):.0f} ms; medians "
+            f"{statistics.median(found.with_swap_ms):.0f} and "
+            f"{statistics.median(found.without_ms):.0f} ms over {len(found.with_swap_ms)} windows "
+            f"each, frame period {found.period_ms:.0f} ms"
         ),
     )
     holds = result.holds and max(found.with_swap_ms) <= bound_ms
@@ -240,7 +243,11 @@ def memory_growth() -> Row:
         noise_mib=slope.noise_mib,
         swaps=len(found.rss_mib),
         rss_mib=spread(found.rss_mib),
-        note="over the second half of the swaps; the goal is twice the samples' own spread",
+        note=(
+            f"over the second half of {len(found.rss_mib)} swaps; the goal is twice the samples' "
+            f"own spread; {slope.mib_per_hour:.2f} MiB a swap, 95 % interval "
+            f"{slope.interval_95[0]:.2f} to {slope.interval_95[1]:.2f}"
+        ),
     )
     return Row(
         result.name, result.value, result.unit, result.goal, slope.within_noise, result.detail
@@ -256,6 +263,7 @@ def frames_dropped() -> Row:
         unit="frames",
         frames=found.frames,
         swaps=len(found.with_swap_ms),
+        note=f"{len(found.with_swap_ms)} swaps, {found.frames:,} frames",
     )
 
 

@@ -34,7 +34,7 @@ def print_report(record: dict[str, Any]) -> None:
         counts += f"; {outcome['reverted']} are back at what they had"
         counts += f", {outcome['not_reverted']} are not"
     if outcome["moved_on"]:
-        counts += f"; {outcome['moved_on']} have gone on to something newer"
+        counts += f"; {outcome['moved_on']} have something else by now"
     console.print(counts)
     print_table(map(_wave_row, record["waves"]), WAVE_COLUMNS)
     for look in _last_looks(record):

@@ -250,7 +250,7 @@ class SlotSteps:
 
     def _waits_for(self, record: UpdateRecord, wall: float, *, held: bool) -> str:
         veto_until = self._context.veto_until(self._slot, record, wall)
-        return waits_for(record.desired, wall, veto_until, held=held)
+        return waits_for(record, wall, veto_until, held=held)
 
     def _ready(self, record: UpdateRecord) -> LoadedBundle | None:
         """The candidate, loaded; None while it is loaded again (after a restart, a wait)."""

@@ -4,19 +4,20 @@ from __future__ import annotations
 
 from edge_agent.update.maintenance import at_words, is_open, opening_words, zone_of
 from edge_agent.update.states import UpdateRecord
-from protocol.messages import SlotDesired
 from protocol.states import ExecutionState
 
 
 def waits_for(
-    desired: SlotDesired, wall: float, veto_until: float | None, *, held: bool = True
+    record: UpdateRecord, wall: float, veto_until: float | None, *, held: bool = True
 ) -> str:
     """What an exchange waits for at `wall` (Unix s), in words; empty where for nothing.
 
     `veto_until` is until when the line says "not now", None where it does not. With
-    `held=False` the hub's word is not asked for: a candidate may get ready without it.
+    `held=False` the hub's word is not asked for: a candidate may get ready without it. Where
+    nothing has served yet there is nothing that a window keeps from being disturbed.
     """
-    if desired.window is not None and not is_open(desired.window, wall):
+    desired, blind = record.desired, record.previous_digest is None
+    if desired.window is not None and not blind and not is_open(desired.window, wall):
         return opening_words(desired.window, wall)
     if veto_until is not None:
         return f"the line said not now, until {at_words(veto_until, zone_of(desired))}"
@@ -31,5 +32,5 @@ def ready(record: UpdateRecord, wall: float) -> bool:
     Until its window opens it gets ready without the hub's word; it is exchanged only with it.
     """
     if record.state is ExecutionState.WAITING_WINDOW:
-        return not waits_for(record.desired, wall, None, held=False)
-    return record.state is ExecutionState.PREPARED and not waits_for(record.desired, wall, None)
+        return not waits_for(record, wall, None, held=False)
+    return record.state is ExecutionState.PREPARED and not waits_for(record, wall, None)

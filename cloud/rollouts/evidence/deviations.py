@@ -33,7 +33,7 @@ KINDS: Mapping[str, str] = {
     "superseded": "something else took the slot: a pin, a newer rollout, a change by hand",
     "joined": "the device came to the rollout after its start",
     "not_reverted": "the device did not come back to what it had before",
-    "moved_on": "something newer had the device's slot, so that there was nothing to take back",
+    "moved_on": "something else had the device's slot by then: there was nothing to take back",
     "outside_window": "the device exchanged while its maintenance window was shut",
 }
 """Every kind with what it means."""

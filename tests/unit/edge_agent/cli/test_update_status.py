@@ -132,7 +132,7 @@ def test_status_says_once_what_an_attempt_waits_for(config: Path) -> None:
     with opened_store(config) as store:
         new, _ = served_two(store)
         waits = attempt(*to_prepared()[:-1], E.WINDOW_AWAITED, previous=new, window=window)
-        why = waits_for(waits.desired, time.time(), None)
+        why = waits_for(waits, time.time(), None)
         store.save(record_name("tiny"), waits.model_copy(update={"waiting": why}))
         veto = Veto(granted_at=time.time(), until=time.time() + 600, left_s=600)
         store.save(veto_name("tiny"), veto)

@@ -165,10 +165,14 @@ def test_an_attempt_is_the_same_under_other_words() -> None:
 
 
 def test_a_candidate_waits_for_window_veto_and_word_in_turn() -> None:
-    held = wish().model_copy(update={"window": NIGHT, "hold": True})
+    wanted = wish().model_copy(update={"window": NIGHT, "hold": True})
+    held = record(S.PREPARED, desired=wanted, previous_digest="b" * 64)
     assert waits_for(held, NOON, None) == "its window opens 2023-11-16 02:00 UTC"
     night = NOON + 14 * 3600 + 60
     assert "not now, until 2023-11-16 02:31" in waits_for(held, night, night + 1800)
     assert "site" in waits_for(held, night, None)
     assert waits_for(held, night, None, held=False) == ""
-    assert waits_for(wish(), NOON, None) == ""
+    assert waits_for(record(S.PREPARED), NOON, None) == ""
+    blind = held.model_copy(update={"previous_digest": None})
+    assert "site" in waits_for(blind, NOON, None)
+    assert waits_for(blind, NOON, None, held=False) == "", "no window is to disturb nothing"

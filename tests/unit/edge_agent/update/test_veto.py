@@ -187,7 +187,7 @@ def test_an_attempt_is_ready_where_only_the_line_can_hold_it_back(
     state: ExecutionState, hold: bool, at_s: float, expected: bool
 ) -> None:
     desired = wish().model_copy(update={"window": NIGHTLY, "hold": hold})
-    record = UpdateRecord(slot="tiny", desired=desired, state=state)
+    record = UpdateRecord(slot="tiny", desired=desired, state=state, previous_digest="b" * 64)
     assert ready(record, TWO_AT_NIGHT + at_s) is expected
 
 

@@ -81,7 +81,7 @@ def test_going_back_twice_needs_force(config: Path) -> None:
         new, old = served_two(store)
     told("rollback", "-c", config, "--slot", "tiny")
     refused = told("rollback", "-c", config, "--slot", "tiny", exit_code=1)["slots"]["tiny"]
-    assert f"somebody left {new[:12]} by hand" in refused["text"]
+    assert f"somebody left tiny v2 ({new[:12]}) by hand" in refused["text"]
     assert "--force" in refused["text"]
     assert state(config, committed_name("tiny"), Committed).digest == old
     told("rollback", "-c", config, "--slot", "tiny", "--force")

@@ -124,7 +124,7 @@ class Return:
             take_back(store, self._slot, running)
             leave(store, self._slot, left)
         except OSError as error:
-            return False, self._refused(f"it could not be persisted: {error}")
+            return False, self.refused(f"it could not be persisted: {error}")
         bundles = self._context.judging.bundles
         text = f"{self._slot}: {bundles.name(running)} stays in the place of {bundles.name(left)}"
         log.warning(DONE, slot=self._slot, left=left, serves=running)
@@ -135,18 +135,18 @@ class Return:
         """Why there is nothing to go back to, in words, which the hub hears too; else empty."""
         previous = self._previous()
         if previous is None:
-            return self._refused("nothing served before what serves now")
+            return self.refused("nothing served before what serves now")
         if previous == self._exchange.running:
             name = self._context.judging.bundles.name(previous)
-            return self._refused(f"{name} serves already: what was committed after it cannot")
+            return self.refused(f"{name} serves already: what was committed after it cannot")
         try:
             answer = self._context.judging.held(previous)
         except OSError as error:
             log.warning("bundle_unreadable", digest=previous, error=str(error))
-            return self._refused(
+            return self.refused(
                 f"bundle {previous[:12]} is damaged or gone here; roll it out from the hub"
             )
-        return self._refused(answer.reason) if isinstance(answer, Refused) else ""
+        return self.refused(answer.reason) if isinstance(answer, Refused) else ""
 
     def objection(self) -> str:
         """Why the bundle before should serve again only where a person insists, in words, which
@@ -156,7 +156,7 @@ class Return:
             return ""
         name = self._context.judging.bundles.name
         why = objection(slot_state(self._slot, self._context.store), name)
-        return self._refused(why) if why else ""
+        return self.refused(why) if why else ""
 
     def _previous(self) -> str | None:
         committed = self._context.store.load(committed_name(self._slot), Committed)
@@ -175,7 +175,7 @@ class Return:
         if ended.loaded is None or reason:
             if ended.loaded is not None:
                 self._exchange.let_go(ended.loaded)
-            return False, self._refused(reason)
+            return False, self.refused(reason)
         left, turn, store = self._exchange.running, self._turn, self._context.store
         bundles = self._context.judging.bundles
         names = ["nothing" if left is None else bundles.name(left), bundles.name(ended.digest)]
@@ -187,7 +187,7 @@ class Return:
             self._exchange.go_back(ended.loaded, turn.why)
         except OSError as error:
             self._exchange.let_go(ended.loaded)
-            return False, self._refused(f"it could not be persisted: {error}")
+            return False, self.refused(f"it could not be persisted: {error}")
         text = f"{self._slot}: from {names[0]} to {names[1]}"
         text += f": {turn.why}" if turn.why else ""
         log.warning(turn.alert, slot=self._slot, left=left, serves=ended.digest, why=turn.why)
@@ -206,7 +206,8 @@ class Return:
             reason = f"{type(error).__name__}: {error}"
         self._context.deliver(ReturnEnded(self._slot, digest, loaded, reason))
 
-    def _refused(self, reason: str) -> str:
+    def refused(self, reason: str) -> str:
+        """The reason, which the hub hears too."""
         if self.by_itself:  # nobody asked, so nobody is refused
             log.warning("not_turned", slot=self._slot, reason=reason)
             return reason

@@ -58,6 +58,15 @@ def given_up(slot: str, record: UpdateRecord | None) -> str:
     )
 
 
+def alone(record: UpdateRecord | None) -> str:
+    """Why the first that comes to serve a slot is not given up."""
+    name = "it" if record is None else f"{record.desired.model} v{record.desired.version}"
+    return (
+        f"nothing has served before {name}; `argosy-agent hold` keeps it waiting, or roll another "
+        "version out"
+    )
+
+
 def way_back(slot: str, committed: Committed | None, record: UpdateRecord | None) -> str | None:
     """The digest to go back to, or None where the next start goes back by itself.
 
@@ -98,11 +107,13 @@ def go_back(
     state = slot_state(slot, store)
     committed, record = state.committed, state.record
     if record is not None and record.state in BEFORE_EXCHANGE:
+        if committed is None:
+            raise NoWayBackError(f"{slot}: {alone(record)}")
         event, outcome = ExecutionEvent.CANCEL_REQUESTED, Outcome(reason=BY_HAND)
         with _kept(store):
             ended = moved(_left(record), event, outcome, wall, record.spent_s)
             store.save(record_name(slot), ended)
-        return WentBack("" if committed is None else committed.digest, given_up(slot, record))
+        return WentBack(committed.digest, given_up(slot, record))
     back_to = way_back(slot, committed, record)
     if committed is None or back_to is None:
         if record is not None:

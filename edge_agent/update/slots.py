@@ -18,7 +18,7 @@ from edge_agent.update.floors import FLOORS, Floors, learned
 from edge_agent.update.judging import Judging
 from edge_agent.update.maintenance import zone_of
 from edge_agent.update.making_way import MakingWay, leavable
-from edge_agent.update.offline import given_up
+from edge_agent.update.offline import alone, given_up
 from edge_agent.update.repair import Repair, RepairContext
 from edge_agent.update.requests import Request, answer, refusal, take
 from edge_agent.update.retention import Needs, needs
@@ -249,8 +249,8 @@ class Slots:
             return
         leave = unit.updater.leave_by_hand(now, wall)
         if leave is Leave.ALONE:
-            why = "nothing served before the candidate in probation; roll another version out"
-            self._answer(self._returns.pop(name), False, f"{name}: {why}")
+            reason = unit.back.refused(alone(unit.updater.record))
+            self._answer(self._returns.pop(name), False, reason)
         elif leave is Leave.GOES_BACK:
             self._answer(self._returns.pop(name), True, "the candidate in probation goes back")
         elif leave is Leave.GIVEN_UP:

@@ -153,8 +153,8 @@ class Updater:
         """A person wants to go back by one step, and an attempt that is under way is that step.
 
         One that has exchanged nothing yet is given up, and what serves stays. One in probation
-        goes back by itself, unless it is the first that serves here and a way back would leave
-        the line blind, and one that is about to end is waited for. CLEAR: there is none.
+        goes back by itself, and one that is about to end is waited for. The first that comes to
+        serve here is left neither way, for the line would be blind: ALONE. CLEAR: there is none.
         """
         record = self._open()
         if record is None:
@@ -162,7 +162,7 @@ class Updater:
         before = record.state in BEFORE_EXCHANGE
         if not before and record.state is not ExecutionState.PROBATION:
             return Leave.WAIT
-        if not before and record.previous_digest is None:
+        if record.previous_digest is None:
             return Leave.ALONE
         self.record = record.model_copy(update={"left": True})  # kept with the next passage
         event = ExecutionEvent.CANCEL_REQUESTED if before else ExecutionEvent.ROLLBACK_STARTED

@@ -14,14 +14,14 @@ def waits_for(
 
     `veto_until` is until when the line says "not now", None where it does not. With
     `held=False` the hub's word is not asked for: a candidate may get ready without it. Where
-    nothing has served yet there is nothing that a window keeps from being disturbed.
+    nothing has served yet the line is blind, and only the line itself keeps it so.
     """
     desired, blind = record.desired, record.previous_digest is None
     if desired.window is not None and not blind and not is_open(desired.window, wall):
         return opening_words(desired.window, wall)
     if veto_until is not None:
         return f"the line said not now, until {at_words(veto_until, zone_of(desired))}"
-    if held and desired.hold:
+    if held and desired.hold and not blind:
         return "the hub holds it until its whole site is ready"
     return ""
 

@@ -174,5 +174,5 @@ def test_a_candidate_waits_for_window_veto_and_word_in_turn() -> None:
     assert waits_for(held, night, None, held=False) == ""
     assert waits_for(record(S.PREPARED), NOON, None) == ""
     blind = held.model_copy(update={"previous_digest": None})
-    assert "site" in waits_for(blind, NOON, None)
-    assert waits_for(blind, NOON, None, held=False) == "", "no window is to disturb nothing"
+    assert waits_for(blind, NOON, None) == "", "nothing is there to be disturbed"
+    assert "not now" in waits_for(blind, NOON, NOON + 60)

@@ -273,10 +273,11 @@ def test_a_wish_to_go_back_by_hand_meets(state: ExecutionState, good: Rig) -> No
         assert (leave, good.state) == (Leave.WAIT, state)
 
 
-def test_the_first_that_serves_is_not_gone_back_from_in_its_probation(rig: Rig) -> None:
-    rig.bring_to(S.PROBATION)
+@pytest.mark.parametrize("state", [*PATH[:6], S.PROBATION])
+def test_the_first_that_comes_to_serve_is_not_given_up(state: ExecutionState, rig: Rig) -> None:
+    rig.bring_to(state)
     assert rig.updater.leave_by_hand(rig.now, rig.wall) is Leave.ALONE
-    assert (rig.state, rig.record.left) == (S.PROBATION, False)
+    assert (rig.state, rig.record.left) == (state, False)
 
 
 def test_what_was_revoked_and_is_no_more_is_taken_on_again(rig: Rig) -> None:

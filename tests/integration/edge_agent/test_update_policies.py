@@ -60,6 +60,12 @@ def test_an_open_verdict_waits_for_a_person(fleet: Fleet) -> None:
     fleet.reaches("SUCCEEDED", 2)
 
 
+def test_what_is_the_first_to_serve_waits_for_neither_window_nor_site(fleet: Fleet) -> None:
+    fleet.serves(fleet.install(1, window=NEVER, hold=True))
+    refused = fleet.command("rollback", "--slot", SLOT)
+    assert refused.returncode != 0
+
+
 def test_a_window_holds_a_candidate_back_and_a_newer_word_opens_it(fleet: Fleet) -> None:
     fleet.install(1)
     fleet.desire(2, window=NEVER)

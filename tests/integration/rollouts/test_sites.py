@@ -136,18 +136,39 @@ def test_an_agent_waits_for_the_slowest_of_its_site(bench: Bench, tmp_path: Path
     agent = Device(tmp_path / "device", RunningBroker(bench.hub.address.port))
     agent.start()
     try:
-        digest = bench.publish(1)
+        bench.publish(1)
+        bench.roll_out(1)
+        digest = bench.publish(2)
         with sites_of_devices(bench, Dials(step_s=0.05)):
             with bench.hub.database.transaction() as session:
                 device = fleet.get_device(session, ADMIN, DEVICE_ID)
                 device.site = "ulm"
                 session.add(device)
-            rollout_id = begin(bench, 1, site_atomic=True, selector="site=ulm")
+            rollout_id = begin(bench, 2, site_atomic=True, selector="site=ulm")
             bench.wait(lambda: outcome(bench, rollout_id) == "SUCCEEDED")
         told = steps(bench, rollout_id)
         slowest = told.index(next(t for t in told if is_at(t, "ulm-slow", S.PREPARED)))
         mine = told.index(next(t for t in told if is_at(t, DEVICE_ID, S.SWAPPING)))
         assert mine > slowest
+        bench.wait(lambda: bench.running() == digest)
+    finally:
+        agent.stop()
+
+
+def test_an_agent_that_has_nothing_to_serve_does_not_wait_for_its_site(
+    bench: Bench, tmp_path: Path
+) -> None:
+    """A line whose disk was replaced is not to stay blind until the last of its site is back."""
+    agent = Device(tmp_path / "device", RunningBroker(bench.hub.address.port))
+    digest = bench.publish(1)
+    with bench.hub.database.transaction() as session:
+        fleet.create_site(session, ADMIN, "ulm", "Europe/Berlin")
+        session.flush()
+        fleet.get_device(session, ADMIN, DEVICE_ID).site = "ulm"
+        fleet.enrol(session, ADMIN, "away", site="ulm", models=[SLOT])
+    agent.start()
+    try:
+        begin(bench, 1, site_atomic=True, selector="site=ulm")
         bench.wait(lambda: bench.running() == digest)
     finally:
         agent.stop()

@@ -174,6 +174,11 @@ class UpdateRecord(StateFile):
     def terminal(self) -> bool:
         return self.state in TERMINAL_EXECUTION_STATES
 
+    @property
+    def is_first(self) -> bool:
+        """Whether nothing has served before it that one could go back to."""
+        return self.previous_digest is None
+
     def report(self) -> ExecutionReport:
         """Where the attempt stands now."""
         return self._report(self.state, self.waiting or self.reason, self.figures)
@@ -374,8 +379,7 @@ def resume_event(record: UpdateRecord, limits: Limits) -> Outcome | None:
     """
     if record.stores >= limits.update_stores_max:
         return Outcome(FAILURE[record.state], "the agent was restarted too often in this attempt")
-    alone = record.previous_digest is None
-    if record.state in (S.SWAPPING, S.PROBATION) and not alone:
+    if record.state in (S.SWAPPING, S.PROBATION) and not record.is_first:
         why = BY_HAND if record.left else "the agent was restarted before probation was over"
         return Outcome(E.ROLLBACK_STARTED, why)
     ended_here = record.state in IN_PROCESS or record.state is S.PREPARED

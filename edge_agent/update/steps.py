@@ -228,8 +228,8 @@ class SlotSteps:
         if policy is None:
             return Outcome()
         if self._exchange.running is None:
-            first = record.previous_digest is None
-            return comparing.blind(now, 0.0 if first else self._context.limits.probation_idle_s)
+            idle_s = self._context.limits.probation_idle_s
+            return comparing.blind(now, 0.0 if record.is_first else idle_s)
         candidate = self._ready(record)
         return None if candidate is None else comparing.go_on(candidate, record, policy, now)
 

@@ -162,7 +162,7 @@ class Updater:
         before = record.state in BEFORE_EXCHANGE
         if not before and record.state is not ExecutionState.PROBATION:
             return Leave.WAIT
-        if record.previous_digest is None:
+        if record.is_first:
             return Leave.ALONE
         self.record = record.model_copy(update={"left": True})  # kept with the next passage
         event = ExecutionEvent.CANCEL_REQUESTED if before else ExecutionEvent.ROLLBACK_STARTED

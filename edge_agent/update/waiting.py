@@ -16,12 +16,12 @@ def waits_for(
     `held=False` the hub's word is not asked for: a candidate may get ready without it. Where
     nothing has served yet the line is blind, and only the line itself keeps it so.
     """
-    desired, blind = record.desired, record.previous_digest is None
-    if desired.window is not None and not blind and not is_open(desired.window, wall):
+    desired = record.desired
+    if desired.window is not None and not record.is_first and not is_open(desired.window, wall):
         return opening_words(desired.window, wall)
     if veto_until is not None:
         return f"the line said not now, until {at_words(veto_until, zone_of(desired))}"
-    if held and desired.hold and not blind:
+    if held and desired.hold and not record.is_first:
         return "the hub holds it until its whole site is ready"
     return ""
 

@@ -17,6 +17,8 @@ from rich.table import Table
 import tests.benchmarks
 from tests.benchmarks.harness import Bench, Unavailable, machine
 
+DOCS = Path("docs/benchmarks.md")
+
 
 def discover() -> dict[str, Bench]:
     """All rows of all bench_* modules, by name."""
@@ -103,7 +105,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("only", nargs="?", default="", help="prefixes of row names, by comma")
     parser.add_argument("--out", type=Path, default=Path("bench.json"))
-    parser.add_argument("--docs", type=Path, default=Path("docs/benchmarks.md"))
+    parser.add_argument("--docs", type=Path, default=DOCS)
     arguments = parser.parse_args()
     console = Console()
     chosen = select(discover(), arguments.only)
@@ -113,7 +115,8 @@ def main() -> int:
     measured = measure(chosen, console)
     rows = merge(arguments.out, measured)
     arguments.out.write_text(json.dumps(rows, indent=2) + "\n")
-    arguments.docs.write_text(revised(arguments.docs.read_text(), measured))
+    text = (arguments.docs if arguments.docs.exists() else DOCS).read_text()
+    arguments.docs.write_text(revised(text, measured))
     table = Table("row", "figure", "goal", "holds")
     for result in rows:
         table.add_row(result["name"], _figure(result), result["goal"], _verdict(result))

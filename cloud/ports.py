@@ -1,12 +1,14 @@
 """Ports on loopback, and the ones that were chosen before.
 
 Devices keep the hub's ports in their configuration, so a port that was chosen by the hub
-is taken again at its next start where it is still free.
+is taken again at its next start where it is still free. It is chosen below the ports that
+the system gives to outgoing connections, any of which could hold it at that start.
 """
 
 from __future__ import annotations
 
 import json
+import random
 import socket
 from pathlib import Path
 
@@ -15,6 +17,9 @@ from cloud.files import write_private
 
 LOOPBACK = "127.0.0.1"
 FILENAME = "ports.json"
+# What clusters hand out as node ports starts where these end.
+CHOSEN_PORTS = range(20_000, 30_000)
+OUTGOING_RANGE = Path("/proc/sys/net/ipv4/ip_local_port_range")
 
 
 def remembered_port(data_dir: Path, name: str, port: int, host: str = LOOPBACK) -> int:
@@ -39,7 +44,14 @@ def remembered_port(data_dir: Path, name: str, port: int, host: str = LOOPBACK) 
 
 
 def free_port(host: str = LOOPBACK) -> int:
-    """A port on `host` that nobody listens on now."""
+    """A port on `host` that nobody listens on now, nor gets for an outgoing connection later.
+
+    Where the system leaves none such, or does not say which it gives away, any free one.
+    """
+    kept = range(CHOSEN_PORTS.start, min(CHOSEN_PORTS.stop, _first_outgoing()))
+    for port in random.sample(kept, len(kept)):
+        if port_is_free(port, host):
+            return port
     with socket.socket() as probe:
         probe.bind((host, 0))
         return int(probe.getsockname()[1])
@@ -53,6 +65,14 @@ def port_is_free(port: int, host: str = LOOPBACK) -> bool:
         except OSError:
             return False
     return True
+
+
+def _first_outgoing() -> int:
+    """The first port that the system gives to outgoing connections; 0 where it does not say."""
+    try:
+        return int(OUTGOING_RANGE.read_text().split()[0])
+    except (OSError, ValueError, IndexError):
+        return 0
 
 
 def _read(path: Path) -> dict[str, int]:

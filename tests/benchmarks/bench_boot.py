@@ -20,7 +20,7 @@ from tests.benchmarks.builds import Build, onnx_fp32
 from tests.benchmarks.harness import Bench, Row, row, spread
 from tests.benchmarks.seeing_sides import SLOT
 from tests.benchmarks.whole_agent import Camera, WholeAgent
-from tests.integration.brokers import free_port
+from tests.ports import free_port
 
 REPETITIONS = 9
 CANDIDATE = "c" * 64

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from tests.conftest import lacking
+from tests.ports import free_port
 from tests.starting import start_process
 
 PAYLOAD_BYTES_MAX = 2 * 1024 * 1024
@@ -38,13 +39,6 @@ next_connection_delay_ms = 1
     max_payload_size = {payload_bytes_max}
     max_inflight_count = 100
 """
-
-
-def free_port() -> int:
-    """A loopback port that nobody listens on now."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 def wait_for_port(port: int, deadline_s: float = START_DEADLINE_S) -> None:

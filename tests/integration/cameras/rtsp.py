@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import contextlib
 import signal
-import socket
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
 from tests.conftest import lacking
+from tests.ports import free_port
 
 SERVER = Path(__file__).with_name("rtsp_server.py")
 SYSTEM_PYTHON = Path("/usr/bin/python3")
@@ -40,7 +40,7 @@ class RtspCamera:
     """Serves `video` at `url`; the port stays the same over kills."""
 
     def __init__(self, video: Path) -> None:
-        self._video, self._port = video, _free_port()
+        self._video, self._port = video, free_port()
         self._process: subprocess.Popen[str] | None = None
 
     @property
@@ -84,9 +84,3 @@ def rtsp_camera(video: Path) -> Iterator[RtspCamera]:
         yield camera
     finally:
         camera.kill()
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])

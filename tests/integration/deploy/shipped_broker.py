@@ -21,7 +21,8 @@ from typer.testing import CliRunner
 
 from cloud.cli.broker import broker as broker_commands
 from tests.conftest import ROOT, lacking
-from tests.integration.brokers import free_port, wait_for_port
+from tests.integration.brokers import wait_for_port
+from tests.ports import free_port
 
 SHIPPED = ROOT / "deploy" / "mosquitto"
 DEADLINE_S = 10.0

@@ -13,7 +13,8 @@ from typing import Any
 
 from tests.conftest import ROOT
 from tests.fixtures.models import flat_png
-from tests.integration.brokers import RunningBroker, free_port
+from tests.integration.brokers import RunningBroker
+from tests.ports import free_port
 from tests.starting import start_process
 
 DEVICE_ID = "line-1"

@@ -23,7 +23,7 @@ from edge_agent.update.states import Committed, committed_name
 from tests.conftest import ROOT
 from tests.fixtures.models import flat_png, write_bundle
 from tests.fixtures.seeing import eventually
-from tests.integration.brokers import free_port
+from tests.ports import free_port
 
 pytestmark = pytest.mark.integration
 

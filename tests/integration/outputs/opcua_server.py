@@ -12,7 +12,8 @@ from contextlib import contextmanager
 from typing import Any
 
 from tests.conftest import ROOT
-from tests.integration.brokers import free_port, wait_for_port
+from tests.integration.brokers import wait_for_port
+from tests.ports import free_port
 
 VARIABLES: dict[str, tuple[str, Any]] = {
     "Reject": ("Boolean", False),

@@ -11,9 +11,9 @@ from typing import Any
 import pytest
 
 from edge_agent.outputs.channel import Channel
-from tests.integration.brokers import free_port
 from tests.integration.outputs.lines import line
 from tests.integration.outputs.modbus_server import Device, modbus_device
+from tests.ports import free_port
 from tests.unit.edge_agent.outputs.line_peer import offered, rule, wait_until
 
 pytest.importorskip("pymodbus", reason="argosy[edge-modbus] is not installed")

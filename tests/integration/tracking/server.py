@@ -12,7 +12,7 @@ from pathlib import Path
 import httpx
 
 from tests.conftest import ROOT, lacking
-from tests.integration.brokers import free_port
+from tests.ports import free_port
 
 MLFLOW = ROOT / ".venv-mlflow" / "bin" / "mlflow"
 START_DEADLINE_S = 180.0
@@ -54,7 +54,7 @@ class MlflowServer:
                 start_new_session=True,
             )
         deadline = time.monotonic() + START_DEADLINE_S
-        while time.monotonic() < deadline:
+        while time.monotonic() < deadline and self._process.poll() is None:
             try:
                 if httpx.get(f"{self.url}/health", timeout=1.0).status_code == 200:
                     return

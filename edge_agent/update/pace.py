@@ -6,7 +6,8 @@ quotient is what the shadow costs.
 
 Where that quotient varies by itself, on a machine that is full or shared, it can tell no cost
 of 2 %. There the share rests on what a look takes: a candidate that computes for no more than
-2 % of the time cannot take more of it from the incumbent.
+2 % of the time cannot take more of it from the incumbent. Of a fast model fewer looks are
+enough for a verdict, and then it may be fewer.
 """
 
 from __future__ import annotations
@@ -23,6 +24,8 @@ STRETCH_S_MAX = 30.0
 FIRST_OF_MOST = 0.1
 LEAST_OF_MOST = 0.001
 LESS, MORE = 0.5, 1.25
+# With these a verdict has its frames within minutes, whatever a rate says of the rest.
+ENOUGH_LOOKS_PER_S = 2.0
 # Of each kind, that speak together.
 STRETCHES = 6
 # A camera that is silent for longer says nothing of what the shadow costs.
@@ -48,6 +51,20 @@ def harmless(look_s: float, answers_per_s: float, rate_share_min: float) -> floa
     return (1 - rate_share_min) / taken if taken > 0 else 1.0
 
 
+def enough(answers_per_s: float) -> float:
+    """The share of frames that are looks enough; a fast model's is small."""
+    return min(1.0, ENOUGH_LOOKS_PER_S / answers_per_s) if answers_per_s > 0 else 1.0
+
+
+def least_share(look_s: float, answers_per_s: float, rate_share_min: float) -> float:
+    """The share of frames that no rate takes back: what is harmless, or less where that is enough.
+
+    A look of a fast model also costs what no clock of its own thread tells: the interpreter, and
+    caches. Where thousands of frames a second leave many looks to be had, the rate decides.
+    """
+    return min(harmless(look_s, answers_per_s, rate_share_min), enough(answers_per_s))
+
+
 def dial(share: float, most: float, rates: Rates, rate_share_min: float, least: float) -> float:
     """The share of frames to shadow next, above 0 and never above `most`.
 
@@ -56,7 +73,7 @@ def dial(share: float, most: float, rates: Rates, rate_share_min: float, least: 
 
     Args:
         share: of the stretch that is over.
-        least: the share that is `harmless`; no rate takes more back.
+        least: no rate takes more back; see `least_share`.
     """
     if rates.share is None:
         return min(share, most)
@@ -174,8 +191,10 @@ class Pace:
         if not stretch.is_over:
             return replace(self, stretch=stretch), None
         rates, share = self.rates.after(stretch), self.share
-        if stretch.shadowed and look_s is not None:
-            least = harmless(look_s, stretch.answers_per_s, self.rate_share_min)
+        if look_s is None:
+            share = min(share, enough(stretch.answers_per_s))
+        elif stretch.shadowed:
+            least = least_share(look_s, stretch.answers_per_s, self.rate_share_min)
             share = dial(share, self.most, rates, self.rate_share_min, least)
             if share < self.share:
                 # What was measured at the larger share would cut the smaller one again.

@@ -7,7 +7,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from edge_agent.update.pace import PAUSE_S, Pace, Rates, dial, first_share, harmless
+from edge_agent.update.pace import (
+    ENOUGH_LOOKS_PER_S,
+    PAUSE_S,
+    Pace,
+    Rates,
+    dial,
+    first_share,
+    harmless,
+    least_share,
+)
 from edge_agent.update.shadow import ShadowCounts
 from protocol.messages import ShadowPolicy
 
@@ -62,6 +71,18 @@ def test_what_is_harmless_takes_no_more_than_may_be_lost(
     assert share * answers_per_s * look_s == pytest.approx(1 - least)
     slow = Rates((1.0, 1.0), (30.0, 30.0))
     assert dial(0.5, 0.5, slow, least, share) == pytest.approx(min(0.5, max(0.25, share)))
+
+
+@given(st.floats(1e-4, 10), st.floats(0.1, 5000), st.floats(0.5, 0.999))
+def test_no_rate_takes_enough_looks_back_nor_insists_on_more(
+    look_s: float, answers_per_s: float, rate_share_min: float
+) -> None:
+    least = least_share(look_s, answers_per_s, rate_share_min)
+    most = harmless(look_s, answers_per_s, rate_share_min)
+    assert least <= most
+    if least < most:
+        assert least * answers_per_s == pytest.approx(min(ENOUGH_LOOKS_PER_S, answers_per_s))
+    assert least_share(look_s, 0.0, rate_share_min) == 1.0
 
 
 def run(
@@ -124,6 +145,20 @@ def test_a_rate_that_changes_by_itself_does_not_starve_the_shadow(seed: int) -> 
     assert counts.with_s > 0
 
 
+@pytest.mark.parametrize("seed", range(3))
+def test_a_fast_model_whose_looks_cost_more_than_their_threads_say_keeps_its_rate(
+    seed: int,
+) -> None:
+    """A thousand answers a second, give or take 10 %; a look of 3 ms costs the line 6 ms."""
+    cost_s = 0.006
+    _, counts, looks = run(
+        Pace.of(0.2, 0.98), 150_000, period_s=0.001, cost_s=cost_s, look_s=0.003,
+        rng=Random(seed), rate_noise=0.1,
+    )  # fmt: skip
+    assert looks * cost_s <= 0.02 * counts.with_s
+    assert looks >= 100, "the verdict's 200 frames come within five minutes"
+
+
 def test_a_rate_that_falls_before_the_first_look_is_not_the_shadows_doing() -> None:
     pace, now_s = Pace.of(0.2, 0.98), 100.0
     for number in range(2_000):
@@ -140,6 +175,14 @@ def test_it_begins_without_a_shadow_and_then_with_a_small_share() -> None:
         assert pace.share_now == 0
     pace, _ = pace.after(100.0, at_rest=True)
     assert pace.share_now == first_share(0.2)
+
+
+def test_of_a_fast_model_it_begins_with_few_looks() -> None:
+    pace, now_s = Pace.of(0.2, 0.98), 100.0
+    while not pace.share_now:
+        now_s += 0.001
+        pace, _ = pace.after(now_s, at_rest=True)
+    assert pace.share_now == pytest.approx(ENOUGH_LOOKS_PER_S * 0.001)
 
 
 def test_no_stretch_begins_while_the_candidate_works() -> None:

@@ -49,7 +49,7 @@ def slot_account(store: Store, slot: str, wall: float) -> dict[str, Any]:
         "committed_model": None if known is None else known["model"],
         "committed_version": None if known is None else known["version"],
         "by_hand": None if committed is None else committed.by_hand,
-        "why": committed.why or None if committed is not None else None,
+        "why": None if committed is None else _why(store, committed, bundles),
         "last_start": None if start is None else {"digest": start.digest, "why": start.why},
         "served_before": before,
         "before_model": None if previous is None else previous["model"],
@@ -91,6 +91,14 @@ def bundles_account(store: Store, slots: Collection[str]) -> dict[str, Any] | No
         "pinned": {digest: list(why) for digest, why in references(states).items()},
         "damaged": damaged,
     }
+
+
+def _why(store: Store, committed: Committed, bundles: BundleStore) -> str | None:
+    """What made the committed bundle take over by itself, and whether that is so no more."""
+    left = _bundle(bundles, committed.previous_digest) if committed.revoked else None
+    if left is not None and not is_revoked(store, left["model"], left["version"]):
+        return f"{committed.why}; it was then, and is revoked no more"
+    return committed.why or None
 
 
 def _before(

@@ -127,6 +127,21 @@ def test_status_says_why_something_else_serves_than_was_desired_last(config: Pat
     assert told("status", "-c", config)["slots"]["tiny"]["revoked"]
 
 
+def test_status_says_whether_what_made_way_is_still_revoked(config: Path) -> None:
+    why = "tiny v1 is revoked: nothing below v2 may serve"
+    with opened_store(config) as store:
+        new, old = served_two(store)
+        turned = Committed(digest=new, previous_digest=old, why=why, revoked=True)
+        store.save(committed_name("tiny"), turned)
+        store.save(FLOORS, Floors(models={"tiny": Floor(version=2, generation=1)}))
+    assert told("status", "-c", config)["slots"]["tiny"]["why"] == why
+    with opened_store(config) as store:
+        store.save(FLOORS, Floors(models={"tiny": Floor(version=1, generation=2)}))
+    said = f"{why}; it was then, and is revoked no more"
+    assert told("status", "-c", config)["slots"]["tiny"]["why"] == said
+    assert f"tiny: this serves because {said}" in " ".join(invoke("status", "-c", config).split())
+
+
 def test_status_says_once_what_an_attempt_waits_for(config: Path) -> None:
     window = MaintenanceWindow(cron="0 2 29 2 *", duration_s=60, time_zone="Europe/Berlin")
     with opened_store(config) as store:

@@ -100,10 +100,15 @@ class Boot:
         """What was committed, where `running` stands in for it and it may serve by now."""
         # Asked every few seconds: nearly always this one small file says all.
         committed = self._store.load(committed_name(self._slot), Committed)
-        if committed is None or committed.digest == running or committed.digest not in self.able():
+        if committed is None or committed.digest == running:
             return ()
-        refused = isinstance(self._judging.held(committed.digest), Refused)
-        return () if refused else (committed.digest,)
+        digest = committed.digest
+        try:
+            able = digest in self.able()
+            return (digest,) if able and not isinstance(self._judging.held(digest), Refused) else ()
+        except OSError as error:
+            log.warning("bundles_unreadable", slot=self._slot, error=str(error))
+            return ()
 
     def why_not(self, digest: str) -> str:
         """Why a bundle was passed over by the last `load`, in words; "" where it was not."""

@@ -254,6 +254,20 @@ def test_what_could_take_over_from_a_revoked_one(device: Device) -> None:
     assert device.boot.turns() == ()
 
 
+def test_a_manifest_that_cannot_be_read_keeps_no_agent_from_living(
+    device: Device, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Asked at the first tick of every life: it would have ended each of them."""
+    assert device.boot.returned(device.first) == (device.second,)
+
+    def fail(*_: object) -> bytes:
+        raise OSError(5, "Input/output error")
+
+    monkeypatch.setattr(Judging, "manifest_bytes", fail)
+    assert device.boot.returned(device.first) == ()
+    assert device.boot.turns() == ()
+
+
 @pytest.mark.parametrize("state", list(S))
 def test_a_candidate_is_preferred_only_where_its_probation_was_over(state: ExecutionState) -> None:
     record = UpdateRecord(slot=SLOT, desired=wish("c"), state=state)

@@ -15,7 +15,7 @@ from __future__ import annotations
 import structlog
 
 from edge_agent.store import StateFile, Store
-from edge_agent.update.states import HOLDING, Committed, UpdateRecord, committed_name
+from edge_agent.update.states import Committed, UpdateRecord, committed_name
 
 PATIENCE = 4
 """How many times as many starts a bundle has where nothing else can serve."""
@@ -30,7 +30,7 @@ def charged(count: BootCount | None, record: UpdateRecord | None) -> BootCount |
     its death counts against the attempt (`UpdateRecord.starts`, `stores`) and not against what was
     loaded at the start.
     """
-    if count is None or record is None or record.state not in HOLDING:
+    if count is None or record is None or not record.holds_candidate:
         return count
     return None if count.starts <= 1 else BootCount(digest=count.digest, starts=count.starts - 1)
 

@@ -98,13 +98,13 @@ RETRIED: frozenset[ExecutionState] = frozenset({*BEFORE_EXCHANGE, S.COMMITTING, 
 FETCHING: frozenset[ExecutionState] = frozenset({S.QUEUED, S.DOWNLOADING, S.DOWNLOADED})
 """Where an attempt fetches, or may have to fetch again."""
 
-IN_PROCESS: frozenset[ExecutionState] = frozenset(
-    {S.PROVING, S.SHADOWING, S.SWAPPING, S.PROBATION, S.COMMITTING}
+HOLDING: frozenset[ExecutionState] = frozenset(
+    {S.PROVING, S.SHADOWING, S.PREPARED, S.SWAPPING, S.PROBATION, S.COMMITTING, S.ROLLING_BACK}
 )
-"""Where the agent itself loads or runs the candidate, which may be what ends the process."""
+"""Where a candidate may lie in the agent's memory, whatever is waited for."""
 
-HOLDING: frozenset[ExecutionState] = IN_PROCESS | {S.PREPARED, S.ROLLING_BACK}
-"""Where a candidate may lie in its memory."""
+WAITING: frozenset[ExecutionState] = frozenset({S.WAITING_WINDOW, S.PREPARED})
+"""Where an attempt may stand for days: starts count in a row only."""
 
 
 @dataclass(frozen=True)
@@ -144,8 +144,8 @@ class UpdateRecord(StateFile):
         waiting: what the state waits for, or what went wrong in it and is tried again.
         previous_digest: the last-known-good bundle, None on a first install.
         stores: how often this attempt was moved or begun again; a loop of restarts ends by it.
-        starts: how often the agent was started in this state; in PREPARED, where it may wait for
-            days, in a row and without having lived on.
+        starts: how often the agent was started in this state; where it may wait for days
+            (`WAITING`), in a row and without having lived on.
         transition: the number of the last passage; it never goes back within a slot.
         spent_s: how long the agent has run in this attempt, without the clock on the wall.
         entered_spent_s: `spent_s` when the state was entered.
@@ -173,6 +173,13 @@ class UpdateRecord(StateFile):
     @property
     def terminal(self) -> bool:
         return self.state in TERMINAL_EXECUTION_STATES
+
+    @property
+    def holds_candidate(self) -> bool:
+        """Whether the candidate may lie in the agent's memory, and be what ends it. Before its
+        window it is there once nothing more is waited for."""
+        opened = self.state is S.WAITING_WINDOW and not self.waiting
+        return opened or self.state in HOLDING
 
     @property
     def is_first(self) -> bool:
@@ -374,15 +381,15 @@ def resume_event(record: UpdateRecord, limits: Limits) -> Outcome | None:
 
     `record.starts` counts this start. After the exchange the way is back, where there is
     something to go back to: the candidate may be what ended the process. A first install has
-    nothing else to serve and goes on, but not for ever. Nor does a state in which the agent
-    itself loads the candidate.
+    nothing else to serve and goes on, but not for ever. Nor does what has the candidate in the
+    agent itself.
     """
     if record.stores >= limits.update_stores_max:
         return Outcome(FAILURE[record.state], "the agent was restarted too often in this attempt")
     if record.state in (S.SWAPPING, S.PROBATION) and not record.is_first:
         why = BY_HAND if record.left else "the agent was restarted before probation was over"
         return Outcome(E.ROLLBACK_STARTED, why)
-    ended_here = record.state in IN_PROCESS or record.state is S.PREPARED
+    ended_here = record.holds_candidate and record.state is not S.ROLLING_BACK
     if ended_here and record.starts > limits.probation_starts_max:
         return Outcome(
             FAILURE[record.state],

@@ -13,6 +13,7 @@ from edge_agent.update.deriving import Deriving
 from edge_agent.update.exchange import Exchange
 from edge_agent.update.judging import Judging
 from edge_agent.update.load import Loader
+from edge_agent.update.proving import Proving
 from edge_agent.update.states import Outcome, UpdateRecord
 from edge_agent.update.watch import Watch
 from protocol.messages import SlotDesired
@@ -61,5 +62,6 @@ class SlotParts:
     exchange: Exchange
     loader: Loader
     deriving: Deriving
+    proving: Proving
     comparing: Comparing
     watch: Watch

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
+from dataclasses import replace
 
 from edge_agent import faults
 from edge_agent.detect.bundle import LoadedBundle
@@ -19,13 +20,12 @@ from edge_agent.update.fetch import ChunkRead
 from edge_agent.update.judging import refused
 from edge_agent.update.load import passes
 from edge_agent.update.maintenance import check
-from edge_agent.update.prove import Proof, run_proof
 from edge_agent.update.states import FAILURE, Outcome, Step, UpdateRecord
 from edge_agent.update.step_parts import SlotParts, StepContext, StepEnded
-from edge_agent.update.trust import Refused
+from edge_agent.update.trust import Accepted, Refused
 from edge_agent.update.waiting import waits_for
 from protocol.errors import ProtocolError
-from protocol.states import BEFORE_EXCHANGE, ExecutionEvent
+from protocol.states import BEFORE_EXCHANGE, ExecutionEvent, ExecutionState
 
 LEFT = (
     "a person at the device left this very attempt; it is not taken up again: roll the version out "
@@ -48,7 +48,6 @@ class SlotSteps:
         self._token = 0
         self._busy = False
         self._damaged = False
-        self._proofs: dict[str, Proof] = {}
         self._beginnings: dict[Step, Callable[[UpdateRecord, float], Outcome | None]] = {
             Step.LOOK: self._look,
             Step.FETCH: lambda record, now: self._acquire.fetch(record.desired, now),
@@ -121,10 +120,10 @@ class SlotSteps:
                 self._exchange.let_go(loaded)
             return None
         self._busy = False
+        if self._step is Step.RESTORE:
+            return self._guarded(record, lambda: self._restored(record, ended))
         if loaded is None:
             return ended.outcome
-        if self._step is Step.RESTORE:
-            return self._guarded(record, lambda: self._put_back(record, loaded))
         self._candidate = loaded
         if self._step is Step.EXCHANGE:
             return self._guarded(record, lambda: self._serve(record, loaded))
@@ -134,7 +133,7 @@ class SlotSteps:
 
     def cancel(self) -> None:
         self._token, self._step, self._record = -1, None, None
-        self._proofs = {}
+        self._parts.proving.forget()
         self._cancelled.set()
         self._acquire.close()
         self._let_candidate_go()
@@ -192,33 +191,9 @@ class SlotSteps:
         self._run(record, lambda: (self._parts.deriving.build(digest, cancelled), None))
 
     def _prove(self, record: UpdateRecord, _now: float) -> None:
-        """The golden frames in a child, then the bundle loaded beside the incumbent.
-
-        Begun again for want of memory, a proof that was passed is not repeated.
-        """
-        digest, bundles = record.desired.bundle_digest, self._context.judging.bundles
-        running, limits = self._exchange.running, self._context.limits
-        incumbent = None if running is None else (bundles.path(running), running)
         cancelled = self._cancelled = threading.Event()
-
-        def job() -> tuple[Outcome, LoadedBundle | None]:
-            proof = self._proofs.get(digest)
-            if proof is None:
-                proof = run_proof(
-                    bundles.path(digest),
-                    digest,
-                    incumbent,
-                    limits,
-                    cancelled,
-                    engines=bundles.engines,
-                )
-            if not proof.passed:
-                return Outcome(ExecutionEvent.REFUSED, proof.reason, proof.figures), None
-            self._proofs = {digest: proof}
-            measured = proof.figures.get("proof_memory_bytes")
-            return Outcome(figures=proof.figures), self._parts.loader.beside(digest, measured)
-
-        self._run(record, job)
+        digest, running = record.desired.bundle_digest, self._exchange.running
+        self._run(record, lambda: self._parts.proving.prove(digest, running, cancelled))
 
     def _wait(self, _record: UpdateRecord, _now: float) -> None:
         """What is awaited is looked at by `tick`."""
@@ -234,10 +209,12 @@ class SlotSteps:
         return None if candidate is None else comparing.go_on(candidate, record, policy, now)
 
     def _await_window(self, record: UpdateRecord, _now: float, wall: float) -> Outcome | None:
-        """While the window is shut the candidate takes no memory."""
+        """While the window is shut the candidate takes no memory. Whether it may is on the disk
+        before it is loaded: should that end the agent, it is not the incumbent's doing."""
         why = self._waits_for(record, wall, held=False)
         if why:
             self._let_candidate_go()
+        if why or (record.waiting and self._candidate is None and not self._busy):
             return Outcome(reason=why, note=True)
         return None if self._ready(record) is None else Outcome()
 
@@ -261,21 +238,42 @@ class SlotSteps:
             def job() -> tuple[Outcome, LoadedBundle | None]:
                 # It was read when it was placed, which may be days ago.
                 try:
-                    self._context.judging.bundles.verify(digest)
+                    self._check(digest)
                 except BundleError as error:
-                    self._context.damaged(digest)
                     return Outcome(retry=True, reason=str(error)), None
                 return Outcome(), self._parts.loader.beside(digest, measured)
 
             self._run(record, job)
         return self._candidate
 
+    def _check(self, digest: str, *, to_serve: bool = False) -> None:
+        """Read a bundle that is to be loaded. Raises BundleError where it is damaged, which is
+        told."""
+        try:
+            self._context.judging.bundles.verify(digest, to_serve=to_serve)
+        except BundleError:
+            self._context.damaged(digest)
+            raise
+
     def _revoked(self, record: UpdateRecord) -> Outcome | None:
-        """A floor that is raised ends at once what was not exchanged, whatever it waits for."""
-        if record.state not in BEFORE_EXCHANGE:
-            return None
+        """A floor that is raised ends at once what was not exchanged, whatever it waits for; in
+        probation it takes the candidate back, where what was before may serve."""
         answer = self._context.judging.promised(record.desired)
-        return None if answer is None else refused(answer, record.state)
+        if answer is None:
+            return None
+        if record.state in BEFORE_EXCHANGE:
+            return refused(answer, record.state)
+        watched = record.state is ExecutionState.PROBATION
+        if watched and self._may_serve(record.previous_digest):
+            return Outcome(ExecutionEvent.ROLLBACK_STARTED, answer.reason)
+        return None
+
+    def _may_serve(self, digest: str | None) -> bool:
+        """Whether a bundle of before lies on the disk and is not revoked."""
+        try:
+            return digest is not None and isinstance(self._context.judging.held(digest), Accepted)
+        except OSError:
+            return False
 
     def _judged(self, record: UpdateRecord) -> Outcome | None:
         """A floor may have been raised since the bundle was placed."""
@@ -327,10 +325,27 @@ class SlotSteps:
             return self._settled(record)
         if previous is None:
             return self._put_back(record, None)
-        self._run(
-            record, lambda: (Outcome(), self._parts.loader.at_once(previous)), self._context.rescue
-        )
+
+        def job() -> tuple[Outcome, LoadedBundle | None]:
+            self._check(previous, to_serve=True)
+            return Outcome(), self._parts.loader.at_once(previous)
+
+        self._run(record, job, self._context.rescue)
         return None
+
+    def _restored(self, record: UpdateRecord, ended: StepEnded) -> Outcome:
+        """Whether it could be loaded or not, what was found wanting serves no more: then nothing
+        does, until something can. The memory that it took may be what was lacking."""
+        if ended.loaded is not None:
+            return self._put_back(record, ended.loaded)
+        if self._exchange.running == record.desired.bundle_digest:
+            settled = self._put_back(record, None)
+        else:
+            settled = self._settled(record)
+        if ended.outcome.retry:
+            return ended.outcome
+        why = f"{record.reason}; what was before cannot serve: {ended.outcome.reason}"
+        return replace(settled, reason=why)
 
     def _put_back(self, record: UpdateRecord, good: LoadedBundle | None) -> Outcome:
         if self._exchange.replace(good) is self._candidate:

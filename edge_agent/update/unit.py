@@ -23,6 +23,7 @@ from edge_agent.update.judging import Judging
 from edge_agent.update.load import Loader
 from edge_agent.update.memory import give_back
 from edge_agent.update.probation import SlotHealth
+from edge_agent.update.proving import Proving
 from edge_agent.update.reference import detections_per_frame
 from edge_agent.update.retention import Needs
 from edge_agent.update.shadowing import Shadowing
@@ -124,6 +125,7 @@ def build_unit(slot: Slot, shared: Shared) -> Unit:
             exchange=exchange,
             loader=loader,
             deriving=deriving,
+            proving=Proving(bundles, loader, limits),
             comparing=Comparing(name, ports.shadowing),
             watch=Watch(
                 name,

@@ -23,6 +23,7 @@ from edge_agent.update.states import (
     REASON_MAX,
     RETRIED,
     STEPS,
+    WAITING,
     Committed,
     Outcome,
     UpdateRecord,
@@ -178,10 +179,10 @@ class Updater:
             self._keep(record, now)
 
     def forgive(self, now: float) -> None:
-        """The agent has lived on, or ends because it was asked to: a candidate that lies loaded
-        and waits has ended nothing."""
+        """The agent has lived on, or ends because it was asked to: a candidate that waits has ended
+        nothing."""
         record = self._open()
-        if record is not None and record.state is ExecutionState.PREPARED and record.starts:
+        if record is not None and record.state in WAITING and record.starts:
             self._keep(record.model_copy(update={"starts": 0}), now)
 
     # ---- which attempt ---------------------------------------------------------------

@@ -299,7 +299,7 @@ class World:
         stand_ins: dict[str, Any] = {
             f"{update}.load.load_bundle": self.load,
             f"{update}.load.quiet": contextlib.nullcontext,
-            f"{update}.steps.run_proof": self.prove,
+            f"{update}.proving.run_proof": self.prove,
             f"{update}.deriving.Deriving.decide": self.decide,
             f"{update}.deriving.Deriving.build": lambda *_: Outcome(),
             f"{update}.comparing.judge": self.judge_shadow,

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from edge_agent.store import Store
 from edge_agent.update.boot_guard import BootCount, BootGuard, admit, boot_name, charged
-from edge_agent.update.states import HOLDING, Committed, UpdateRecord, committed_name
+from edge_agent.update.states import Committed, UpdateRecord, committed_name
 from protocol.states import ExecutionState
 from tests.unit.edge_agent.update.updater_rig import wish
 
@@ -233,9 +233,9 @@ def test_a_death_under_a_candidate_is_not_the_incumbents(
         assert start(store) == A
     BootGuard("slot", store, MAX).charge(record)
     count = counted(store)
-    assert count == BootCount(digest=A, starts=1 if state in HOLDING else 2)
+    assert count == BootCount(digest=A, starts=1 if record.holds_candidate else 2)
     BootGuard("slot", store, MAX).charge(None)
     assert counted(store) == count
     assert charged(None, record) is None
     once = BootCount(digest=A, starts=1)
-    assert charged(once, record) == (None if state in HOLDING else once)
+    assert charged(once, record) == (None if record.holds_candidate else once)

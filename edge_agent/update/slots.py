@@ -91,7 +91,7 @@ class Slots:
         self._making_way = MakingWay(judging, ports.alert)
         self._returns: dict[str, Request] = {}
         self._asked_at = float("-inf")
-        self._stable_at: float | None = None
+        self._stable_at: dict[str, float] = {}
         self._blind: dict[str, tuple[tuple[str, ...], float]] = {}
         self._loaded = False
 
@@ -112,7 +112,7 @@ class Slots:
 
     def resume(self, now: float, wall: float) -> None:
         """Go on with the attempts, and look after what lies on the disk."""
-        self._stable_at = now + self._limits.boot_stable_s
+        self._stable_at = dict.fromkeys(self._units, now + self._limits.boot_stable_s)
         self._store.drop_partials(tuple(self._units))
         for unit in self._units.values():
             unit.updater.resume(now, wall)
@@ -174,9 +174,9 @@ class Slots:
         self._mend(now)
         for name, unit in self._units.items():
             self._making_way.look(name, unit, now)
-        if self._stable_at is not None and now >= self._stable_at:
-            self._stable_at = None
-            self._lived()
+        for name in [slot for slot, at in self._stable_at.items() if now >= at]:
+            del self._stable_at[name]
+            self._lived(name)
         self._see_again(now)
 
     def stop(self, now: float, *, asked: bool = False) -> None:
@@ -285,14 +285,14 @@ class Slots:
         except OSError as error:
             log.warning("repair_failed", error=str(error))
 
-    def _lived(self) -> None:
-        """The agent has lived long enough with what it loaded. What was passed over because
-        it had ended it too often is tried again, where nothing else serves."""
-        for unit in self._units.values():
-            unit.boot.guard.stable()
-            unit.updater.forgive(self._ports.monotonic())
-            if unit.boot.passed_over and unit.exchange.running is None:
-                self._serve_again(unit)
+    def _lived(self, name: str) -> None:
+        """The agent has lived long enough with what it loaded for a slot. What was passed over
+        because it had ended it too often is tried again, where nothing else serves."""
+        unit = self._units[name]
+        unit.boot.guard.stable()
+        unit.updater.forgive(self._ports.monotonic())
+        if unit.boot.passed_over and unit.exchange.running is None:
+            self._serve_again(name)
 
     def _see_again(self, now: float) -> None:
         """Where nothing serves, whatever can by now, however it came to lie there whole: its
@@ -305,14 +305,15 @@ class Slots:
             before, again_at = self._blind.get(name, ((), now))
             if able and (able != before or now >= again_at):
                 again_at = now + BLIND_EVERY_S
-                self._serve_again(unit)
+                self._serve_again(name)
             self._blind[name] = (able, again_at)
 
-    def _serve_again(self, unit: Unit) -> None:
+    def _serve_again(self, name: str) -> None:
+        unit = self._units[name]
         loaded, _ = unit.boot.load()
-        if loaded is not None:
+        if loaded is not None:  # else nothing new is there that could end the agent
             unit.exchange.replace(loaded)
-        self._stable_at = self._ports.monotonic() + self._limits.boot_stable_s
+            self._stable_at[name] = self._ports.monotonic() + self._limits.boot_stable_s
 
     def _needs(self) -> Needs:
         """What the disk refers to, and what serves: a start may have taken something else."""

@@ -1,0 +1,57 @@
+"""All slots together: what befalls one is not the others' trouble."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from edge_agent.errors import DetectorError
+from edge_agent.update import load
+from edge_agent.update.boot_guard import BootCount, boot_name
+from edge_agent.update.slots import BLIND_EVERY_S
+from tests.unit.edge_agent.update.slots_rig import LIMITS, Box
+
+
+@pytest.fixture
+def box(tmp_path: Path) -> Iterator[Box]:
+    made = Box(tmp_path)
+    made.store.open()
+    yield made
+    made.store.close()
+
+
+def counted(box: Box, slot: str) -> BootCount | None:
+    return box.store.load(boot_name(slot), BootCount)
+
+
+def test_a_slot_that_cannot_be_loaded_keeps_no_other_from_being_stable(
+    box: Box, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is looked at as often as a start takes to be forgotten: none ever was."""
+    good, bad = box.place(1), box.place(2)
+    box.commit("line", good)
+    box.commit("other", bad)
+    really = load.load_bundle
+
+    def load_bundle(folder: Path, digest: str, options: Any) -> Any:
+        if digest == bad:
+            box.now += 0.5  # it takes its time to fail
+            raise DetectorError("the runtime cannot load it (simulated)")
+        return really(folder, digest, options)
+
+    monkeypatch.setattr(load, "load_bundle", load_bundle)
+    box.start()
+    assert (box.serves("line"), box.serves("other")) == (good, None)
+    assert counted(box, "line") == BootCount(digest=good, starts=1)
+    for _ in range(int(3 * LIMITS.boot_stable_s / 0.25)):
+        box.tick(0.25)
+    assert counted(box, "line") is None
+    monkeypatch.undo()
+    box.tick(BLIND_EVERY_S)
+    assert box.serves("other") == bad
+    assert counted(box, "other") == BootCount(digest=bad, starts=1)
+    box.tick(LIMITS.boot_stable_s)
+    assert counted(box, "other") is None

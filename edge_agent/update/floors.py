@@ -12,9 +12,7 @@ from collections.abc import Mapping
 from pydantic import BaseModel, Field
 
 from edge_agent.store import StateFile
-from edge_agent.update.states import UpdateRecord, same_attempt
-from protocol.messages import Desired, SlotDesired
-from protocol.states import ExecutionState
+from protocol.messages import Desired
 
 FLOORS = "floors"
 MODELS_MAX = 256
@@ -36,14 +34,6 @@ class Floors(StateFile):
     def by_model(self) -> Mapping[str, int]:
         """The lowest version that may serve, by model."""
         return {model: floor.version for model, floor in self.models.items()}
-
-
-def is_lifted(record: UpdateRecord, wanted: SlotDesired) -> bool:
-    """Whether an attempt was rejected because its version was revoked, and the hub wants the same
-    attempt of a version that is revoked no more."""
-    ended, version = record.desired, record.desired.version
-    rejected = record.state is ExecutionState.REJECTED and ended.floor > version
-    return rejected and same_attempt(ended, wanted) and wanted.floor <= version
 
 
 def learned(known: Floors, desired: Desired) -> Floors:

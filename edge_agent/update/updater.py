@@ -17,7 +17,7 @@ import structlog
 from edge_agent import faults
 from edge_agent.config import Limits
 from edge_agent.store import Store
-from edge_agent.update.floors import is_lifted
+from edge_agent.update.again import BLIND_S, is_lifted, is_lost, leaves_blind
 from edge_agent.update.states import (
     BY_HAND,
     REASON_MAX,
@@ -75,6 +75,7 @@ class Updater:
         self._unsaved: Outcome | None = None
         self._refused = False
         self._remembered = True
+        self._blind_at: float | None = None
 
     @property
     def again_at(self) -> float | None:
@@ -135,7 +136,10 @@ class Updater:
             self._follow(self._unsaved, now, wall)
             return
         if self._open() is None:
-            self._settle(now, wall)  # what could not be begun is tried again
+            if self._wanted is not None and self._blind_for_long(now):
+                self._start(self._wanted, now, wall, "made again: nothing serves here")
+            else:
+                self._settle(now, wall)  # what could not be begun is tried again
             return
         self._refresh(now)
         self._count(now)
@@ -219,21 +223,21 @@ class Updater:
             self._follow(self._begin(now), now, wall)
 
     def _lost(self, wanted: SlotDesired) -> bool:
-        """Whether this attempt had succeeded and its bundle was lost since (a damaged file).
-
-        It is not lost where a person went back from it, nor while it rests.
-        """
-        record = self.record
-        if (
-            record is None
-            or record.state is not ExecutionState.SUCCEEDED
-            or not same_attempt(record.desired, wanted)
-            or self._steps.running_digest() == wanted.bundle_digest
-            or self._ports.rests()
-        ):
+        """Whether this attempt's bundle was lost; not while it rests."""
+        record, running = self.record, self._steps.running_digest()
+        if record is None or not is_lost(record, wanted, running, self._committed()):
             return False
-        committed = self._committed()
-        return committed is None or committed.digest == wanted.bundle_digest
+        return not self._ports.rests()
+
+    def _blind_for_long(self, now: float) -> bool:
+        """Whether the slot has been blind for a while since its attempt came to nothing."""
+        record, wanted, running = self.record, self._wanted, self._steps.running_digest()
+        blind = record is not None and wanted is not None and leaves_blind(record, wanted, running)
+        if not blind or self._ports.rests():
+            self._blind_at = None
+            return False
+        self._blind_at = now if self._blind_at is None else self._blind_at
+        return now - self._blind_at >= BLIND_S
 
     def _refresh(self, now: float) -> None:
         """The same attempt may come again with other words around it: no hold any more."""
@@ -248,6 +252,7 @@ class Updater:
             return  # the record of the last attempt holds what was not told of it, or not kept
         last = 0 if self.record is None else self.record.transition
         previous = last_good(self._committed(), wanted, self._steps.running_digest())
+        self._blind_at = None
         record = opened(self.slot, wanted, previous, max(last, self._told), wall, why=why)
         if self._enter(record, now):
             self._follow(self._begin(now), now, wall)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from edge_agent.update.again import BLIND_S
 from edge_agent.update.states import FAILURE, STEPS, SUCCESS, Committed, Outcome
 from edge_agent.update.updater import Leave
 from protocol.messages import MaintenanceWindow, ShadowPolicy
@@ -293,6 +294,43 @@ def test_what_was_revoked_and_is_no_more_is_taken_on_again(rig: Rig) -> None:
     rig.end(Outcome(ExecutionEvent.REFUSED, "its golden frames fail"))
     rig.desire(wish())
     assert rig.state is S.REJECTED, "that has nothing to do with the floor"
+
+
+@pytest.mark.parametrize("event", [ExecutionEvent.ERROR, ExecutionEvent.TIMER_EXPIRED])
+def test_a_blind_slot_tries_again_what_came_to_nothing(event: ExecutionEvent, rig: Rig) -> None:
+    """On a new disk, with the network gone for an hour: the hub knows that it had succeeded."""
+    rig.bring_to(S.DOWNLOADING)
+    rig.end(Outcome(event, "no network"))
+    over = rig.state
+    rig.tick()
+    rig.tick(BLIND_S - 1)
+    rig.restart()
+    rig.desire(wish())
+    rig.tick()
+    rig.tick(BLIND_S - 1)
+    assert rig.state is over, "a start counts from its own beginning"
+    rig.tick(1.0)
+    assert (rig.state, rig.told[-1].reason) == (S.QUEUED, "made again: nothing serves here")
+    rig.end(Outcome(event, "no network"))
+    rig.tick(1.0)
+    rig.tick(BLIND_S - 1)
+    assert rig.state is over, "and so does each try"
+
+
+@pytest.mark.parametrize("why", ["serves", "rejected", "other", "none"])
+def test_what_came_to_nothing_is_left_alone_otherwise(why: str, rig: Rig) -> None:
+    rig.bring_to(S.DOWNLOADING)
+    rig.end(Outcome(ExecutionEvent.REFUSED if why == "rejected" else ExecutionEvent.ERROR))
+    over = rig.state
+    if why == "serves":
+        rig.steps.running = "9" * 64
+    if why == "none":
+        rig.desire(None)
+    for _ in range(3):
+        rig.tick(BLIND_S)
+        if why == "other":
+            rig.steps.running = None if rig.steps.running else "9" * 64
+    assert rig.state is over
 
 
 def test_a_record_of_an_unknown_version_is_absent(rig: Rig) -> None:

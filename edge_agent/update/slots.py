@@ -26,12 +26,12 @@ from edge_agent.update.slot import Slot
 from edge_agent.update.slot_state import slot_state
 from edge_agent.update.states import FETCHING, Committed, UpdateRecord, attempt_key, committed_name
 from edge_agent.update.step_parts import StepEnded
+from edge_agent.update.unfed import Unfed
 from edge_agent.update.unit import Shared, SlotPorts, Unit, build_unit
 from edge_agent.update.updater import Leave
 from edge_agent.update.veto import Vetoes, granted_words
 from edge_agent.update.waiting import ready
-from protocol.messages import Desired, ExecutionReport, SlotDesired, SlotReported
-from protocol.states import ExecutionState
+from protocol.messages import Desired, ExecutionReport, SlotReported
 
 __all__ = ["SlotPorts", "Slots"]
 
@@ -87,7 +87,7 @@ class Slots:
                 counters=self.counters,
             )
         )
-        self._unfed: dict[str, SlotDesired] = {}
+        self._unfed = Unfed(self._units, ports.tell)
         self._making_way = MakingWay(judging, ports.alert)
         self._returns: dict[str, Request] = {}
         self._asked_at = float("-inf")
@@ -127,10 +127,7 @@ class Slots:
             self._keep_floors()
         for name, unit in self._units.items():
             unit.updater.desire(desired.slots.get(name), now, wall)
-        for name, wanted in desired.slots.items():
-            if name not in self._units and self._unfed.get(name) != wanted:
-                self._unfed[name] = wanted
-                self._ports.tell(name, desired.generation, _unfed(name, wanted))
+        self._unfed.desire(desired)
 
     def take_chunk(self, chunk: ChunkRead, now: float, wall: float) -> None:
         self._repair.take_chunk(chunk.sha256, chunk.index, chunk.data, now)
@@ -162,6 +159,7 @@ class Slots:
     def tick(self, now: float, wall: float) -> None:
         if not self._floors_kept:
             self._keep_floors()
+        self._unfed.tick()
         if now - self._asked_at >= REQUESTS_EVERY_S:
             self._asked_at = now
             for request in take(self._store, tuple(self._units), wall):
@@ -358,14 +356,3 @@ class Slots:
     def _execution(self, name: str) -> ExecutionReport | None:
         record = self._units[name].updater.record
         return None if record is None else record.report()
-
-
-def _unfed(slot: str, wanted: SlotDesired) -> ExecutionReport:
-    return ExecutionReport(
-        rollout_id=wanted.rollout_id,
-        attempt=wanted.attempt,
-        slot=slot,
-        bundle_digest=wanted.bundle_digest,
-        state=ExecutionState.NO_ARTIFACT,
-        reason=f"no camera of this device feeds the slot {slot}; give one `slot` = {slot!r}"[:2048],
-    )

@@ -80,11 +80,11 @@ class Boot:
 
     def turns(self) -> tuple[str, ...]:
         """What could take over by itself from a bundle that is revoked, the preferred one first:
-        it is on the disk, not known to be damaged, and not revoked."""
+        it is on the disk, not known to be damaged, not revoked, and did not end the agent."""
         bundles, state = self._judging.bundles, slot_state(self._slot, self._store)
         try:
             held = set(self._held()) - set(bundles.damaged())
-            able = [d for d in turns(state, held) if d in held]
+            able = [d for d in turns(state, held) if d in held and self._outlived(d)]
             return tuple(d for d in able if not isinstance(self._judging.held(d), Refused))
         except OSError as error:
             log.warning("bundles_unreadable", slot=self._slot, error=str(error))
@@ -104,7 +104,7 @@ class Boot:
             return ()
         digest = committed.digest
         try:
-            able = digest in self.able()
+            able = digest in self.able() and self._outlived(digest)
             return (digest,) if able and not isinstance(self._judging.held(digest), Refused) else ()
         except OSError as error:
             log.warning("bundles_unreadable", slot=self._slot, error=str(error))
@@ -113,6 +113,12 @@ class Boot:
     def why_not(self, digest: str) -> str:
         """Why a bundle was passed over by the last `load`, in words; "" where it was not."""
         return self._why.get(digest, "")
+
+    def _outlived(self, digest: str) -> bool:
+        """Whether it may be loaded beside what serves: not where this start passed it over because
+        it had ended the agent, though that is forgotten once the agent has lived on, nor where it
+        had its starts."""
+        return digest not in self._passed and not self.guard.spent(digest)
 
     def _held(self) -> list[str]:
         try:
@@ -136,11 +142,11 @@ class Boot:
         )
 
     def _alone(self) -> LoadedBundle | None:
-        """Nothing serves yet: what is revoked may, and what had its starts has more of them."""
-        passed = tuple(self._passed)
-        return self._first(self._revoked, lambda _digest: True) or self._first(
-            passed, lambda _digest: True, alone=True
-        )
+        """Nothing serves yet: what is revoked may, and what had its starts has more of them, who
+        had fewer first."""
+        found = self._first(self._revoked, lambda _digest: True)
+        passed = sorted(self._passed, key=self.guard.starts)
+        return found or self._first(passed, lambda _digest: True, alone=True)
 
     def _first(
         self, digests: Iterable[str], allowed: Callable[[str], bool], *, alone: bool = False

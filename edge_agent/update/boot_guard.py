@@ -3,22 +3,26 @@
 A bundle that kills the process (a segfault in the runtime, memory) would do so at every
 start. So each start is counted on the disk before its bundle is loaded, and forgotten when
 the agent has served it for a while. An agent that was asked to stop, and did, was not ended by
-its bundle: such a start does not count. A bundle that has had its starts is passed over: the
-one before it serves. Where nothing else can serve it goes on for `PATIENCE` times as many
-starts, for a start may have been cut short from outside (power, a kill), and a blind line helps
-nobody. After those it rests until the agent has lived for that while: long enough to hear from
-the hub what to run instead, and then it is tried again.
+its bundle: such a start does not count. A bundle that has had its starts is passed over, whatever
+was started since: the one before it serves. Where nothing else can serve it goes on for
+`PATIENCE` times as many starts, for a start may have been cut short from outside (power, a kill),
+and a blind line helps nobody. After those it rests until the agent has lived for that while: long
+enough to hear from the hub what to run instead, and then it is tried again.
 """
 
 from __future__ import annotations
 
 import structlog
+from pydantic import Field
 
 from edge_agent.store import StateFile, Store
 from edge_agent.update.states import Committed, UpdateRecord, committed_name
 
 PATIENCE = 4
 """How many times as many starts a bundle has where nothing else can serve."""
+
+OTHERS_MAX = 8
+"""Of how many bundles beside the one that was started last the starts are known."""
 
 log = structlog.get_logger(__name__)
 
@@ -32,15 +36,27 @@ def charged(count: BootCount | None, record: UpdateRecord | None) -> BootCount |
     """
     if count is None or record is None or not record.holds_candidate:
         return count
-    return None if count.starts <= 1 else BootCount(digest=count.digest, starts=count.starts - 1)
+    if count.starts <= 1 and not count.others:
+        return None
+    return count.model_copy(update={"starts": max(0, count.starts - 1)})
 
 
 class BootCount(StateFile):
-    """How often the agent was started with a bundle that has not been stable since."""
+    """How often the agent was started with bundles and has not been stable since.
+
+    Attributes:
+        digest, starts: of the one that was started last.
+        others: the starts of those before it by digest, the latest last.
+    """
 
     version: int = 1
     digest: str
     starts: int
+    others: dict[str, int] = Field(default_factory=dict)
+
+    def of(self, digest: str) -> int:
+        """The starts of a bundle."""
+        return self.starts if digest == self.digest else self.others.get(digest, 0)
 
 
 def boot_name(slot: str) -> str:
@@ -51,12 +67,18 @@ def boot_name(slot: str) -> str:
 def admit(count: BootCount | None, digest: str, starts_max: int) -> tuple[BootCount, bool]:
     """The count after another start with `digest`, and whether it may be loaded.
 
-    A bundle that is refused is not counted further; another bundle begins anew.
+    A bundle that is refused is not counted further.
     """
-    starts = count.starts if count is not None and count.digest == digest else 0
+    if count is None:
+        count = BootCount(digest=digest, starts=0)
+    starts = count.of(digest)
     if starts >= starts_max:
-        return BootCount(digest=digest, starts=starts), False
-    return BootCount(digest=digest, starts=starts + 1), True
+        return count, False
+    others = {d: n for d, n in count.others.items() if d != digest}
+    if count.digest != digest:
+        others[count.digest] = count.starts
+    kept = dict(list(others.items())[-OTHERS_MAX:])
+    return BootCount(digest=digest, starts=starts + 1, others=kept), True
 
 
 class BootGuard:
@@ -95,20 +117,25 @@ class BootGuard:
         starts_max = self._starts_max * (PATIENCE if alone else 1)
         count, admitted = admit(self._before, digest, starts_max)
         if not admitted:
-            log.error("boot_loop", slot=self._slot, bundle=digest, starts=count.starts)
+            log.error("boot_loop", slot=self._slot, bundle=digest, starts=count.of(digest))
             return False
         try:
-            self._prefer(digest)
+            if not alone:
+                self._prefer(digest)
             self._store.save(boot_name(self._slot), count)
             self._counted = True
         except OSError as error:
             log.warning("boot_not_counted", slot=self._slot, error=str(error))
         return True
 
+    def starts(self, digest: str) -> int:
+        """How often the agent was started with it and has not been stable since."""
+        count = self._store.load(boot_name(self._slot), BootCount)
+        return 0 if count is None else count.of(digest)
+
     def spent(self, digest: str) -> bool:
         """Whether it has had its starts."""
-        count = self._store.load(boot_name(self._slot), BootCount)
-        return not admit(count, digest, self._starts_max)[1]
+        return self.starts(digest) >= self._starts_max
 
     def withdraw(self) -> None:
         """What was entered last could not be loaded, which killed nobody: not a start."""
@@ -153,14 +180,11 @@ class BootGuard:
         """
         name = committed_name(self._slot)
         committed = self._store.load(name, Committed)
-        if (
-            self._before is not None
-            and self._before.starts >= self._starts_max
-            and committed is not None
-            and committed.digest == self._before.digest != digest
-        ):
+        if self._before is None or committed is None or committed.digest == digest:
+            return
+        starts = self._before.of(committed.digest)
+        if starts >= self._starts_max:
             log.warning("boot_went_back", slot=self._slot, bundle=digest)
-            starts = self._before.starts
             why = f"{committed.digest[:12]} ended the agent at {starts} starts in a row"
             swapped = Committed(digest=digest, previous_digest=committed.digest, why=why)
             self._store.save(name, swapped)

@@ -248,8 +248,7 @@ def able(world: World, life: Life) -> list[str]:
     bundles = BundleStore(life.store.bundles)
     count = life.store.load(boot_name(SLOT), BootCount)
     for digest in choices(state, bundles.digests()):
-        looped = count is not None and count.digest == digest
-        if looped and count is not None and count.starts >= world.limits.boot_starts_max:
+        if count is not None and count.of(digest) >= world.limits.boot_starts_max:
             continue
         with contextlib.suppress(EdgeError, ProtocolError, OSError):
             bundles.verify(digest)

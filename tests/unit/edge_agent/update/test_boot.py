@@ -254,6 +254,42 @@ def test_what_could_take_over_from_a_revoked_one(device: Device) -> None:
     assert device.boot.turns() == ()
 
 
+def test_what_ended_the_agent_takes_over_from_no_revoked_one(device: Device) -> None:
+    """The revoked one serves, the other ended the agent as soon as it took over, and so on."""
+    device.commit(device.first)
+    device.succeeded(device.second)
+    device.floors = {"tiny": 2}
+    for _ in range(LIMITS.boot_starts_max):
+        assert device.served()[0] == device.second
+    for _ in range(LIMITS.boot_starts_max):
+        digest, troubles = device.served()
+        assert (digest, troubles[-1]) == (device.first, "revoked"), "also after it was started once"
+        assert device.boot.turns() == ()
+    device.boot.guard.stable()
+    assert device.boot.turns() == (), "the agent lives, and is not put at risk again"
+
+
+def test_the_starts_of_all_are_known_where_none_but_a_revoked_one_lets_the_agent_live(
+    device: Device,
+) -> None:
+    """Each has its starts, then more of them in turn, and only then the agent rests."""
+    device.commit(device.second, device.first)
+    device.floors = {"tiny": 3}
+    starts = LIMITS.boot_starts_max * PATIENCE
+    served = [device.served()[0] for _ in range(2 * starts + 1)]
+    assert served[: LIMITS.boot_starts_max] == [device.second] * LIMITS.boot_starts_max
+    assert (served.count(device.second), served.count(device.first)) == (starts, starts)
+    assert served[-1] is None
+
+
+def test_what_ended_the_agent_does_not_come_back_as_what_was_committed(device: Device) -> None:
+    for _ in range(LIMITS.boot_starts_max + 1):
+        device.served()
+    device.commit(device.second, device.first)  # as where the disk refused to commit the other
+    device.boot.guard.stable()
+    assert device.boot.returned(device.first) == ()
+
+
 def test_a_manifest_that_cannot_be_read_keeps_no_agent_from_living(
     device: Device, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tempfile
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -11,7 +12,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from edge_agent.store import Store
-from edge_agent.update.boot_guard import BootCount, BootGuard, admit, boot_name, charged
+from edge_agent.update.boot_guard import (
+    OTHERS_MAX,
+    BootCount,
+    BootGuard,
+    admit,
+    boot_name,
+    charged,
+)
 from edge_agent.update.states import Committed, UpdateRecord, committed_name
 from protocol.states import ExecutionState
 from tests.unit.edge_agent.update.updater_rig import wish
@@ -61,7 +69,12 @@ def stable(store: Store) -> None:
 
 @given(
     count=st.none()
-    | st.builds(BootCount, digest=st.sampled_from([A, B]), starts=st.integers(0, 10)),
+    | st.builds(
+        BootCount,
+        digest=st.sampled_from([A, B]),
+        starts=st.integers(0, 10),
+        others=st.dictionaries(st.sampled_from([A, B, C]), st.integers(0, 10)),
+    ),
     digest=st.sampled_from([A, B]),
     starts_max=st.integers(1, 5),
 )
@@ -69,11 +82,13 @@ def test_a_bundle_has_its_starts_and_no_more(
     count: BootCount | None, digest: str, starts_max: int
 ) -> None:
     after, admitted = admit(count, digest, starts_max)
-    known = count.starts if count is not None and count.digest == digest else 0
+    known = 0 if count is None else count.of(digest)
     assert admitted is (known < starts_max)
-    assert (after.digest, after.starts) == (digest, known + admitted)
+    assert after.of(digest) == known + admitted
     again, _ = admit(after, digest, starts_max)
-    assert again.starts <= max(known, starts_max)
+    assert again.of(digest) <= max(known, starts_max)
+    others = {A, B, C} - {digest}
+    assert [after.of(d) for d in others] == [0 if count is None else count.of(d) for d in others]
 
 
 def test_a_start_is_counted_before_the_bundle_is_loaded(store: Store) -> None:
@@ -89,6 +104,32 @@ def test_a_bundle_that_kills_the_agent_gives_way_to_the_one_before(store: Store)
     assert (committed(store).digest, committed(store).previous_digest) == (B, A)
     stable(store)
     assert [start(store), start(store)] == [B, B], "a boot never begins with the bad one again"
+
+
+def test_the_starts_of_one_are_known_when_another_was_started_since(store: Store) -> None:
+    commit(store, A, B)
+    assert [start(store) for _ in range(2 * MAX + 1)] == [A] * MAX + [B] * MAX + [None]
+    stable(store)
+    assert start(store) == B
+
+
+def test_of_how_many_the_starts_are_known_is_bounded(store: Store) -> None:
+    commit(store, A)
+    guard = BootGuard("slot", store, MAX)
+    for number in range(3 * OTHERS_MAX):
+        guard.enter(f"{number:064x}")
+    count = counted(store)
+    assert count is not None
+    assert len(count.others) == OTHERS_MAX
+    assert guard.starts(f"{3 * OTHERS_MAX - 2:064x}") == 1
+
+
+def test_a_count_of_an_older_agent_counts_on(store: Store) -> None:
+    commit(store, A, B)
+    text = f'{{"version":1,"digest":"{A}","starts":{MAX}}}'
+    (store.state / f"{boot_name('slot')}.json").write_text(text)
+    assert start(store) == B
+    assert counted(store) == BootCount(digest=B, starts=1, others={A: MAX})
 
 
 def test_a_bundle_that_was_stable_begins_anew(store: Store) -> None:
@@ -207,19 +248,20 @@ def test_whatever_happens_none_has_more_starts_in_a_row(happenings: list[str], a
 
 def _live(store: Store, happenings: list[str], alone: bool) -> None:
     commit(store, A, None if alone else B)
-    last, row, letters = None, 0, iter("cdefghijklmnopqrstuvwxyz0")
+    starts, letters = Counter[str](), iter("cdefghijklmnopqrstuvwxyz0")
     for happening in happenings:
         if happening == "new":
-            served = committed(store)
-            commit(store, next(letters) * 64, served.digest)
+            commit(store, next(letters) * 64, committed(store).digest)
         serving = start(store)
-        row = row + 1 if serving == last else 1
-        last = serving
-        assert serving is None or row <= MAX
-        assert serving is not None or committed(store).previous_digest is None
+        if serving is None:
+            both = (committed(store).digest, committed(store).previous_digest)
+            assert {starts[digest] for digest in both if digest} == {MAX}
+        else:
+            starts[serving] += 1
+            assert starts[serving] <= MAX
         if happening == "stable":
             stable(store)
-            last, row = None, 0
+            starts.clear()
 
 
 @pytest.mark.parametrize("state", list(ExecutionState))
@@ -236,6 +278,10 @@ def test_a_death_under_a_candidate_is_not_the_incumbents(
     assert count == BootCount(digest=A, starts=1 if record.holds_candidate else 2)
     BootGuard("slot", store, MAX).charge(None)
     assert counted(store) == count
+    both = BootCount(digest=A, starts=1, others={B: 2})
+    died = charged(both, record)
+    assert died is not None
+    assert (died.of(A), died.of(B)) == (0 if record.holds_candidate else 1, 2)
     assert charged(None, record) is None
     once = BootCount(digest=A, starts=1)
     assert charged(once, record) == (None if record.holds_candidate else once)

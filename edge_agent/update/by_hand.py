@@ -96,6 +96,7 @@ class Return:
         self._context = context
         self.under_way = False
         self._turn = BY_A_PERSON
+        self._scene: tuple[object, ...] = ()
 
     @property
     def by_itself(self) -> bool:
@@ -110,7 +111,7 @@ class Return:
 
     def turn_to(self, digest: str, turn: Turn) -> None:
         """Load a bundle that has served here, which `ended` exchanges for good."""
-        self.under_way, self._turn = True, turn
+        self.under_way, self._turn, self._scene = True, turn, self._look()
         self._context.rescue(lambda: self._load(digest))
 
     def keep(self) -> tuple[bool, str]:
@@ -139,14 +140,8 @@ class Return:
         if previous == self._exchange.running:
             name = self._context.judging.bundles.name(previous)
             return self.refused(f"{name} serves already: what was committed after it cannot")
-        try:
-            answer = self._context.judging.held(previous)
-        except OSError as error:
-            log.warning("bundle_unreadable", digest=previous, error=str(error))
-            return self.refused(
-                f"bundle {previous[:12]} is damaged or gone here; roll it out from the hub"
-            )
-        return self.refused(answer.reason) if isinstance(answer, Refused) else ""
+        why = self._may_not(previous)
+        return self.refused(why) if why else ""
 
     def objection(self) -> str:
         """Why the bundle before should serve again only where a person insists, in words, which
@@ -158,9 +153,27 @@ class Return:
         why = objection(slot_state(self._slot, self._context.store), name)
         return self.refused(why) if why else ""
 
+    def _may_not(self, digest: str) -> str:
+        """Why a bundle may not serve again, by what is known now; else empty."""
+        try:
+            answer = self._context.judging.held(digest)
+        except OSError as error:
+            log.warning("bundle_unreadable", digest=digest, error=str(error))
+            return f"bundle {digest[:12]} is damaged or gone here; roll it out from the hub"
+        return answer.reason if isinstance(answer, Refused) else ""
+
     def _previous(self) -> str | None:
-        committed = self._context.store.load(committed_name(self._slot), Committed)
+        committed = self._committed()
         return None if committed is None else committed.previous_digest
+
+    def _committed(self) -> Committed | None:
+        return self._context.store.load(committed_name(self._slot), Committed)
+
+    def _look(self) -> tuple[object, ...]:
+        """What a turn by itself rests on: it was right for this, and need not be for another."""
+        committed = self._committed()
+        digest = None if committed is None else committed.digest
+        return self._exchange.running, digest, dict(self._context.judging.floors())
 
     def ended(self, ended: ReturnEnded, *, clear: bool) -> tuple[bool, str]:
         """It is loaded, and serves from here on, after every restart too. Whether it does, and
@@ -172,6 +185,7 @@ class Return:
 
     def _end(self, ended: ReturnEnded, *, clear: bool) -> tuple[bool, str]:
         reason = ended.reason if clear else "an update is being exchanged; ask again"
+        reason = reason or self._overtaken(ended.digest)
         if ended.loaded is None or reason:
             if ended.loaded is not None:
                 self._exchange.let_go(ended.loaded)
@@ -193,6 +207,13 @@ class Return:
         log.warning(turn.alert, slot=self._slot, left=left, serves=ended.digest, why=turn.why)
         self._context.alert(turn.alert, text, slot=self._slot, left=left, serves=ended.digest)
         return True, text
+
+    def _overtaken(self, digest: str) -> str:
+        """Why what is loaded is not wanted any more; else empty. Loading takes a while, in which a
+        floor may be raised, and an attempt may come to its end."""
+        if self.by_itself and self._look() != self._scene:
+            return "what it was to serve in the place of has changed meanwhile"
+        return self._may_not(digest)
 
     def _load(self, digest: str) -> None:
         """On a worker: read all of it, then load it."""

@@ -29,7 +29,9 @@ def test_what_was_left_by_hand_is_gone_back_to_with_force_only(tmp_path: Path) -
     store.save(committed_name("tiny"), committed)
     alerts: list[str] = []
     jobs: list[object] = []
-    judging: Any = SimpleNamespace(held=lambda _digest: None, bundles=BundleStore(store.bundles))
+    judging: Any = SimpleNamespace(
+        held=lambda _digest: None, floors=dict, bundles=BundleStore(store.bundles)
+    )
     context = ReturnContext(
         store,
         judging,
@@ -70,7 +72,7 @@ def test_the_hub_hears_which_bundle_was_left_and_which_serves(
     told: list[tuple[str, dict[str, Any]]] = []
     none: Any = None
     bundles = BundleStore(store.bundles)
-    judging: Any = SimpleNamespace(bundles=bundles)
+    judging: Any = SimpleNamespace(held=lambda _digest: None, floors=dict, bundles=bundles)
     context = ReturnContext(
         store, judging, lambda _job: None, lambda _ended: None,
         lambda name, _text, **said: told.append((name, said)),

@@ -15,6 +15,9 @@ a quota each, because a few images would otherwise push out weeks of statistics.
 
 On a full disk an event is kept with the room of the reserve, and everything of less worth is
 refused until the reserve is back. What is refused raises OutboxError and changes nothing.
+
+Pages rot while the agent runs. Whoever finds it, reading or writing, has the file put aside and
+a new epoch begun, as at the start (`database`).
 """
 
 from __future__ import annotations
@@ -22,25 +25,26 @@ from __future__ import annotations
 import sqlite3
 from collections import Counter
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeVar
 
 import structlog
 
 from edge_agent import faults
-from edge_agent.link.outbox_file import STREAMS, OutboxError, open_or_renew, transaction
+from edge_agent.link.database import Database
+from edge_agent.link.eviction import WORTH, Eviction, Quota
+from edge_agent.link.outbox_file import STREAMS, OutboxError, transaction
 from edge_agent.link.renumber import note_start, renumber, starts
-from edge_agent.link.room import Room
 from edge_agent.link.told import remember, told
 from edge_agent.reserve import STATE_BYTES, Reserve
 from edge_agent.store import write_atomically
 from protocol.chunks import sha256_hex
 from protocol.errors import ProtocolError
-from protocol.messages import Sequenced, Tombstone, encode
+from protocol.messages import Sequenced, encode
 
-WORTH = {"telemetry": 0, "uncertain": 1, "disagreement": 2, "random": 2, "snapshot": 3, "events": 4}
-"""Eviction order: the least first, within a worth the oldest first."""
-
+T = TypeVar("T")
 
 log = structlog.get_logger(__name__)
 
@@ -55,12 +59,6 @@ class Entry:
     sequence: int
     payload: bytes
     image_sha256: str | None = None
-
-
-@dataclass(frozen=True)
-class Quota:
-    records_bytes_max: int
-    images_bytes_max: int
 
 
 class Outbox:
@@ -80,22 +78,24 @@ class Outbox:
             OutboxError: the disk or its permissions do not allow it.
         """
         self.folder = folder
-        self._device_id = device_id
-        self._quota = quota
+        self._eviction = Eviction(device_id, quota)
         self._images = folder / "images"
         try:
             self._images.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise OutboxError(f"cannot make {self._images}: {error}; make room there") from error
-        self._db, self.epoch = open_or_renew(folder / "outbox.sqlite3", reserve)
-        self._room = Room(self._db, folder, reserve)
-        self._started = starts(self._db)
+        self._file = Database(folder / "outbox.sqlite3", reserve)
         self._removed: Counter[str] = Counter()
-        if self._db.execute("PRAGMA database_list").fetchone()[2]:  # in memory it has no file
-            self._remove_strays()
+        self._file.renewed = self._remove_strays
+        self._remove_strays()
+
+    @property
+    def epoch(self) -> str:
+        """Another one as soon as the numbers begin anew."""
+        return self._file.epoch
 
     def close(self) -> None:
-        self._db.close()
+        self._file.db.close()
 
     def append(
         self, stream: str, make: Callable[[str, int], Sequenced], *, kind: str | None = None
@@ -109,7 +109,7 @@ class Outbox:
         """
         worth = WORTH[kind or stream]
         self._require_room(worth)
-        return self._append(stream, make, worth)
+        return self._kept(lambda: self._append(stream, make, worth))
 
     def append_once(
         self, key: str, number: int, stream: str, make: Callable[[str, int], Sequenced]
@@ -123,101 +123,121 @@ class Outbox:
         Raises:
             OutboxError: the disk refused, and `number` counts as not told.
         """
-        if number <= self.told(key):
-            return None
-        self._require_room(WORTH[stream])
-        return self._append(stream, make, WORTH[stream], once=(key, number))
+
+        def append() -> int | None:
+            if number <= self.told(key):
+                return None
+            self._require_room(WORTH[stream])
+            return self._append(stream, make, WORTH[stream], once=(key, number))
+
+        return self._kept(append)
 
     def told(self, key: str) -> int:
         """The highest number that was kept for `key`, 0 for none. Raises OutboxError."""
-        try:
-            return told(self._db, key)
-        except sqlite3.Error as error:
-            raise OutboxError(f"cannot read what was told of {key}: {error}") from error
+        with self._file.reading():
+            return told(self._file.db, key)
 
     def append_sample(self, make: Callable[[str, int], Sequenced], image: bytes, kind: str) -> int:
         """Keep a sample and its image file. Raises OutboxError as `append` does."""
         self._require_room(WORTH[kind])
         sha256 = sha256_hex(image)
-        try:
-            write_atomically(self._images / sha256, image)
-        except OSError as error:
-            raise OutboxError(f"cannot keep an image of {len(image)} bytes: {error}") from error
-        return self._append("samples", make, WORTH[kind], image=(sha256, len(image)))
+
+        def append() -> int:
+            try:
+                write_atomically(self._images / sha256, image)
+            except OSError as error:
+                raise OutboxError(f"cannot keep an image of {len(image)} bytes: {error}") from error
+            return self._append("samples", make, WORTH[kind], image=(sha256, len(image)))
+
+        return self._kept(append)
 
     def after(self, stream: str, sequence: int, limit: int) -> list[Entry]:
-        """The next `limit` entries of `stream` that end after `sequence`, in order."""
-        rows = self._db.execute(
-            "SELECT sequence, payload, image_sha256 FROM entries"
-            " WHERE stream = ? AND sequence > ? ORDER BY sequence LIMIT ?",
-            (stream, sequence, limit),
-        )
-        return [Entry(stream, *row) for row in rows]
+        """The next `limit` entries of `stream` that end after `sequence`, in order.
+
+        Raises:
+            OutboxError: they cannot be read now; the epoch may be another one from here on.
+        """
+        with self._file.reading():
+            rows = self._file.db.execute(
+                "SELECT sequence, payload, image_sha256 FROM entries"
+                " WHERE stream = ? AND sequence > ? ORDER BY sequence LIMIT ?",
+                (stream, sequence, limit),
+            )
+            return [Entry(stream, *row) for row in rows]
 
     def acknowledge(self, stream: str, epoch: str, sequence: int) -> bool:
         """Forget everything of `stream` up to `sequence`; whether that was news.
 
-        An acknowledgement of another epoch, or of what was never written, is ignored.
+        An acknowledgement of another epoch, or of what was never written, is ignored. Raises
+        OutboxError as `after` does.
         """
-        next_sequence, acked = self._counts(stream)
+        with self._file.reading():
+            next_sequence, acked = self._file.counts(stream)
         if epoch != self.epoch or not acked < sequence < next_sequence:
             return False
         try:
-            images = self._room.find(lambda: self._forget(stream, sequence), kept_bytes=0)
+            images = self._file.room.find(lambda: self._forget(stream, sequence), kept_bytes=0)
         except sqlite3.Error as error:
             # Nothing is lost: it is sent again and acknowledged again.
             log.warning("acknowledgement_not_kept", stream=stream, error=str(error))
+            self._file.renew_malformed(error)
             return False
         self._remove_images(images)
         return True
 
     def was_given(self, stream: str, sequence: int) -> bool:
-        """Whether this outbox has ever given the number."""
-        return sequence < self._counts(stream)[0]
+        """Whether this outbox has ever given the number. Raises OutboxError."""
+        with self._file.reading():
+            return sequence < self._file.counts(stream)[0]
 
     def begin_anew(self) -> bool:
         """The hub knows numbers that this outbox never gave (`renumber`): what was written since
         it was restored gets an epoch of its own. False where the disk refused."""
         try:
-            with transaction(self._db) as db:
-                epoch, removed = renumber(db, self._started)
+            with transaction(self._file.db) as db:
+                epoch, removed = renumber(db, self._file.started)
+                started = starts(db)
         except (sqlite3.Error, ProtocolError) as error:
             log.warning("epoch_not_renewed", error=str(error))
+            self._file.renew_malformed(error)
             return False
         if removed:
             log.warning("left_to_the_older_epoch", epoch=self.epoch, **removed)
         self._removed.update(removed)
-        self.epoch, self._started = epoch, starts(self._db)
+        self._file.epoch, self._file.started = epoch, started
         self._remove_strays()
         return True
 
     def abandon(self, stream: str, sequence: int, reason: str) -> None:
-        """Give one entry up for good; a tombstone takes its place."""
-        row = self._db.execute(
-            "SELECT first_sequence, record_bytes + image_bytes, image_sha256 FROM entries"
-            " WHERE stream = ? AND sequence = ? AND worth IS NOT NULL",
-            (stream, sequence),
-        ).fetchone()
+        """Give one entry up for good; a tombstone takes its place. Raises OutboxError."""
+        with self._file.reading():
+            row = self._file.db.execute(
+                "SELECT first_sequence, record_bytes + image_bytes, image_sha256 FROM entries"
+                " WHERE stream = ? AND sequence = ? AND worth IS NOT NULL",
+                (stream, sequence),
+            ).fetchone()
         if row is None:
             return
         log.warning("entry_abandoned", stream=stream, sequence=sequence, reason=reason)
         first, evicted_bytes, sha256 = row
 
         def bury() -> None:
-            with transaction(self._db) as db:
-                self._bury(db, stream, first, sequence, evicted_bytes)
+            with transaction(self._file.db) as db:
+                self._eviction.bury(db, self.epoch, stream, (first, sequence), evicted_bytes)
 
         try:
-            self._room.find(bury, kept_bytes=0)
+            self._file.room.find(bury, kept_bytes=0)
         except sqlite3.Error as error:
             log.warning("tombstone_not_kept", stream=stream, error=str(error))
+            self._file.renew_malformed(error)
             return
         if sha256 is not None:
             self._remove_images([sha256])
 
     def acked(self, stream: str) -> int:
-        """Everything of `stream` up to this sequence is stored at the hub."""
-        return self._counts(stream)[1]
+        """Everything of `stream` up to this sequence is stored at the hub. Raises OutboxError."""
+        with self._file.reading():
+            return self._file.counts(stream)[1]
 
     def image(self, sha256: str) -> bytes:
         """A sample's image. Raises OutboxError where it cannot be read."""
@@ -230,20 +250,23 @@ class Outbox:
         return self._images / sha256
 
     def counters(self) -> dict[str, int]:
-        """What was written, acknowledged, evicted and waits, per stream, and bytes held.
+        """What was written, acknowledged, evicted and waits, per stream, and bytes held; as last
+        known where they cannot be read now.
 
-        `left` counts what was removed unacknowledged since the hub has it of an older epoch.
+        `left` counts what was removed unacknowledged since the hub has it of an older epoch,
+        `lost` what was not acknowledged when a malformed file was put aside.
         """
-        found: dict[str, int] = {}
-        for stream, next_sequence, acked, evicted in self._db.execute(
-            "SELECT stream, next_sequence, acked, evicted FROM streams"
-        ):
-            found[f"outbox_{stream}_written"] = next_sequence - 1
-            found[f"outbox_{stream}_acked"] = acked
-            found[f"outbox_{stream}_evicted"] = evicted
-            found[f"outbox_{stream}_left"] = self._removed[stream]
-        found["outbox_records_bytes"], found["outbox_images_bytes"] = self._held_bytes()
-        return found
+        return self._file.counters(self._removed)
+
+    def _kept(self, append: Callable[[], T]) -> T:
+        """What `append` returns, asked again where its file turned out to be malformed."""
+        epoch = self.epoch
+        try:
+            return append()
+        except OutboxError:
+            if self.epoch == epoch:
+                raise
+            return append()
 
     def _append(
         self,
@@ -255,11 +278,12 @@ class Outbox:
         once: tuple[str, int] | None = None,
     ) -> int:
         try:
-            sequence, evicted = self._room.find(
+            sequence, evicted = self._file.room.find(
                 lambda: self._insert(stream, make, worth, image, once),
                 kept_bytes=STATE_BYTES if worth == WORTH["events"] else None,
             )
         except (sqlite3.Error, OSError) as error:
+            self._file.renew_malformed(error)
             if image is not None:
                 self._remove_images([image[0]])
             raise OutboxError(
@@ -270,7 +294,7 @@ class Outbox:
 
     def _require_room(self, worth: int) -> None:
         if worth < WORTH["events"]:
-            self._room.require()
+            self._file.room.require()
 
     def _insert(
         self,
@@ -282,8 +306,8 @@ class Outbox:
     ) -> tuple[int, list[str]]:
         """One transaction: the entry, its sequence, what was told, and the quota."""
         sha256, image_bytes = image or (None, 0)
-        with transaction(self._db) as db:
-            sequence = self._counts(stream)[0]
+        with transaction(self._file.db) as db:
+            sequence = self._file.counts(stream)[0]
             payload = encode(make(self.epoch, sequence))
             db.execute(
                 "INSERT INTO entries (stream, sequence, first_sequence, worth, record_bytes,"
@@ -293,16 +317,16 @@ class Outbox:
             db.execute(
                 "UPDATE streams SET next_sequence = ? WHERE stream = ?", (sequence + 1, stream)
             )
-            note_start(db, stream, self._started[stream])
+            note_start(db, stream, self._file.started[stream])
             if once is not None:
                 remember(db, *once, sequence)
-            evicted = self._evict(db)
+            evicted = self._eviction.evict(db, self.epoch)
             faults.point("outbox.append")
         return sequence, evicted
 
     def _forget(self, stream: str, sequence: int) -> list[str]:
         """Remove what is acknowledged; the images that it named."""
-        with transaction(self._db) as db:
+        with transaction(self._file.db) as db:
             rows = db.execute(
                 "SELECT image_sha256 FROM entries WHERE stream = ? AND sequence <= ?"
                 " AND image_sha256 IS NOT NULL",
@@ -312,82 +336,21 @@ class Outbox:
             db.execute("UPDATE streams SET acked = ? WHERE stream = ?", (sequence, stream))
         return [row[0] for row in rows]
 
-    def _evict(self, db: sqlite3.Connection) -> list[str]:
-        """Turn the least worthy entries into tombstones until both quotas hold."""
-        images: list[str] = []
-        while True:
-            records_bytes, images_bytes = self._held_bytes()
-            if images_bytes > self._quota.images_bytes_max:
-                lowest, highest = WORTH["uncertain"], WORTH["snapshot"]
-            elif records_bytes > self._quota.records_bytes_max:
-                lowest, highest = WORTH["telemetry"], WORTH["events"]
-            else:
-                return images
-            victim = db.execute(
-                "SELECT stream, sequence, first_sequence, record_bytes, image_bytes, image_sha256"
-                " FROM entries WHERE worth BETWEEN ? AND ? ORDER BY worth, sequence LIMIT 1",
-                (lowest, highest),
-            ).fetchone()
-            if victim is None:
-                return images
-            stream, sequence, first, record_bytes, image_bytes, sha256 = victim
-            if sha256 is not None:
-                images.append(sha256)
-            self._bury(db, stream, first, sequence, record_bytes + image_bytes)
-
-    def _bury(
-        self, db: sqlite3.Connection, stream: str, first: int, last: int, evicted_bytes: int
-    ) -> None:
-        """Put a tombstone in the place of [first, last], joined with those beside it."""
-        db.execute(
-            "UPDATE streams SET evicted = evicted + ? WHERE stream = ?", (last - first + 1, stream)
-        )
-        beside = db.execute(
-            "SELECT sequence, first_sequence, evicted_bytes FROM entries WHERE stream = ?"
-            " AND worth IS NULL AND (sequence = ? OR first_sequence = ?)",
-            (stream, first - 1, last + 1),
-        ).fetchall()
-        for sequence, first_sequence, more_bytes in beside:
-            first, last = min(first, first_sequence), max(last, sequence)
-            evicted_bytes += more_bytes
-        db.execute(
-            "DELETE FROM entries WHERE stream = ? AND sequence BETWEEN ? AND ?",
-            (stream, first, last),
-        )
-        tombstone = Tombstone(
-            device_id=self._device_id,
-            epoch=self.epoch,
-            sequence=last,
-            first_sequence=first,
-            evicted_bytes=evicted_bytes,
-        )
-        payload = encode(tombstone)
-        db.execute(
-            "INSERT INTO entries (stream, sequence, first_sequence, worth, record_bytes,"
-            " evicted_bytes, payload) VALUES (?, ?, ?, NULL, ?, ?, ?)",
-            (stream, last, first, len(payload), evicted_bytes, payload),
-        )
-
-    def _held_bytes(self) -> tuple[int, int]:
-        row: tuple[int, int] = self._db.execute(
-            "SELECT records_bytes, images_bytes FROM outbox"
-        ).fetchone()
-        return row
-
-    def _counts(self, stream: str) -> tuple[int, int]:
-        row: tuple[int, int] = self._db.execute(
-            "SELECT next_sequence, acked FROM streams WHERE stream = ?", (stream,)
-        ).fetchone()
-        return row
-
     def _remove_images(self, candidates: list[str]) -> None:
-        for sha256 in candidates:
-            still = self._db.execute(
-                "SELECT 1 FROM entries WHERE image_sha256 = ? LIMIT 1", (sha256,)
-            ).fetchone()
-            if still is None:
-                (self._images / sha256).unlink(missing_ok=True)
+        """Those that no entry needs. What the disk does not let go is a stray at the next start."""
+        try:
+            for sha256 in candidates:
+                still = self._file.db.execute(
+                    "SELECT 1 FROM entries WHERE image_sha256 = ? LIMIT 1", (sha256,)
+                ).fetchone()
+                if still is None:
+                    (self._images / sha256).unlink(missing_ok=True)
+        except (sqlite3.Error, OSError) as error:
+            log.warning("image_not_removed", error=str(error))
 
     def _remove_strays(self) -> None:
-        """Images that no entry names: a kill came between the file and its entry."""
-        self._remove_images([path.name for path in self._images.iterdir()])
+        """Images that no entry names: a kill came between the file and its entry, or the file was
+        put aside. What is kept in memory says nothing of those on the disk."""
+        if self._file.on_disk:
+            with suppress(OSError):
+                self._remove_images([path.name for path in self._images.iterdir()])

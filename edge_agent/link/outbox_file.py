@@ -72,14 +72,40 @@ def open_or_renew(path: Path, reserve: Reserve | None) -> tuple[sqlite3.Connecti
         OutboxError: the disk or its permissions do not allow it.
     """
     try:
-        return _open(path)
-    except sqlite3.OperationalError as error:
-        # The disk or its permissions, not the content: what is kept there must stay.
-        if not is_full(error, path.parent):
-            raise _unopened(path, error) from error
-        return _open_on_a_full_disk(path, reserve, error)
+        return _opened(path, reserve)
     except sqlite3.DatabaseError as error:
-        return _renew(path, error)
+        return renew(path, reserve, error)
+
+
+def renew(
+    path: Path, reserve: Reserve | None, error: sqlite3.Error
+) -> tuple[sqlite3.Connection, str]:
+    """Put a database aside that cannot be read, and begin a new one. Close it before: SQLite
+    removes by name what lies beside a database, and would take the new one's log.
+
+    Where the disk does not let it, entries are kept in memory as on a full one.
+    """
+    try:
+        _put_aside(path, error)
+        return _opened(path, reserve)
+    except (OSError, sqlite3.Error, OutboxError) as again:
+        return _in_memory(path, again, "check the disk")
+
+
+def is_malformed(error: Exception) -> bool:
+    """Whether `error` tells of the database's content, and neither of the disk or its
+    permissions nor of a connection that is closed."""
+    return isinstance(error, sqlite3.DatabaseError) and not isinstance(
+        error, sqlite3.OperationalError | sqlite3.ProgrammingError
+    )
+
+
+def only_row(found: sqlite3.Cursor) -> Any:
+    """The row of a table that has it for as long as it is whole. Raises sqlite3.DatabaseError."""
+    row = found.fetchone()
+    if row is None:
+        raise sqlite3.DatabaseError("a row that must be there is missing")
+    return row
 
 
 @contextmanager
@@ -106,27 +132,41 @@ def is_full(error: Exception, folder: Path) -> bool:
     return "full" in text or ("disk I/O" in text and _free_bytes(folder) < _SHARED_MEMORY_BYTES)
 
 
+def _opened(path: Path, reserve: Reserve | None) -> tuple[sqlite3.Connection, str]:
+    try:
+        return _open(path)
+    except sqlite3.OperationalError as error:
+        # The disk or its permissions, not the content: what is kept there must stay.
+        if not is_full(error, path.parent):
+            raise _unopened(path, error) from error
+        return _open_on_a_full_disk(path, reserve, error)
+
+
 def _open_on_a_full_disk(
     path: Path, reserve: Reserve | None, error: sqlite3.Error
 ) -> tuple[sqlite3.Connection, str]:
     if reserve is not None and reserve.give_up(STATE_BYTES):
         with contextlib.suppress(sqlite3.OperationalError):
             return _open(path)
-    # A camera that sees must not go dark for what it could tell of it.
-    log.warning("outbox_in_memory", path=str(path), error=str(error), remedy="make room")
+    return _in_memory(path, error, "make room")
+
+
+def _in_memory(path: Path, error: Exception, remedy: str) -> tuple[sqlite3.Connection, str]:
+    """A camera that sees must not go dark for what it could tell of it."""
+    log.warning("outbox_in_memory", path=str(path), error=str(error), remedy=remedy)
     return _open(MEMORY)
 
 
-def _renew(path: Path, error: sqlite3.Error) -> tuple[sqlite3.Connection, str]:
-    """Put a database aside that cannot be read, one at most, and begin a new one."""
-    for older in path.parent.glob(f"{path.name}{BROKEN}*"):
-        older.unlink(missing_ok=True)
+def _put_aside(path: Path, error: sqlite3.Error) -> None:
+    """Under another name, one at most. Raises OSError."""
     aside = path.with_name(f"{path.name}{BROKEN}{uuid.uuid4().hex[:8]}")
+    path.rename(aside)
     log.warning("outbox_broken", path=str(path), put_aside_as=str(aside), error=str(error))
     for suffix in ("-wal", "-shm"):
         path.with_name(path.name + suffix).unlink(missing_ok=True)
-    path.rename(aside)
-    return _open(path)
+    for older in path.parent.glob(f"{path.name}{BROKEN}*"):
+        if older != aside:
+            older.unlink(missing_ok=True)
 
 
 def _unopened(path: Path, error: sqlite3.Error) -> OutboxError:
@@ -154,7 +194,7 @@ def _open(path: Path | str) -> tuple[sqlite3.Connection, str]:
             _make(db)
         db.execute(TOLD)
         db.execute(_STARTS)
-        epoch = str(db.execute("SELECT epoch FROM outbox").fetchone()[0])
+        epoch = str(only_row(db.execute("SELECT epoch FROM outbox"))[0])
     except BaseException:
         db.close()
         raise

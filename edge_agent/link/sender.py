@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -72,7 +73,8 @@ class Sender:
         self._inflight_max, self._resend_after_s = inflight_max, resend_after_s
         self._http_retry_s = http_retry_s
         self._http_closed_until = 0.0
-        self._flights = {stream: Flight(acked=outbox.acked(stream)) for stream in STREAMS}
+        self._epoch = ""
+        self._flights: dict[str, Flight] = {}
         self._uploading: str | None = None
         self._delivered: set[str] = set()
         self.counters: Counter[str] = Counter()
@@ -85,18 +87,30 @@ class Sender:
     def acknowledge(self, acks: Acks, now: float) -> None:
         """The hub has stored what these say; forget it here."""
         for ack in acks.acks:
-            if self._outbox.acknowledge(ack.stream, ack.epoch, ack.sequence):
-                flight = self._flights[ack.stream]
-                self._flights[ack.stream] = flight.acknowledge(ack.sequence, now)
-            elif ack.epoch != self._outbox.epoch:
-                continue
-            elif self._outbox.was_given(ack.stream, ack.sequence):
-                self._fill_hole(ack)
-            elif self._outbox.begin_anew():
-                log.warning("epoch_renewed", reason="the hub has numbers never given here")
-                self.counters["epochs_renewed"] += 1
-                self._flights = {stream: Flight() for stream in STREAMS}
-                self._delivered.clear()
+            with suppress(OutboxError):  # it is acknowledged again when it was sent again
+                self._acknowledge(ack, now)
+
+    def _acknowledge(self, ack: Ack, now: float) -> None:
+        self._follow_epoch()
+        if self._outbox.acknowledge(ack.stream, ack.epoch, ack.sequence):
+            flight = self._flights[ack.stream]
+            self._flights[ack.stream] = flight.acknowledge(ack.sequence, now)
+        elif ack.epoch != self._outbox.epoch:
+            return
+        elif self._outbox.was_given(ack.stream, ack.sequence):
+            self._fill_hole(ack)
+        elif self._outbox.begin_anew():
+            log.warning("epoch_renewed", reason="the hub has numbers never given here")
+            self.counters["epochs_renewed"] += 1
+
+    def _follow_epoch(self) -> None:
+        """Another epoch has numbers of its own, of which nothing is on its way yet."""
+        epoch = self._outbox.epoch
+        if epoch != self._epoch:
+            self._flights = {s: Flight(acked=self._outbox.acked(s)) for s in STREAMS}
+            self._delivered.clear()
+            self._uploading = None
+            self._epoch = epoch
 
     def _fill_hole(self, ack: Ack) -> None:
         """A hub that was restored misses what it had acknowledged: it will not come again."""
@@ -113,25 +127,35 @@ class Sender:
             self._link.publish(Topic(KINDS[ack.stream], self._device_id), encode(hole))
 
     def pump(self, now: float) -> None:
-        """Send what may be sent. Called often; cheap when there is nothing to do."""
+        """Send what may be sent. Called often; cheap when there is nothing to do.
+
+        What cannot be read now is tried again at the next call; the other streams go on.
+        """
         if not self._link.connected:
             return
         for stream in STREAMS:
-            if self._flights[stream].overdue(now, self._resend_after_s):
-                self.counters["outbox_resends"] += 1
-                self._flights[stream] = self._flights[stream].rewind()
-                self._delivered.clear()
-            self._fill(stream, now)
+            with suppress(OutboxError):  # logged and counted where it was read
+                self._pump(stream, now)
+
+    def _pump(self, stream: str, now: float) -> None:
+        self._follow_epoch()
+        if self._flights[stream].overdue(now, self._resend_after_s):
+            self.counters["outbox_resends"] += 1
+            self._flights[stream] = self._flights[stream].rewind()
+            self._delivered.clear()
+        self._fill(stream, now)
 
     def uploaded(self, outcome: Uploaded, now: float) -> None:
         """An upload ended: the report may go, with the image's chunks where HTTP failed."""
-        self._uploading = None
+        current, self._uploading = self._uploading == outcome.sha256, None
         if outcome.error is None:
             self.counters["images_by_http"] += 1
             self._delivered.add(outcome.sha256)
         elif outcome.refused:
             self.counters["images_refused"] += 1
-            self._outbox.abandon("samples", outcome.sequence, outcome.error)
+            with suppress(OutboxError):
+                if current:  # the number may be another entry's in a new epoch
+                    self._outbox.abandon("samples", outcome.sequence, outcome.error)
         else:
             log.warning("image_upload_failed", reason=outcome.error, remedy="sending by MQTT")
             self._http_closed_until = now + self._http_retry_s

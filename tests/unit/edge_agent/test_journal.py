@@ -49,14 +49,14 @@ def test_a_transition_is_kept_once(journal: Journal, outbox: Outbox) -> None:
 
 
 def test_a_refused_transition_is_asked_for_again(journal: Journal, outbox: Outbox) -> None:
-    number, pages = 1, outbox._db.execute("PRAGMA page_count").fetchone()[0]
-    outbox._db.execute(f"PRAGMA max_page_count = {pages}")
+    number, pages = 1, outbox._file.db.execute("PRAGMA page_count").fetchone()[0]
+    outbox._file.db.execute(f"PRAGMA max_page_count = {pages}")
     while journal.execution_once("line", number, report(ExecutionState.QUEUED)):
         number += 1
     assert not journal.execution_once("line", number, report(ExecutionState.QUEUED))
     assert journal.counters["outbox_refused"] == 2
     assert journal.told("line") == number - 1
-    outbox._db.execute("PRAGMA max_page_count = 100000")
+    outbox._file.db.execute("PRAGMA max_page_count = 100000")
     assert journal.execution_once("line", number, report(ExecutionState.QUEUED))
     assert len(states(outbox)) == number
 

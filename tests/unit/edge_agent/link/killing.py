@@ -46,7 +46,7 @@ def kill_self() -> None:
 def main(folder: str, number: int, nth: int) -> None:
     """Tell `number` of the slot "line"; die at the nth statement (0: not at all)."""
     outbox: Any = Outbox(Path(folder), "d", Quota(10**9, 10**9))
-    outbox._db = Dying(outbox._db, nth, kill_self)
+    outbox._file.db = Dying(outbox._file.db, nth, kill_self)
     outbox.append_once("line", number, "events", event)
     outbox.close()
 

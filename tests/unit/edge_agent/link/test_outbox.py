@@ -216,14 +216,14 @@ def test_a_broken_database_is_put_aside_and_a_new_epoch_begins(tmp_path: Path) -
 def test_a_full_disk_refuses_the_entry_and_changes_nothing(tmp_path: Path) -> None:
     outbox = Outbox(tmp_path, "d", ROOMY)
     outbox.append("events", event)
-    pages = outbox._db.execute("PRAGMA page_count").fetchone()[0]
-    outbox._db.execute(f"PRAGMA max_page_count = {pages}")
+    pages = outbox._file.db.execute("PRAGMA page_count").fetchone()[0]
+    outbox._file.db.execute(f"PRAGMA max_page_count = {pages}")
     with pytest.raises(OutboxError, match="make room"):
         for _ in range(200):
             outbox.append("events", event)
     written = outbox.counters()["outbox_events_written"]
     assert covered(outbox, "events") == list(range(1, written + 1))
-    outbox._db.execute("PRAGMA max_page_count = 100000")
+    outbox._file.db.execute("PRAGMA max_page_count = 100000")
     assert outbox.append("events", event) == written + 1
 
 

@@ -51,7 +51,7 @@ def test_a_number_is_told_once_and_never_a_lower_one(tmp_path: Path) -> None:
 def test_a_kill_between_any_two_statements_tells_all_or_nothing(tmp_path: Path, nth: int) -> None:
     outbox: Any = Outbox(tmp_path, "d", ROOMY)
     outbox.append_once("line", 1, "events", event)
-    real, outbox._db = outbox._db, Dying(outbox._db, nth, die)
+    real, outbox._file.db = outbox._file.db, Dying(outbox._file.db, nth, die)
     try:
         outbox.append_once("line", 2, "events", event)
     except Died:
@@ -66,7 +66,7 @@ def test_a_kill_between_any_two_statements_tells_all_or_nothing(tmp_path: Path, 
 
 def test_the_table_above_reaches_every_statement(tmp_path: Path) -> None:
     outbox: Any = Outbox(tmp_path, "d", ROOMY)
-    outbox._db = counting = Dying(outbox._db, 0, die)
+    outbox._file.db = counting = Dying(outbox._file.db, 0, die)
     outbox.append_once("line", 1, "events", event)
     assert 8 <= counting.statements <= STATEMENTS_MAX
 
@@ -94,14 +94,14 @@ def test_whatever_is_killed_each_number_goes_out_at_most_once_and_rising(
         kept: dict[str, list[int]] = {"a": [], "b": []}
         for key, number, nth in numbers:
             before = outbox.counters()["outbox_events_written"]
-            real, outbox._db = outbox._db, Dying(outbox._db, nth, die)
+            real, outbox._file.db = outbox._file.db, Dying(outbox._file.db, nth, die)
             try:
                 outbox.append_once(key, number, "events", event)
             except Died:
                 real.close()
                 outbox = Outbox(Path(name), "d", ROOMY)
             else:
-                outbox._db = real
+                outbox._file.db = real
             if outbox.counters()["outbox_events_written"] > before:
                 kept[key].append(number)
             assert outbox.told(key) == (kept[key][-1] if kept[key] else 0)
@@ -111,21 +111,21 @@ def test_whatever_is_killed_each_number_goes_out_at_most_once_and_rising(
 
 def test_a_refused_number_counts_as_not_told(tmp_path: Path) -> None:
     outbox = Outbox(tmp_path, "d", ROOMY)
-    pages = outbox._db.execute("PRAGMA page_count").fetchone()[0]
-    outbox._db.execute(f"PRAGMA max_page_count = {pages}")
+    pages = outbox._file.db.execute("PRAGMA page_count").fetchone()[0]
+    outbox._file.db.execute(f"PRAGMA max_page_count = {pages}")
     number = 0
     with pytest.raises(OutboxError, match="make room"):
         for number in range(1, 300):
             outbox.append_once("line", number, "events", event)
     assert outbox.told("line") == number - 1
-    outbox._db.execute("PRAGMA max_page_count = 100000")
+    outbox._file.db.execute("PRAGMA max_page_count = 100000")
     assert outbox.append_once("line", number, "events", event) == number
 
 
 def test_an_outbox_of_an_older_agent_goes_on(tmp_path: Path) -> None:
     older = Outbox(tmp_path, "d", ROOMY)
     older.append("events", event)
-    older._db.execute("DROP TABLE told")
+    older._file.db.execute("DROP TABLE told")
     older.close()
     outbox = Outbox(tmp_path, "d", ROOMY)
     assert (outbox.epoch, sequences(outbox)) == (older.epoch, [1])

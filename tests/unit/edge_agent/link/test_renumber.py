@@ -70,7 +70,7 @@ class Life:
             return EventReport(device_id="d", epoch=epoch, sequence=sequence, at=1, alert=alert)
 
         before = self.outbox.counters()["outbox_events_written"]
-        real, self.outbox._db = self.outbox._db, Dying(self.outbox._db, nth, die)
+        real, self.outbox._file.db = self.outbox._file.db, Dying(self.outbox._file.db, nth, die)
         try:
             self.outbox.append("events", make)
         except Died:
@@ -78,7 +78,7 @@ class Life:
             self.outbox = Outbox(self.folder, "d", ROOMY)
             died = True
         else:
-            self.outbox._db = real
+            self.outbox._file.db = real
             died = False
         if self.outbox.counters()["outbox_events_written"] > before:
             self.written.append(text)
@@ -195,8 +195,8 @@ def test_an_outbox_of_an_older_agent_goes_on(tmp_path: Path, acknowledging: bool
     if acknowledging:
         older.meet(hub)
     else:
-        older.outbox._db.execute("DROP TABLE starts")
-    older.outbox._db.execute("CREATE TEMP TABLE starts (stream, number, acked)")
+        older.outbox._file.db.execute("DROP TABLE starts")
+    older.outbox._file.db.execute("CREATE TEMP TABLE starts (stream, number, acked)")
     older.write()
     older.start()
     older.write()

@@ -20,7 +20,7 @@ from cloud.rollouts import queries
 from cloud.rollouts.journal import note
 from cloud.rollouts.models import DevicePin
 from cloud.rollouts.request.spec import spec_of
-from cloud.rollouts.running.going_back import against, had_before, own_attempt, own_wish
+from cloud.rollouts.running.going_back import WayBack, had_before, own_attempt, own_wish
 from cloud.rollouts.states import HUB_EXECUTION_TABLE
 from protocol.machine import advance
 from protocol.messages import SlotDesired
@@ -124,8 +124,9 @@ def unpin(
         raise NotFoundError(
             f"{model} is not pinned on device {device_id}", "`argosy rollout pins` shows the pins"
         )
-    before = None if row.before is None else SlotDesired.model_validate_json(row.before)
-    reason = _no_return(session, before)
+    before, reason = WayBack(session).of(row.before, device_id)
+    if before is None:
+        reason = "nothing was desired before the pin, so nothing is"
     slot = _slot(device, model)
     if before is None:
         fleet.set_slot(session, principal, device_id, model, None)
@@ -272,13 +273,6 @@ def _supersede(
             wave=row.wave, device_id=device_id,
         )  # fmt: skip
     return began
-
-
-def _no_return(session: Session, before: SlotDesired | None) -> str:
-    """Why the build of before may not serve again; "" where it may."""
-    if before is None:
-        return "nothing was desired before the pin, so nothing is"
-    return against(session, before)
 
 
 def _tell(session: Session, principal: Principal, device: Device, wanted: SlotDesired) -> None:

@@ -79,7 +79,7 @@ def _no_way_back(session: Session, rollout: Rollout, left: Sequence[str]) -> dic
     way, found = WayBack(session), {}
     for some in lots(left, ROWS_AT_ONCE):
         for device_id, before in queries.befores(session, rollout.id, some).items():
-            found[device_id] = way.of(before)[1]
+            found[device_id] = way.of(before, device_id)[1]
     return {device_id: reason for device_id, reason in found.items() if reason}
 
 

@@ -101,7 +101,7 @@ def _view(scene: _Scene, row: Latest, facts: Facts, texts: Texts) -> DeviceView:
     by_hand = row.by_hand or (odd and owned and not newer and _went_back(scene, row, reported))
     back, no_return = None, ""
     if scene.way_back is not None and row.started_at is not None:
-        back, no_return = scene.way_back.of(scene.befores.get(row.device_id))
+        back, no_return = scene.way_back.of(scene.befores.get(device_id), device_id)
     online = facts.presence == ONLINE
     waits = row.started_at is None and row.state not in _TERMINAL
     return DeviceView(

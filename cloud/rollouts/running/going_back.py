@@ -8,6 +8,7 @@ from cloud.fleet import service as fleet
 from cloud.fleet.models import Device
 from cloud.registry import service as registry
 from cloud.registry.models import Build
+from cloud.rollouts.models import Execution, Rollout
 from protocol.messages import SlotDesired, SlotReported
 from protocol.states import TERMINAL_EXECUTION_STATES
 
@@ -75,19 +76,46 @@ class WayBack:
     def __init__(self, session: Session) -> None:
         self._session = session
         self._against: dict[tuple[str, str, int], str] = {}
+        self._taken_back: dict[str, bool] = {}
 
-    def of(self, before: str | None) -> tuple[SlotDesired | None, str]:
+    def of(self, before: str | None, device_id: str) -> tuple[SlotDesired | None, str]:
         """What the device had, and what stands against it ("" where nothing does).
+
+        Where the rollout that had brought it has been taken back since, nobody took it back here,
+        for the slot was another's by then: it is what the device had before that one.
 
         before: what the device had, as JSON text of a `SlotDesired`.
         """
-        if before is None:
+        slot = self._standing(before, device_id)
+        if slot is None:
             return None, NOTHING_BEFORE
-        slot = SlotDesired.model_validate_json(before)
         key = (slot.bundle_digest, slot.model, slot.version)
         if key not in self._against:
             self._against[key] = against(self._session, slot)
         return slot, self._against[key]
+
+    def _standing(self, before: str | None, device_id: str) -> SlotDesired | None:
+        slot, seen = _slot_of(before), set()
+        while slot is not None and self._is_taken_back(slot.rollout_id):
+            key = (slot.rollout_id, device_id, slot.attempt)
+            row = None if key in seen else self._session.get(Execution, key)
+            if row is not None and row.reverts:
+                break
+            seen.add(key)
+            slot = None if row is None else _slot_of(row.before)
+        return slot
+
+    def _is_taken_back(self, rollout_id: str | None) -> bool:
+        if rollout_id is None:
+            return False
+        if rollout_id not in self._taken_back:
+            rollout = self._session.get(Rollout, rollout_id)
+            self._taken_back[rollout_id] = rollout is not None and rollout.reverting
+        return self._taken_back[rollout_id]
+
+
+def _slot_of(before: str | None) -> SlotDesired | None:
+    return None if before is None else SlotDesired.model_validate_json(before)
 
 
 def against(session: Session, slot: SlotDesired) -> str:

@@ -146,7 +146,7 @@ class Teller:
     def _back(self, row: Execution) -> tuple[SlotDesired | None, str]:
         """What was before, or None with why that may not serve again. It has served there: it is
         not held, and not compared, a second time."""
-        slot, reason = self._way_back.of(row.before)
+        slot, reason = self._way_back.of(row.before, row.device_id)
         if slot is None or reason:
             return None, reason
         return slot.model_copy(update={"hold": False, "shadow": None}), ""

@@ -100,7 +100,9 @@ class Hub:
             settings.tracking,
             http_proxy=settings.http_proxy,
         )
-        self.rollouts = Engine(self.database, limits.engine_tick_s)
+        self.rollouts = Engine(
+            self.database, limits.engine_tick_s, linked_since=lambda: self.ingress.linked_since
+        )
         self._link()
 
     def _link(self) -> None:

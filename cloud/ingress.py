@@ -80,6 +80,7 @@ class Ingress:
         self._stopping = threading.Event()
         self._gone = threading.Event()
         self._up = threading.Event()
+        self._up_at = 0.0
         self._thread = threading.Thread(target=self._run, name="ingress", daemon=True)
 
     def start(self) -> None:
@@ -96,6 +97,11 @@ class Ingress:
     def connected(self) -> bool:
         """Whether the link stands and is subscribed."""
         return self._up.is_set()
+
+    @property
+    def linked_since(self) -> float | None:
+        """When the link came up, in Unix seconds; None while it is down."""
+        return self._up_at if self._up.is_set() else None
 
     def wait_connected(self, timeout_s: float) -> bool:
         return self._up.wait(timeout_s)
@@ -220,6 +226,7 @@ class Ingress:
             self._gone.set()
             return
         log.info("linked to the broker %s", self._address)
+        self._up_at = time.time()
         self._up.set()
 
     def _on_disconnect(self, _: Any, __: Any, ___: Any, reason: Any, ____: Any) -> None:

@@ -6,7 +6,7 @@ from __future__ import annotations
 from collections.abc import Container
 
 from cloud.rollouts.planning.tally import Tally, servable_digests
-from cloud.rollouts.planning.views import Action, DeviceView, EndExecution, Policy, RolloutView
+from cloud.rollouts.planning.views import Action, DeviceView, EndExecution, RolloutView
 from cloud.rollouts.states import RolloutState
 from protocol.states import BEFORE_EXCHANGE, ExecutionEvent, ExecutionState
 
@@ -23,7 +23,7 @@ def endings(rollout: RolloutView, tally: Tally, now: float) -> list[Action]:
 def _ending(
     rollout: RolloutView, device: DeviceView, standing: Container[str], now: float
 ) -> EndExecution | None:
-    cause = _retraction(rollout, device, standing) or _expiry(rollout.policy, device, now)
+    cause = _retraction(rollout, device, standing) or _expiry(rollout, device, now)
     return EndExecution(device.device_id, device.attempt, *cause) if cause else None
 
 
@@ -53,9 +53,12 @@ def _taken(device: DeviceView) -> str:
     return "the slot's desired build was changed" if started and not device.owned else ""
 
 
-def _expiry(policy: Policy, device: DeviceView, now: float) -> tuple[ExecutionEvent, str] | None:
-    if device.started_at is None:
+def _expiry(
+    rollout: RolloutView, device: DeviceView, now: float
+) -> tuple[ExecutionEvent, str] | None:
+    if device.started_at is None or not _has_listened(rollout, now):
         return None
+    policy = rollout.policy
     quiet_since = _quiet_since(device)
     if quiet_since is not None and now - quiet_since > policy.step_timeout_s:
         word = "word" if device.state in _WAITING else "step"
@@ -67,6 +70,13 @@ def _expiry(policy: Policy, device: DeviceView, now: float) -> tuple[ExecutionEv
             return ExecutionEvent.CANCEL_REQUESTED, f"{late}: nobody accepted its shadow"
         return ExecutionEvent.TIMER_EXPIRED, late
     return None
+
+
+def _has_listened(rollout: RolloutView, now: float) -> bool:
+    """Whether the hub has heard long enough to call a device silent. After a stop, or a loss of its
+    link, the words of all that went on meanwhile are yet to come."""
+    since = rollout.heard_since
+    return since is not None and now - since > rollout.policy.step_timeout_s
 
 
 def _quiet_since(device: DeviceView) -> float | None:

@@ -111,6 +111,8 @@ class RolloutView:
     asks: what a person has been asked and has not answered yet.
     approved_waves: those that a person has let begin.
     stopped_by: why it stops, for the devices' reasons.
+    heard_since: since when whatever devices say has come to the hub, in Unix seconds; None while
+        nothing does. Only what came to nothing since can be taken for silence.
     """
 
     state: RolloutState
@@ -123,6 +125,7 @@ class RolloutView:
     approved_waves: frozenset[int] = frozenset()
     reverting: bool = False
     stopped_by: str = "the rollout was cancelled"
+    heard_since: float | None = 0.0
 
 
 @dataclass(frozen=True, slots=True)

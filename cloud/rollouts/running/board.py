@@ -134,10 +134,10 @@ class Board:
             watched.views.setdefault(device_id, _UNREAD)
             self.stale.add(device_id)
 
-    def looks(self, session: Session) -> list[Look]:
+    def looks(self, session: Session, heard_since: float | None) -> list[Look]:
         """The rollouts to plan, oldest first."""
         return [
-            Look(w, rollout_view(session, w.head, w.waves, w.policy, w.brought))
+            Look(w, rollout_view(session, w.head, w.waves, w.policy, w.brought, heard_since))
             for w in self.watched.values()
             if w.is_due()
         ]

@@ -6,7 +6,7 @@ import logging
 import threading
 import time
 import uuid
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Protocol
 
@@ -37,6 +37,14 @@ together."""
 REST_MAX_S = 1.0
 
 
+LinkedSince = Callable[[], float | None]
+"""Since when the hub's link to the broker stands, in Unix seconds; None while it does not."""
+
+
+def _always() -> float:
+    return 0.0
+
+
 class LooksAtGate(Protocol):
     """See `gating.look`."""
 
@@ -53,7 +61,11 @@ class Engine:
     """
 
     def __init__(
-        self, database: Database, period_s: float, look_at_gate: LooksAtGate = gating.look
+        self,
+        database: Database,
+        period_s: float,
+        look_at_gate: LooksAtGate = gating.look,
+        linked_since: LinkedSince = _always,
     ) -> None:
         self._database = database
         self._lease_s = LEASE_PERIODS * period_s
@@ -63,6 +75,8 @@ class Engine:
         self._board: Board | None = None
         self._floors = floors.FloorWatch()
         self._look_at_gate = look_at_gate
+        self._linked_since = linked_since
+        self._led_since = 0.0
         self._stopping = threading.Event()
         self.loop = Loop("rollouts", period_s, self._settle)
 
@@ -94,10 +108,12 @@ class Engine:
                 self._board = None
                 return False
             led = self._term is not None and self._term.owner == self._owner
+            if not led:
+                self._led_since = now
             # A board is of use only as long as nobody else has led; and not after a fault.
             board, self._board = (self._board if led else None) or Board(), None
             board.refresh(session)
-            looks = board.looks(session)
+            looks = board.looks(session, self._heard_since())
         self._board = board
         if board.seen or not led or (board.busy and self._is_half_over(now)):
             with self._acting(now) as session:
@@ -105,6 +121,11 @@ class Engine:
         acted = self._take_steps(board, looks, now)
         self._tell_floors(now)
         return acted or board.more
+
+    def _heard_since(self) -> float | None:
+        """See `RolloutView`. What came before this engine led, another one may have left."""
+        linked = self._linked_since()
+        return None if linked is None else max(linked, self._led_since)
 
     def _take_steps(self, board: Board, looks: Sequence[Look], now: float) -> bool:
         """The next step of each rollout; one that fails does not keep the others."""

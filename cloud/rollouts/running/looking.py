@@ -50,7 +50,12 @@ class Brought:
 
 
 def rollout_view(
-    session: Session, head: Head, waves: int, policy: Policy, brought: Brought
+    session: Session,
+    head: Head,
+    waves: int,
+    policy: Policy,
+    brought: Brought,
+    heard_since: float | None,
 ) -> RolloutView:
     """A rollout as the planner sees it, with what stands against its builds now."""
     return RolloutView(
@@ -64,6 +69,7 @@ def rollout_view(
         approved_waves=frozenset(head.approved_waves),
         reverting=head.reverting,
         stopped_by=head.reason or "the rollout was cancelled",
+        heard_since=heard_since,
     )
 
 

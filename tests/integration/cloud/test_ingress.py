@@ -120,10 +120,13 @@ def test_bad_messages_are_counted_and_stop_nothing(hub: Hub, broker: RunningBrok
 def test_a_broker_that_forgot_is_told_states_and_trust(hub: Hub, broker: RunningBroker) -> None:
     with hub.database.transaction() as session:
         fleet.set_slot(session, OPERATOR, "line-1", "factory", SLOT)
+    first = hub.ingress.linked_since
     broker.stop()
     wait_until(lambda: not hub.ingress.connected, "the loss of the link")
+    assert hub.ingress.linked_since is None
     broker.start()
     assert hub.ingress.wait_connected(30)
+    assert (hub.ingress.linked_since or 0.0) > (first or 0.0) > 0.0
     with wire(broker, Kind.DESIRED, Kind.TRUST) as device:
         found: dict[str, bytes] = {}
         while len(found) < 6:

@@ -10,7 +10,7 @@ from cloud.registry import service as registry
 from cloud.registry.models import Build
 from cloud.rollouts.models import Execution, Rollout
 from protocol.messages import SlotDesired, SlotReported
-from protocol.states import TERMINAL_EXECUTION_STATES
+from protocol.states import TERMINAL_EXECUTION_STATES, ExecutionState
 
 NOTHING_BEFORE = "nothing is known that was there before and could be desired again"
 
@@ -32,19 +32,28 @@ def left_for(slot: SlotDesired, said: SlotReported | None) -> str | None:
     return said.running_digest if said.running_digest != slot.bundle_digest else None
 
 
+def settled_on(said: SlotReported | None) -> str | None:
+    """The build that a device serves for good where its slot desires nothing. None while an
+    attempt may yet change that, and where the very build that runs came to nothing last. Pure."""
+    last = said.execution if said is not None else None
+    if said is None or last is None or last.state not in TERMINAL_EXECUTION_STATES:
+        return None
+    failed = last.state is not ExecutionState.SUCCEEDED
+    return None if failed and last.bundle_digest == said.running_digest else said.running_digest
+
+
 def had_before(session: Session, device: Device, model: str) -> SlotDesired | None:
     """What a device has of a model before its slot is changed: what the slot desires, or the
     build that really serves in its place; None where the registry does not know that one."""
     desired = fleet.desired(device)
     slot = desired.slots.get(model) if desired else None
     # Most devices run what they should; reports are parsed of the others only.
-    if slot is None or device.running.get(model) in (None, slot.bundle_digest):
+    if device.running.get(model) in (None, slot and slot.bundle_digest):
         return slot
     reported = fleet.reported(device)
-    serving = left_for(slot, reported.slots.get(model) if reported else None)
-    if serving is None:
-        return slot
-    return wish_of(session, device, slot.model, serving)
+    said = reported.slots.get(model) if reported else None
+    serving = settled_on(said) if slot is None else left_for(slot, said)
+    return slot if serving is None else wish_of(session, device, model, serving)
 
 
 def wish_of(session: Session, device: Device, model: str, digest: str) -> SlotDesired | None:

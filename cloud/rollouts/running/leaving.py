@@ -28,7 +28,7 @@ from cloud.registry import service as registry
 from cloud.rollouts import queries
 from cloud.rollouts.journal import BY_ENGINE, note
 from cloud.rollouts.models import DevicePin, Execution, Rollout
-from cloud.rollouts.running.going_back import wish_of
+from cloud.rollouts.running.going_back import against, wish_of
 from cloud.rollouts.running.looking import BY_HAND_ALERT, told_since
 from cloud.rollouts.running.telling import ENGINE
 from cloud.rollouts.states import BY_HAND
@@ -159,26 +159,32 @@ def _note_running(scene: _Scene) -> None:
 
 
 def _follow(scene: _Scene) -> None:
-    """Where the slot still desires the attempt that was left, desire what serves instead: a device
-    that loses its disk is to come back to that.
+    """Where the slot still desires the attempt that was left, or nothing, desire what serves
+    instead: a device that loses its disk is to come back to that.
 
     By the attempt that had brought it, where one had: should the person have gone on to another
     meanwhile, the device knows that this very attempt was left. A pin is a person's word at the
     hub, and stands; a newer attempt of the build that was left is a new wish.
     """
-    turn, desired = scene.turn, fleet.desired(scene.device)
-    standing = None if desired is None else desired.slots.get(turn.slot)
-    if standing is None or standing.bundle_digest != turn.left or scene.pin is not None:
+    if scene.pin is not None or not _is_followed(scene):
         return
-    key = (standing.rollout_id, standing.attempt)
-    if key not in _over(scene) or key in scene.taken_up:
-        return
-    floor, again = registry.floor(scene.session, turn.slot), scene.serves
+    turn, wish, again = scene.turn, scene.wish, scene.serves
+    floor = registry.floor(scene.session, turn.slot)
     own = {} if again is None else {"rollout_id": again.rollout_id, "attempt": again.attempt}
-    wish = scene.wish
     wanted = None if wish is None else wish.model_copy(update={**own, "floor": floor})
     slots, floors = {turn.slot: wanted}, {turn.slot: floor}
     fleet.change_desired(scene.session, ENGINE, turn.device_id, slots=slots, floors=floors)
+
+
+def _is_followed(scene: _Scene) -> bool:
+    turn, wish, desired = scene.turn, scene.wish, fleet.desired(scene.device)
+    standing = None if desired is None else desired.slots.get(turn.slot)
+    if standing is None:
+        # An attempt came to nothing, and what had been before may not serve any more.
+        return wish is not None and not scene.taken_up and not against(scene.session, wish)
+    key = (standing.rollout_id, standing.attempt)
+    is_left = standing.bundle_digest == turn.left and key in _over(scene)
+    return is_left and key not in scene.taken_up
 
 
 def _over(scene: _Scene) -> set[AttemptKey]:

@@ -10,7 +10,7 @@ from edge_agent.errors import EdgeError
 from edge_agent.harvest.sink import snapshot
 from edge_agent.journal import Journal
 from edge_agent.pipeline import Pipeline
-from protocol.messages import Command, CommandResponse
+from protocol.messages import Command, CommandResponse, as_text
 
 
 class CommandRefused(EdgeError):  # noqa: N818 - an answer, not a fault
@@ -47,7 +47,7 @@ class Commands:
             ok, text = False, str(error)
         self.counters["commands_done" if ok else "commands_refused"] += 1
         return CommandResponse(
-            device_id=self._device_id, command_id=command.command_id, ok=ok, text=text[:2048]
+            device_id=self._device_id, command_id=command.command_id, ok=ok, text=as_text(text)
         )
 
     def _report(self, _arguments: dict[str, Any]) -> str:

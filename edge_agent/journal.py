@@ -20,6 +20,7 @@ from protocol.messages import (
     ExecutionReport,
     SampleReport,
     TelemetryReport,
+    as_text,
 )
 from protocol.states import CameraState
 from protocol.windows import WindowStats
@@ -89,7 +90,7 @@ class Journal:
     def camera(self, changed: CameraChanged) -> None:
         self._event(
             camera=CameraEventReport(
-                camera=changed.camera, state=changed.state, detail=changed.detail[:2048]
+                camera=changed.camera, state=changed.state, detail=as_text(changed.detail)
             )
         )
 
@@ -102,7 +103,7 @@ class Journal:
         left: str | None = None,
         serves: str | None = None,
     ) -> None:
-        alert = Alert(name=name, text=text[:2048], slot=slot, left=left, serves=serves)
+        alert = Alert(name=name, text=as_text(text), slot=slot, left=left, serves=serves)
         self._event(alert=alert)
 
     def sample(self, harvested: HarvestedSample) -> bool:

@@ -27,6 +27,7 @@ from protocol.parts import SEQUENCE_MAX, Epoch, Part, Score, Sequence, UnixSecon
 from protocol.parts import DeviceId as DeviceId
 from protocol.parts import Text as Text
 from protocol.parts import Word as Word
+from protocol.parts import as_text as as_text
 from protocol.states import CameraState, ExecutionState
 from protocol.topics import Kind
 from protocol.windows import WindowStats

@@ -20,7 +20,7 @@ from edge_agent.clock import Clock
 from edge_agent.errors import BadImageError, CameraError
 from edge_agent.ledger import STALE, Ledger
 from protocol.machine import advance
-from protocol.messages import CameraReported
+from protocol.messages import CameraReported, as_text
 from protocol.states import CAMERA_TABLE, CameraEvent, CameraState
 
 __all__ = ["Capture", "CaptureLimits", "OnCamera", "OpenSource"]
@@ -154,7 +154,7 @@ class Capture:
                     frames += 1
             except BadImageError as error:
                 self._ledger.unreadable(self.spec.id)
-                self._detail = str(error)
+                self._note(error)
                 if not waits:
                     raise
         return frames
@@ -221,9 +221,13 @@ class Capture:
 
     def _move(self, event: CameraEvent, detail: str) -> None:
         self._state = advance(CAMERA_TABLE, self._state, event)
-        self._detail = detail
+        self._note(detail)
         if self._on_camera is not None:
-            self._on_camera(self.spec.id, self._state, detail)
+            self._on_camera(self.spec.id, self._state, self._detail)
+
+    def _note(self, detail: object) -> None:
+        """The one place where a detail is kept: names of files and words of libraries are in it."""
+        self._detail = as_text(detail)
 
     def _pace_fps(self, source: Source) -> float | None:
         """Frames per second to keep to; a file that plays a live camera keeps its own."""

@@ -10,6 +10,7 @@ from edge_agent.cameras.opening import Opener
 from edge_agent.cameras.source import CameraSpec
 from edge_agent.doctor.finding import Box, Finding, ok, problem
 from edge_agent.errors import CameraError
+from protocol.messages import as_text
 from protocol.states import CameraState
 
 AT_ONCE_MAX = 8
@@ -53,7 +54,7 @@ def _look(camera: CameraSpec) -> tuple[int, int] | str:
         finally:
             source.close()
     except CameraError as error:
-        return str(error)
+        return as_text(error)
     if grab is None:
         return "it has no picture"
     return int(grab.image.shape[1]), int(grab.image.shape[0])

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import threading
 import time
 from collections import Counter
+from pathlib import Path
 from random import Random
 from typing import Any
 
@@ -17,7 +19,14 @@ from edge_agent.config import parse_config
 from edge_agent.inbox import Inbox
 from edge_agent.journal import CameraChanged, Journal
 from edge_agent.link.mqtt import proxy_arguments
-from edge_agent.report import COUNTERS_MAX, ReportTimer, merge_counters, slot_reported
+from edge_agent.link.outbox import Outbox, Quota
+from edge_agent.report import (
+    COUNTERS_MAX,
+    ReportedState,
+    ReportTimer,
+    merge_counters,
+    slot_reported,
+)
 from edge_agent.status import read_status
 from edge_agent.store import StoreError
 from edge_agent.worker import Worker
@@ -145,3 +154,23 @@ def test_a_camera_that_stays_away_is_logged_once(
     logged = [entry for entry in logs if entry["event"] == "camera_changed"]
     assert [entry["state"] for entry in logged] == ["BACKING_OFF"]
     assert "holds no image" in logged[0]["why"]
+
+
+def test_a_file_that_is_named_in_another_encoding_ends_nothing(tmp_path: Path) -> None:
+    settings = config(tmp_path, limits={"reported_every_s": 0.5})
+    (tmp_path / "images" / os.fsdecode(b"caf\xe9.jpg")).write_bytes(b"this is no image")
+    agent = Agent(settings, Clock(), Random(1))
+    thread = threading.Thread(target=agent.run)
+    thread.start()
+
+    def told() -> bool:
+        reported = agent._store.load("reported", ReportedState)
+        return reported is not None and "\\udce9" in reported.reported.cameras["cam"].detail
+
+    eventually(told, "the report has its name")
+    assert thread.is_alive()
+    agent.stop()
+    thread.join(30)
+    kept = Outbox(tmp_path / "data" / "outbox", "d", Quota(10**9, 10**9))
+    assert any(b"udce9" in entry.payload for entry in kept.after("events", 0, 100))
+    kept.close()

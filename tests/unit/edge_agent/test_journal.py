@@ -7,10 +7,10 @@ from pathlib import Path
 import pytest
 
 from edge_agent.clock import Clock
-from edge_agent.journal import Journal
+from edge_agent.journal import CameraChanged, Journal
 from edge_agent.link.outbox import Outbox, Quota
 from protocol.messages import EventReport, ExecutionReport, decode
-from protocol.states import ExecutionState
+from protocol.states import CameraState, ExecutionState
 from protocol.topics import Kind
 
 
@@ -67,3 +67,12 @@ def test_an_outbox_that_is_closed_is_told_nothing_and_raises_nothing(
     outbox.close()
     assert not journal.execution_once("line", 1, report(ExecutionState.QUEUED))
     assert journal.told("line") == 0
+
+
+def test_words_from_outside_are_kept_whatever_is_in_them(journal: Journal, outbox: Outbox) -> None:
+    said = "caf\udce9.jpg" + "." * 5000
+    journal.camera(CameraChanged("cam", CameraState.BACKING_OFF, said))
+    journal.alert("disk_refused", said)
+    camera, alert = (decode(Kind.EVENTS, entry.payload) for entry in outbox.after("events", 0, 100))
+    assert camera.camera.detail.startswith("caf\\udce9.jpg.")
+    assert alert.alert.text.startswith("caf\\udce9.jpg.")

@@ -1,12 +1,15 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from collections.abc import Iterator
 
 import pytest
 import structlog
 
 from edge_agent.logs import set_up_logs
+from tests.unit.test_house_rules import ROOT
 
 
 @pytest.fixture(autouse=True)
@@ -42,3 +45,25 @@ def test_lines_for_people_hold_no_secret_either(capsys: pytest.CaptureFixture[st
     assert "camera_failed" in told
     assert "secret" not in told
     assert "quiet" in told
+
+
+LOGS_A_NAME = """
+import structlog
+from edge_agent.logs import set_up_logs
+set_up_logs(json_lines=%s, verbose=False)
+structlog.get_logger("x").warning("leftover", path=chr(0xdce9), error=OSError(chr(0xdce9)))
+structlog.get_logger("x").error("camera_failed", exc_info=OSError(chr(0xdce9)))
+"""
+
+
+@pytest.mark.parametrize("json_lines", [True, False])
+def test_a_name_in_another_encoding_is_logged_and_ends_nothing(json_lines: bool) -> None:
+    ran = subprocess.run(
+        [sys.executable, "-c", LOGS_A_NAME % json_lines],
+        env={"PYTHONIOENCODING": "utf-8:strict", "PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert "leftover" in ran.stderr and "camera_failed" in ran.stderr
+    assert ran.stderr.count("\\udce9") >= 3

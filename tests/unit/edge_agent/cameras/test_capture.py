@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -13,10 +14,13 @@ from edge_agent.cameras.capture import Capture, CaptureLimits
 from edge_agent.cameras.feed import Feed
 from edge_agent.cameras.source import CameraSpec, Frame
 from edge_agent.clock import Clock
+from edge_agent.errors import CameraError
 from edge_agent.ledger import Ledger
+from protocol.messages import CameraEventReport
 from protocol.states import CameraState
 from tests.fixtures.seeing import eventually, image, take_one
 from tests.unit.edge_agent.cameras.mjpeg import MjpegCamera, number_of, serving
+from tests.unit.edge_agent.cameras.scripted import Scripted, running
 
 QUICK = CaptureLimits(backoff_base_s=0.01, backoff_cap_s=0.02, open_timeout_s=2, read_timeout_s=2)
 
@@ -108,6 +112,26 @@ def test_a_folder_without_a_readable_image_does_not_spin(tmp_path: Path) -> None
     with capturing(CameraSpec("a", str(tmp_path), "tiny", loop=True)) as watched:
         eventually(lambda: watched.seen(CameraState.BACKING_OFF), "it backs off")
         assert any("no frame that can be read: a.jpg: is no" in why for _, why in watched.states)
+
+
+def test_a_file_that_is_named_in_another_encoding_is_told_of(folder: Path) -> None:
+    (folder / os.fsdecode(b"2b-caf\xe9.jpg")).write_bytes(b"this is no image")
+    with capturing(CameraSpec("a", str(folder), "tiny")) as watched:
+        watched.frames(3)
+        eventually(lambda: watched.capture.ended, "the folder ends")
+        assert watched.capture.report().detail.startswith("2b-caf\\udce9.jpg: ")
+        assert watched.states[-1][1] == watched.capture.report().detail
+
+
+def test_whatever_a_library_says_of_a_lost_camera_can_be_reported() -> None:
+    said = "\udce9 " + "and so on, " * 1000
+    scripted = Scripted([CameraError(said), RuntimeError(said)])
+    with running(scripted) as (capture, played):
+        eventually(scripted.over.is_set, "the scripts are over")
+        for _state, detail in played().states:
+            assert CameraEventReport(camera="a", state=CameraState.ENDED, detail=detail)
+        assert capture.report().state is not CameraState.STREAMING
+    assert any(detail.startswith("\\udce9 and so on") for _, detail in played().states)
 
 
 def test_a_file_is_no_faster_than_asked(folder: Path) -> None:

@@ -35,8 +35,10 @@ from cloud.rollouts.planning.views import (
     StartExecution,
     Stop,
 )
+from cloud.rollouts.running import receiving
 from cloud.rollouts.running.failing import why_not_all
 from cloud.rollouts.running.leaving import mark_diverged
+from cloud.rollouts.running.looking import last_word
 from cloud.rollouts.running.telling import ENGINE, Teller
 from cloud.rollouts.states import (
     HUB_EXECUTION_TABLE,
@@ -44,6 +46,7 @@ from cloud.rollouts.states import (
     Outcome,
     RolloutEvent,
     RolloutState,
+    receive,
 )
 from protocol.machine import advance
 from protocol.states import TERMINAL_EXECUTION_STATES, ExecutionEvent, ExecutionState
@@ -81,11 +84,6 @@ class Work:
     def row(self, device_id: str, attempt: int) -> Execution | None:
         found = [row for row in self.rows.get(device_id, ()) if row.attempt == attempt]
         return found[0] if found else None
-
-    def reason_of(self, action: EndExecution) -> str:
-        """Why its attempt has ended."""
-        row = self.row(action.device_id, action.attempt)
-        return action.reason if row is None else row.reason
 
 
 def devices_of(actions: Iterable[Action]) -> list[str]:
@@ -156,8 +154,9 @@ def act_on_all(work: Work, actions: Iterable[DeviceAction]) -> bool:
     starts = [a for a in acted if isinstance(a, StartExecution) and not a.reverts]
     ends = [a for a in acted if isinstance(a, EndExecution)]
     retried = [(a.device_id, "tried again") for a in starts if a.attempt > 1]
+    ended = [row for a in ends if (row := work.row(a.device_id, a.attempt)) is not None]
     superseded = [
-        (a.device_id, work.reason_of(a)) for a in ends if a.event is ExecutionEvent.NEWER_DESIRED
+        (row.device_id, row.reason) for row in ended if row.state == ExecutionState.SUPERSEDED.value
     ]
     session, rollout = work.session, work.rollout
     if starts and not queries.wave_is_noted(session, rollout.id, rollout.wave):
@@ -299,6 +298,8 @@ def _end(work: Work, action: EndExecution) -> bool:
     row = work.row(action.device_id, action.attempt)
     if row is None or (ExecutionState(row.state), action.event) not in HUB_EXECUTION_TABLE:
         return False  # it has ended, or gone past where this could end it
+    if _has_gone_on(work, row):
+        return True
     state = advance(HUB_EXECUTION_TABLE, ExecutionState(row.state), action.event)
     row.state, row.reason = state.value, action.reason
     if action.event is ExecutionEvent.NEWER_DESIRED and action.device_id in work.pinned:
@@ -310,6 +311,22 @@ def _end(work: Work, action: EndExecution) -> bool:
     else:  # its site has exchanged: when it comes back it shall follow, counted as late
         row.reason += "; it had been given the word, and follows its site when it comes back"
     return True
+
+
+def _has_gone_on(work: Work, row: Execution) -> bool:
+    """Take what the device last reported of the attempt, where that goes further than its events;
+    True where it does, and what was planned for the row is to be planned anew.
+
+    A device says nothing a second time that was acknowledged: a hub that was restored from a backup
+    learns from reports alone what became of an attempt since.
+    """
+    if row.started_at is None:
+        return False
+    step = last_word(work.rollout, row, work.devices[row.device_id])
+    current = ExecutionState(row.state)
+    if step is None or receive(current, step.report.state) is current:
+        return False
+    return receiving.on_executions(work.session, [step], now=work.now)
 
 
 def _mark(work: Work, action: MarkDiverged) -> bool:

@@ -137,7 +137,12 @@ class Board:
     def looks(self, session: Session, heard_since: float | None) -> list[Look]:
         """The rollouts to plan, oldest first."""
         return [
-            Look(w, rollout_view(session, w.head, w.waves, w.policy, w.brought, heard_since))
+            Look(
+                w,
+                rollout_view(
+                    session, w.head, w.waves, w.policy, w.brought, heard_since=heard_since
+                ),
+            )
             for w in self.watched.values()
             if w.is_due()
         ]

@@ -29,7 +29,8 @@ from cloud.rollouts.request.spec import RolloutSpec
 from cloud.rollouts.running.telling import ENGINE
 from cloud.rollouts.states import RUNS_AGAIN, Asks, RolloutState
 from cloud.telemetry import service as telemetry
-from protocol.messages import Alert, EventReport, SlotReported
+from cloud.telemetry.service import Step
+from protocol.messages import Alert, EventReport, Reported, SlotReported
 from protocol.states import ExecutionState, Verdict
 
 INCONCLUSIVE, ACCEPTED = "INCONCLUSIVE", "ACCEPTED"
@@ -55,6 +56,7 @@ def rollout_view(
     waves: int,
     policy: Policy,
     brought: Brought,
+    *,
     heard_since: float | None,
 ) -> RolloutView:
     """A rollout as the planner sees it, with what stands against its builds now."""
@@ -214,10 +216,24 @@ def runs_again(session: Session, rollout: Rollout, device_ids: Sequence[str]) ->
 def _reported_slot(rollout: Rollout, row: Execution, device: Device) -> SlotReported | None:
     """What the device last reported of the slot, where that is of this execution."""
     reported = fleet.reported(device)
-    slot = reported.slots.get(rollout.model) if reported else None
+    return None if reported is None else _own_slot(rollout, row, reported)
+
+
+def _own_slot(rollout: Rollout, row: Execution, reported: Reported) -> SlotReported | None:
+    slot = reported.slots.get(rollout.model)
     told = slot.execution if slot else None
     mine = told is not None and (told.rollout_id, told.attempt) == (rollout.id, row.attempt)
     return slot if mine else None
+
+
+def last_word(rollout: Rollout, row: Execution, device: Device) -> Step | None:
+    """What the device's last report says of the execution; None where it says nothing of it."""
+    # Most are spared the parsing.
+    reported = fleet.reported(device) if rollout.id in (device.reported or "") else None
+    slot = None if reported is None else _own_slot(rollout, row, reported)
+    if reported is None or slot is None or slot.execution is None:
+        return None
+    return Step(device.id, slot.execution, reported.reported_at)
 
 
 def went_back_by_hand(session: Session, device_id: str, slot: str, since: float) -> bool:

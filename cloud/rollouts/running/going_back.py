@@ -8,11 +8,16 @@ from cloud.fleet import service as fleet
 from cloud.fleet.models import Device
 from cloud.registry import service as registry
 from cloud.registry.models import Build
+from cloud.rollouts import queries
 from cloud.rollouts.models import Execution, Rollout
 from protocol.messages import SlotDesired, SlotReported
 from protocol.states import TERMINAL_EXECUTION_STATES, ExecutionState
 
 NOTHING_BEFORE = "nothing is known that was there before and could be desired again"
+_FOUND_WANTING = [
+    state.value
+    for state in (ExecutionState.REJECTED, ExecutionState.ROLLED_BACK, ExecutionState.NO_ARTIFACT)
+]
 
 
 def left_for(slot: SlotDesired, said: SlotReported | None) -> str | None:
@@ -79,6 +84,12 @@ def own_attempt(device: Device) -> int:
     return device.desired_generation + 1
 
 
+def keeps_build(row: Execution) -> bool:
+    """Whether an attempt to go back ended so that the device is to keep what it was to go back
+    from: a person gave it up, or what was before was found wanting there. Pure."""
+    return row.reverts and (row.by_hand or row.state in _FOUND_WANTING)
+
+
 class WayBack:
     """Builds that devices had, and whether they may serve again; each is looked up once."""
 
@@ -106,12 +117,13 @@ class WayBack:
     def _standing(self, before: str | None, device_id: str) -> SlotDesired | None:
         slot, seen = _slot_of(before), set()
         while slot is not None and self._is_taken_back(slot.rollout_id):
-            key = (slot.rollout_id, device_id, slot.attempt)
-            row = None if key in seen else self._session.get(Execution, key)
-            if row is not None and row.reverts:
+            key = (slot.rollout_id or "", slot.attempt)
+            rows = queries.attempts_of(self._session, key[0], device_id)
+            row = next((one for one in rows if one.attempt == slot.attempt), None)
+            if row is not None and (row.reverts or keeps_build(rows[-1])):
                 break
+            slot = None if row is None or key in seen else _slot_of(row.before)
             seen.add(key)
-            slot = None if row is None else _slot_of(row.before)
         return slot
 
     def _is_taken_back(self, rollout_id: str | None) -> bool:

@@ -16,7 +16,13 @@ from cloud.registry import service as registry
 from cloud.rollouts import queries
 from cloud.rollouts.models import Execution, Rollout
 from cloud.rollouts.request.spec import RolloutSpec, spec_of
-from cloud.rollouts.running.going_back import WayBack, had_before
+from cloud.rollouts.running.going_back import (
+    WayBack,
+    against,
+    had_before,
+    keeps_build,
+    wish_of,
+)
 from protocol.messages import MaintenanceWindow, ShadowPolicy, SlotDesired
 from protocol.states import TERMINAL_EXECUTION_STATES, ExecutionState
 
@@ -114,14 +120,15 @@ class Teller:
         that may not serve again: what runs stays then.
 
         So a device that comes back late does not install what was given up meanwhile, and a
-        desired state never names a build that failed there.
+        desired state never names a build that failed there. Nor does it where an attempt to go
+        back comes to nothing: what was to be taken back is desired again, and stays.
         """
         standing = desired_of(self._rollout, device)
         if standing is not None:
-            back, _ = self._back(row)
+            back = self._kept(device) if keeps_build(row) else self._back(row)[0]
             self.tell(device, back)
         elif row.started_at is not None:
-            self._forget(row)
+            self._forget(row, device)
 
     def tell(self, device: Device, wanted: SlotDesired | None) -> None:
         """Set the rollout's slot, with the floor as it is now; where it desires nothing any more
@@ -133,15 +140,31 @@ class Teller:
             self._session, self._principal, device.id, slots=slots, floors=floors, known=True
         )
 
-    def _forget(self, row: Execution) -> None:
+    def _forget(self, row: Execution, device: Device) -> None:
         """Another rollout took the slot before the attempt came to nothing: what was before that
         one is what was before this one."""
-        model = self._rollout.model
+        model, before = self._rollout.model, row.before
+        if keeps_build(row):
+            kept = self._kept(device)
+            before = None if kept is None else kept.model_dump_json()
         for other, _ in queries.on_device(self._session, row.device_id, model, _OPEN):
             slot = other.before and SlotDesired.model_validate_json(other.before)
             if slot and (slot.rollout_id, slot.attempt) == (row.rollout_id, row.attempt):
-                other.before = row.before
+                other.before = before
                 self._session.add(other)
+
+    def _kept(self, device: Device) -> SlotDesired | None:
+        """The rollout's own build that the device has, by the attempt that had brought it, which
+        the device knows; None where that may not serve."""
+        rows = queries.attempts_of(self._session, self._rollout.id, device.id)
+        done = ExecutionState.SUCCEEDED.value
+        last = next((r for r in reversed(rows) if not r.reverts and r.state == done), None)
+        if last is None or last.digest is None:
+            return None
+        wish = wish_of(self._session, device, self._rollout.model, last.digest)
+        if wish is None or against(self._session, wish):
+            return None
+        return wish.model_copy(update={"rollout_id": self._rollout.id, "attempt": last.attempt})
 
     def _back(self, row: Execution) -> tuple[SlotDesired | None, str]:
         """What was before, or None with why that may not serve again. It has served there: it is

@@ -10,8 +10,12 @@ from cloud.rollouts.planning.views import Action, DeviceView, EndExecution, Roll
 from cloud.rollouts.states import RolloutState
 from protocol.states import BEFORE_EXCHANGE, ExecutionEvent, ExecutionState
 
-_WAITING = (ExecutionState.SHADOWING, ExecutionState.WAITING_WINDOW, ExecutionState.PREPARED)
-"""Where a device waits for something that is not its own work, however long that takes."""
+_LONG = (
+    *(ExecutionState.DOWNLOADING, ExecutionState.BUILDING),
+    *(ExecutionState.SHADOWING, ExecutionState.WAITING_WINDOW, ExecutionState.PREPARED),
+)
+"""Where a device works for as long as its own limits allow, or waits for what is not its own work,
+however long that takes."""
 
 
 def endings(rollout: RolloutView, tally: Tally, now: float) -> list[Action]:
@@ -61,7 +65,7 @@ def _expiry(
     policy = rollout.policy
     quiet_since = _quiet_since(device)
     if quiet_since is not None and now - quiet_since > policy.step_timeout_s:
-        word = "word" if device.state in _WAITING else "step"
+        word = "word" if device.state in _LONG else "step"
         silence = f"no {word} after {device.state.value} for {policy.step_timeout_s:g} s"
         return ExecutionEvent.TIMER_EXPIRED, silence
     if now - device.started_at > policy.total_timeout_s:
@@ -82,12 +86,13 @@ def _has_listened(rollout: RolloutView, now: float) -> bool:
 def _quiet_since(device: DeviceView) -> float | None:
     """From when on the step timer counts; None where only the total timer does.
 
-    A device that waits makes no step and is not to blame for it: it is lost when it is away.
+    A device that waits, downloads or compiles makes no step for long and is not to blame for it:
+    it is lost when it is away.
     One that was given the word belongs to a site that has exchanged, and keeps what time
     there is to come back and follow.
     """
     if device.released:
         return None
-    if device.state not in _WAITING:
+    if device.state not in _LONG:
         return device.step_at
     return None if device.online else max(device.step_at, device.heard_at or 0.0)

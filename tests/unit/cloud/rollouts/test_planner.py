@@ -79,7 +79,7 @@ def test_a_build_that_was_rejected_or_revoked_meanwhile_is_given_to_nobody(
     assert "rejected" in end.reason or "revoked" in end.reason
 
 
-@pytest.mark.parametrize("state", [s for s in S if s in (S.DOWNLOADING, S.SWAPPING, S.PROBATION)])
+@pytest.mark.parametrize("state", [S.QUEUED, S.VERIFIED, S.SWAPPING, S.PROBATION])
 @pytest.mark.parametrize(
     ("values", "word"),
     [({"step_at": NOW - 901}, "no step after"), ({"started_at": NOW - 3601}, "not done after")],
@@ -90,6 +90,20 @@ def test_timers_end_a_silent_device(state: S, values: dict[str, Any], word: str)
     assert isinstance(action, EndExecution)
     assert action.event is ExecutionEvent.TIMER_EXPIRED
     assert word in action.reason
+
+
+@pytest.mark.parametrize("state", [S.DOWNLOADING, S.BUILDING])
+def test_a_device_that_is_there_ends_its_long_work_itself(state: S) -> None:
+    long = flying(state, started_at=NOW - 3500, step_at=NOW - 3500)
+    there, heard = replace(long, online=True), replace(long, heard_at=NOW - 900)
+    gone, late = replace(long, heard_at=NOW - 901), replace(there, started_at=NOW - 3601)
+
+    assert plan(ROLLOUT, [there, replace(heard, device_id="h"), WAITING], NOW) == []
+    for ended, word in ((gone, f"no word after {state.value} for 900 s"), (late, "not done")):
+        (end,) = plan(ROLLOUT, [ended, WAITING], NOW)
+        assert isinstance(end, EndExecution)
+        assert end.event is ExecutionEvent.TIMER_EXPIRED
+        assert word in end.reason
 
 
 @pytest.mark.parametrize("values", [{"newer": True}, {"owned": False}])

@@ -19,6 +19,7 @@ import structlog
 from edge_agent.clock import Clock
 from edge_agent.commands import Commands
 from edge_agent.config import AgentConfig
+from edge_agent.desired import KeptDesired
 from edge_agent.harvest.sink import HarvestedSample
 from edge_agent.inbox import Inbox
 from edge_agent.journal import CameraChanged, Journal, WindowEmitted
@@ -30,7 +31,7 @@ from edge_agent.local.life import Life, Seen, Told
 from edge_agent.local.systemd import Service
 from edge_agent.observe import hardware
 from edge_agent.observe.machine import Machine
-from edge_agent.report import DesiredState, ReportedState, ReportTimer, SessionState, merge_counters
+from edge_agent.report import ReportedState, ReportTimer, SessionState, merge_counters
 from edge_agent.rules.binding import ClassNotice
 from edge_agent.seeing import Hearers, build_seeing
 from edge_agent.store import Store
@@ -116,6 +117,7 @@ class Agent:
         self._life = self._build_life(config, service or Service())
         self._handlers = self._build_handlers()
         self._generation = 0
+        self._desired = KeptDesired(self._store)
         self._lost_classes: tuple[ClassNotice, ...] = ()
         self._cameras_logged: dict[str, tuple[CameraState | None, str]] = {}
 
@@ -125,11 +127,11 @@ class Agent:
         log.info("agent_starting", device=self._id, version=agent_version())
         for trouble in self._slots.serve_from_disk(now, wall):
             self._journal.alert(trouble.name, trouble.text)
-        known = self._store.load("desired", DesiredState)
+        known = self._desired.load()
         self._seeing.start()
         self._slots.resume(now, wall)
         if known is not None:
-            self._follow(known.desired)
+            self._follow(known)
         self._link.start()
         self._life.start()
         asked = False
@@ -156,6 +158,7 @@ class Agent:
                 self._tick(now)
 
     def _tick(self, now: float) -> None:
+        self._desired.tick()
         self._slots.tick(now, self._clock.wall())
         self._sender.pump(now)
         self._life.tick(now)
@@ -213,7 +216,7 @@ class Agent:
             return
         if desired.generation > self._generation:
             try:
-                self._store.save("desired", DesiredState(desired=desired))
+                self._desired.keep(desired)
             except OSError as error:
                 log.warning("desired_not_persisted", error=str(error))
                 self._journal.alert("disk_refused", f"the desired state: {error}")

@@ -19,9 +19,10 @@ def outliving(
     return dict(left[-FLOORS_MAX:])
 
 
-def not_below(slot: SlotDesired | None, before: Mapping[str, SlotDesired]) -> SlotDesired | None:
-    """The slot with no lower floor than those of its model before."""
+def not_below(slot: SlotDesired | None, before: Desired) -> SlotDesired | None:
+    """The slot with no lower floor than was said of its model before, with a slot or without."""
     if slot is None:
         return None
-    floors = [other.floor for other in before.values() if other.model == slot.model]
-    return slot.model_copy(update={"floor": max([slot.floor, *floors])})
+    said = [other.floor for other in before.slots.values() if other.model == slot.model]
+    outlived = before.floors.get(slot.model, 1)
+    return slot.model_copy(update={"floor": max([slot.floor, outlived, *said])})

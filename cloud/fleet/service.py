@@ -259,7 +259,7 @@ def change_desired(
     device = find(session, device_id)
     before = desired(device) or Desired(device_id=device_id, generation=1)
     if keep_floors:
-        slots = {name: not_below(slot, before.slots) for name, slot in (slots or {}).items()}
+        slots = {name: not_below(slot, before) for name, slot in (slots or {}).items()}
     merged = {**before.slots, **(slots or {})}
     wanted = {name: slot for name, slot in merged.items() if slot is not None}
     after = before.model_copy(

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from cloud.fleet import service as fleet
+from cloud.fleet.schemas import DesiredChange
 from cloud.registry import service as registry
+from cloud.rollouts import service
 from cloud.rollouts.running import floors
 from cloud.rollouts.running.engine import Engine
 from protocol.states import ExecutionState
@@ -69,6 +71,22 @@ def test_a_slot_set_by_hand_does_not_lower_the_floor(hub: Hub) -> None:
         fleet.change_desired(session, ADMIN, "dev-0", slots={"other": by_hand})
     hub.settle(floors.LOOK_AGAIN_S + 1)
     assert hub.published.desired("dev-0")[-1].slots["other"].floor == 2
+
+
+def test_a_slot_set_by_hand_does_not_lower_a_floor_that_outlived_its_slot(hub: Hub) -> None:
+    hub.create(devices=["dev-0"])
+    hub.settle()
+    by_hand = slot(hub, "dev-0").model_copy(update={"rollout_id": None})
+    with hub.database.transaction() as session:
+        fleet.change_desired(session, ADMIN, "dev-0", slots={MODEL: None}, floors={MODEL: 3})
+    assert hub.published.desired("dev-0")[-1].floors == {MODEL: 3}
+
+    with hub.database.transaction() as session:
+        change = DesiredChange(slots={MODEL: by_hand})
+        service.change_desired(session, ADMIN, "dev-0", change)
+
+    assert slot(hub, "dev-0").floor == 3
+    assert hub.published.desired("dev-0")[-1].floors == {}
 
 
 def test_a_floor_reaches_a_device_whose_slot_desires_nothing_any_more(hub: Hub) -> None:

@@ -18,10 +18,10 @@ from cloud.registry import service as registry
 from cloud.registry.models import Build
 from cloud.rollouts import queries
 from cloud.rollouts.journal import note
-from cloud.rollouts.models import DevicePin
+from cloud.rollouts.models import DevicePin, Execution, Rollout
 from cloud.rollouts.request.spec import spec_of
 from cloud.rollouts.running.going_back import WayBack, had_before, own_attempt, own_wish
-from cloud.rollouts.states import HUB_EXECUTION_TABLE
+from cloud.rollouts.states import HUB_EXECUTION_TABLE, RolloutState
 from protocol.machine import advance
 from protocol.messages import SlotDesired
 from protocol.states import (
@@ -33,6 +33,10 @@ from protocol.states import (
 
 _OPEN = [s.value for s in ExecutionState if s not in TERMINAL_EXECUTION_STATES]
 _WITHDRAWN = [s.value for s in BEFORE_EXCHANGE]
+_SUCCEEDED = ExecutionState.SUCCEEDED.value
+_WATCHES_OVER = [
+    s.value for s in (RolloutState.RUNNING, RolloutState.PAUSED, RolloutState.FINISHED)
+]
 
 
 def pins(
@@ -82,7 +86,13 @@ def pin(
     build = _build(session, principal, device, model, version=version, digest=digest)
     now = time.time()
     before = _before(session, device, model)
-    began_here = _supersede(session, principal, device_id, model, remark=remark, now=now)
+    for one, rollout in _latest(session, device_id, model):
+        if one.state in (*_OPEN, _SUCCEEDED):
+            note(
+                session, rollout, "pinned", by=principal.name, now=now, text=remark,
+                wave=one.wave, device_id=device_id,
+            )  # fmt: skip
+    began_here = _supersede(session, principal, device_id, model, now=now)
     row = session.get(DevicePin, (device_id, model))
     if row is None:
         row = DevicePin(
@@ -127,25 +137,19 @@ def unpin(
     before, reason = WayBack(session).of(row.before, device_id)
     if before is None:
         reason = "nothing was desired before the pin, so nothing is"
-    slot = _slot(device, model)
+    now, there = time.time(), _latest(session, device_id, model)
     if before is None:
         fleet.set_slot(session, principal, device_id, model, None)
-    elif not reason and (slot is None or slot.bundle_digest != before.bundle_digest):
-        # No rollout's attempt: that one is over, and this is a person's word.
-        own = {"rollout_id": None, "attempt": own_attempt(device), "hold": False, "shadow": None}
-        _tell(session, principal, device, before.model_copy(update=own))
-    elif not reason and slot is not None and slot.attempt != before.attempt:
-        _tell(session, principal, device, before)  # it runs, and is its rollout's again
+    elif not reason:
+        _tell(session, principal, device, _restored(session, device, before, now))
     session.delete(row)
     fleet.touch(session, [device_id])
-    now = time.time()
-    states = [*_OPEN, ExecutionState.SUCCEEDED.value, ExecutionState.SUPERSEDED.value]
-    there = {r.id: r for _, r in queries.on_device(session, device_id, model, states) if r.watched}
-    for rollout in there.values():
-        note(
-            session, rollout, "unpinned", by=principal.name, now=now, text=remark,
-            device_id=device_id, detail={"reason": reason},
-        )  # fmt: skip
+    for one, rollout in there:
+        if one.state in (*_OPEN, _SUCCEEDED, ExecutionState.SUPERSEDED.value):
+            note(
+                session, rollout, "unpinned", by=principal.name, now=now, text=remark,
+                device_id=device_id, detail={"reason": reason},
+            )  # fmt: skip
     access.audit(
         session, principal, "device.unpin", f"device/{device_id}", model=model, remark=remark
     )
@@ -240,9 +244,9 @@ def _build(
 
 def _before(session: Session, device: Device, model: str) -> str | None:
     """What unpinning brings back, as JSON text: what the device had, and where its slot desires
-    an attempt under way, what that attempt would have replaced."""
+    an attempt that the pin ends, what that attempt would have replaced."""
     slot = _slot(device, model)
-    for row, rollout in queries.on_device(session, device.id, model, _OPEN):
+    for row, rollout in queries.on_device(session, device.id, model, _WITHDRAWN):
         if slot is not None and slot.rollout_id == rollout.id and row.started_at is not None:
             return row.before
     had = had_before(session, device, model)
@@ -250,17 +254,11 @@ def _before(session: Session, device: Device, model: str) -> str | None:
 
 
 def _supersede(
-    session: Session,
-    principal: Principal,
-    device_id: str,
-    model: str,
-    *,
-    remark: str,
-    now: float,
+    session: Session, principal: Principal, device_id: str, model: str, *, now: float
 ) -> bool:
     """End attempts that have not exchanged the build yet; True where one had begun."""
     began = False
-    for row, rollout in queries.on_device(session, device_id, model, _WITHDRAWN):
+    for row, _ in queries.on_device(session, device_id, model, _WITHDRAWN):
         began |= row.started_at is not None
         state = advance(
             HUB_EXECUTION_TABLE, ExecutionState(row.state), ExecutionEvent.NEWER_DESIRED
@@ -268,11 +266,49 @@ def _supersede(
         row.state, row.reason = state.value, f"pinned by {principal.name}"
         row.step_at = row.ended_at = now
         session.add(row)
-        note(
-            session, rollout, "pinned", by=principal.name, now=now, text=remark,
-            wave=row.wave, device_id=device_id,
-        )  # fmt: skip
     return began
+
+
+def _restored(session: Session, device: Device, before: SlotDesired, now: float) -> SlotDesired:
+    """What the device had before the pin, as it is told again: its rollout's where that still
+    watches over it, so that it is taken back and counted with the others."""
+    slot = _slot(device, before.model)
+    if slot is not None and slot.bundle_digest == before.bundle_digest:
+        return before  # it runs
+    last = _brought(session, device, before)
+    if last is not None and last.state in _OPEN:
+        return before  # it was exchanged as the pin came, and goes on
+    if last is not None and last.state == _SUCCEEDED and not last.by_hand:
+        # Its own attempt is over: nobody would hear how it goes this time.
+        again = Execution(
+            rollout_id=last.rollout_id, device_id=device.id, attempt=last.attempt + 1,
+            wave=last.wave, state=ExecutionState.QUEUED.value, digest=last.digest,
+            before=last.before, started_at=now, step_at=now, boots=device.boots,
+        )  # fmt: skip
+        session.add(again)
+        own: dict[str, str | int | None] = {"attempt": again.attempt}
+    else:
+        own = {"rollout_id": None, "attempt": own_attempt(device)}
+    return before.model_copy(update={**own, "hold": False, "shadow": None})
+
+
+def _brought(session: Session, device: Device, before: SlotDesired) -> Execution | None:
+    """The attempt that had brought it, where that is its rollout's last one there, and the
+    rollout still watches over its devices."""
+    rollout = session.get(Rollout, before.rollout_id or "")
+    if rollout is None or not rollout.watched or rollout.state not in _WATCHES_OVER:
+        return None
+    last = queries.attempts_of(session, rollout.id, device.id)[-1:]
+    key = (before.attempt, before.bundle_digest)
+    fits = [row for row in last if (row.attempt, row.digest) == key and not row.reverts]
+    return fits[0] if fits else None
+
+
+def _latest(session: Session, device_id: str, model: str) -> list[tuple[Execution, Rollout]]:
+    """The device's last attempt of each rollout of the model that is watched."""
+    found = queries.on_device(session, device_id, model, [state.value for state in ExecutionState])
+    ordered = sorted(found, key=lambda pair: pair[0].attempt)
+    return list({r.id: (row, r) for row, r in ordered if r.watched}.values())
 
 
 def _tell(session: Session, principal: Principal, device: Device, wanted: SlotDesired) -> None:

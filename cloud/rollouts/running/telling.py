@@ -14,7 +14,7 @@ from cloud.fleet import service as fleet
 from cloud.fleet.models import Device
 from cloud.registry import service as registry
 from cloud.rollouts import queries
-from cloud.rollouts.models import Execution, Rollout
+from cloud.rollouts.models import DevicePin, Execution, Rollout
 from cloud.rollouts.request.spec import RolloutSpec, spec_of
 from cloud.rollouts.running.going_back import (
     WayBack,
@@ -123,12 +123,12 @@ class Teller:
         desired state never names a build that failed there. Nor does it where an attempt to go
         back comes to nothing: what was to be taken back is desired again, and stays.
         """
-        standing = desired_of(self._rollout, device)
-        if standing is not None:
-            back = self._kept(device) if keeps_build(row) else self._back(row)[0]
-            self.tell(device, back)
-        elif row.started_at is not None:
-            self._forget(row, device)
+        kept = self._kept(device) if keeps_build(row) else None
+        if desired_of(self._rollout, device) is not None:
+            self.tell(device, kept if keeps_build(row) else self._back(row)[0])
+        if row.started_at is not None:
+            text = None if kept is None else kept.model_dump_json()
+            self._forget(row, text if keeps_build(row) else row.before)
 
     def tell(self, device: Device, wanted: SlotDesired | None) -> None:
         """Set the rollout's slot, with the floor as it is now; where it desires nothing any more
@@ -140,18 +140,18 @@ class Teller:
             self._session, self._principal, device.id, slots=slots, floors=floors, known=True
         )
 
-    def _forget(self, row: Execution, device: Device) -> None:
-        """Another rollout took the slot before the attempt came to nothing: what was before that
-        one is what was before this one."""
-        model, before = self._rollout.model, row.before
-        if keeps_build(row):
-            kept = self._kept(device)
-            before = None if kept is None else kept.model_dump_json()
-        for other, _ in queries.on_device(self._session, row.device_id, model, _OPEN):
-            slot = other.before and SlotDesired.model_validate_json(other.before)
-            if slot and (slot.rollout_id, slot.attempt) == (row.rollout_id, row.attempt):
-                other.before = before
-                self._session.add(other)
+    def _forget(self, row: Execution, before: str | None) -> None:
+        """Another rollout or a pin took the slot before the attempt came to nothing: what was
+        before this one is what was before that one."""
+        model = self._rollout.model
+        held: list[Execution | DevicePin | None] = [
+            other for other, _ in queries.on_device(self._session, row.device_id, model, _OPEN)
+        ]
+        for one in (*held, self._session.get(DevicePin, (row.device_id, model))):
+            slot = one and one.before and SlotDesired.model_validate_json(one.before)
+            if one and slot and (slot.rollout_id, slot.attempt) == (row.rollout_id, row.attempt):
+                one.before = before
+                self._session.add(one)
 
     def _kept(self, device: Device) -> SlotDesired | None:
         """The rollout's own build that the device has, by the attempt that had brought it, which

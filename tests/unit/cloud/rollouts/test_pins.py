@@ -52,7 +52,7 @@ def kinds(hub: Hub, rollout_id: str) -> list[str]:
 
 
 def test_a_pinned_device_is_told_the_build_and_goes_back_when_it_is_let_go(hub: Hub) -> None:
-    given(hub)
+    rollout_id = given(hub)
     row = pin(hub, version=2, remark="under test")
     assert (row.digest, row.version, row.by) == (DIGESTS[2], 2, "olga")
     assert (slot(hub).bundle_digest, slot(hub).rollout_id) == (DIGESTS[2], None)
@@ -60,7 +60,8 @@ def test_a_pinned_device_is_told_the_build_and_goes_back_when_it_is_let_go(hub: 
     assert unpin(hub) == (DIGESTS[1], "")
 
     back = slot(hub)
-    assert (back.bundle_digest, back.rollout_id, back.version) == (DIGESTS[1], None, 1)
+    assert (back.bundle_digest, back.rollout_id, back.version) == (DIGESTS[1], rollout_id, 1)
+    assert back.attempt == 2
     with hub.database.reading() as session:
         assert service.pins(session, ADMIN) == []
     with pytest.raises(NotFoundError, match="caps is not pinned on device dev-0"):

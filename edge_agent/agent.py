@@ -342,6 +342,7 @@ class Agent:
             tell=self._journal.execution_once,
             told=self._journal.told,
             alert=self._journal.alert,
+            turned=self._journal.turned,
             changed=lambda: self._timer.request(self._now()),
             health=self._seeing.health,
             options=self._seeing.options,

@@ -12,6 +12,7 @@ import structlog
 from edge_agent.clock import Clock
 from edge_agent.harvest.sink import HarvestedSample
 from edge_agent.link.outbox import Outbox, OutboxError
+from edge_agent.update.turned import Turned
 from protocol.chunks import describe
 from protocol.messages import (
     Alert,
@@ -94,17 +95,16 @@ class Journal:
             )
         )
 
-    def alert(
-        self,
-        name: str,
-        text: str,
-        *,
-        slot: str | None = None,
-        left: str | None = None,
-        serves: str | None = None,
-    ) -> None:
-        alert = Alert(name=name, text=as_text(text), slot=slot, left=left, serves=serves)
-        self._event(alert=alert)
+    def alert(self, name: str, text: str) -> None:
+        self._event(alert=Alert(name=name, text=as_text(text)))
+
+    def turned(self, slot: str, turn: Turned) -> bool:
+        """Keep that another bundle took over, in digests too: what the hub knows of the slot's past
+        hangs on that. Once, and with its own time; False: the disk refused, ask again."""
+        said = turn.model_dump(include={"text", "left", "serves"})
+        make = self._report(turn.at, alert=Alert(name=turn.alert, slot=slot, **said))
+        key = f"turned:{slot}"  # the slot's own counts its transitions
+        return self._keep(lambda: self._outbox.append_once(key, turn.number, "events", make))
 
     def sample(self, harvested: HarvestedSample) -> bool:
         """Keep an image with what was seen in it; whether it could be kept."""
@@ -131,8 +131,10 @@ class Journal:
         make = self._report(**fields)
         self._keep(lambda: self._outbox.append("events", make))
 
-    def _report(self, **fields: Any) -> Callable[[str, int], EventReport]:
-        at = self._clock.wall()
+    def _report(
+        self, told_at: float | None = None, /, **fields: Any
+    ) -> Callable[[str, int], EventReport]:
+        at = self._clock.wall() if told_at is None else told_at
         return lambda epoch, sequence: EventReport(
             device_id=self._device_id, epoch=epoch, sequence=sequence, at=at, **fields
         )

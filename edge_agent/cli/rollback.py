@@ -4,19 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
-import structlog
-
 from edge_agent.cli.asking import ask, found, opened, runs, wanted_slots
 from edge_agent.clock import Clock
 from edge_agent.config import AgentConfig
-from edge_agent.journal import Journal
-from edge_agent.link.outbox import Outbox, OutboxError, Quota
 from edge_agent.store import Store
-from edge_agent.update.by_hand import DONE
-from edge_agent.update.offline import NoWayBackError, WentBack, go_back
+from edge_agent.update.offline import NoWayBackError, go_back
 from edge_agent.update.requests import Answer
-
-log = structlog.get_logger(__name__)
 
 
 def roll_back(
@@ -45,22 +38,4 @@ def _offline(slot: str, store: Store, config: AgentConfig, clock: Clock, *, forc
         went = go_back(slot, store, config.limits, clock.wall(), force=force)
     except NoWayBackError as error:
         return Answer(id="", ok=False, text=str(error))
-    if went.left is not None:
-        _alert(slot, went, store, config, clock)
     return Answer(id="", ok=True, text=went.text)
-
-
-def _alert(slot: str, went: WentBack, store: Store, config: AgentConfig, clock: Clock) -> None:
-    """Keep an alert for the hub; one that cannot be kept undoes nothing."""
-    limits = config.limits
-    quota = Quota(limits.records_bytes_max, limits.images_bytes_max)
-    try:
-        outbox = Outbox(store.outbox, config.device.id, quota)
-    except OutboxError as error:
-        log.warning("alert_not_kept", reason=str(error))
-        return
-    try:
-        journal = Journal(config.device.id, outbox, clock, limits.sample_image_bytes_max)
-        journal.alert(DONE, went.text, slot=slot, left=went.left, serves=went.digest)
-    finally:
-        outbox.close()

@@ -14,7 +14,7 @@ from edge_agent.store import Store
 from edge_agent.update.boot_guard import BootCount, boot_name
 from edge_agent.update.bundle_store import BundleStore
 from edge_agent.update.floors import FLOORS, Floors
-from edge_agent.update.history import History, history_name
+from edge_agent.update.history import History, history_of
 from edge_agent.update.maintenance import opening_words, zone_of
 from edge_agent.update.retention import references
 from edge_agent.update.slot_state import slot_state
@@ -69,7 +69,7 @@ def is_revoked(store: Store, model: str | None, version: int | None) -> bool:
 
 def slot_history(store: Store, slot: str) -> list[dict[str, Any]]:
     """The attempts that are over, the last first; times are Unix time (s)."""
-    history = store.load(history_name(slot), History) or History()
+    history = history_of(slot, store) or History()
     return [attempt.model_dump(mode="json") for attempt in reversed(history.attempts)]
 
 

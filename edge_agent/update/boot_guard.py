@@ -186,6 +186,11 @@ class BootGuard:
         if starts >= self._starts_max:
             log.warning("boot_went_back", slot=self._slot, bundle=digest)
             why = f"{committed.digest[:12]} ended the agent at {starts} starts in a row"
-            swapped = Committed(digest=digest, previous_digest=committed.digest, why=why)
+            swapped = Committed(
+                digest=digest,
+                previous_digest=committed.digest,
+                why=why,
+                untold=committed.untold,
+            )
             self._store.save(name, swapped)
             self._replaced = committed

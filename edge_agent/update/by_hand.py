@@ -2,49 +2,38 @@
 
 A person asks for the one before, or what serves makes way by itself (`making_way`). Without a
 running agent `offline` does the first on the data folder alone.
+
+It is persisted with the word of it, then acted upon, then told. What a kill or the disk keeps from
+being told lies in what is committed (`Committed.untold`), and is told at the next start or tick.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Protocol
 
 import structlog
 
+from edge_agent import faults
 from edge_agent.detect.bundle import LoadedBundle
 from edge_agent.errors import EdgeError
 from edge_agent.store import Store
 from edge_agent.update.exchange import Exchange
-from edge_agent.update.history import leave, take_back
+from edge_agent.update.history import hear, turn_number
 from edge_agent.update.judging import Judging
 from edge_agent.update.load import Loader
 from edge_agent.update.slot_state import slot_state
 from edge_agent.update.standing import objection
 from edge_agent.update.states import Committed, committed_name
 from edge_agent.update.trust import Refused
+from edge_agent.update.turned import DONE, Turned
 from protocol.errors import ProtocolError
+from protocol.messages import as_text
 
-DONE, REFUSED = "rolled_back_by_hand", "rollback_refused"
+REFUSED = "rollback_refused"
 LEFT_REVOKED = "left_revoked"
 
 log = structlog.get_logger(__name__)
-
-
-class Alerting(Protocol):
-    """Tells the hub, by a name and in words; where another bundle serves for good also in digests,
-    for what the hub knows of the slot's past hangs on that."""
-
-    def __call__(
-        self,
-        name: str,
-        text: str,
-        /,
-        *,
-        slot: str | None = None,
-        left: str | None = None,
-        serves: str | None = None,
-    ) -> None: ...
 
 
 @dataclass(frozen=True)
@@ -77,13 +66,17 @@ class ReturnContext:
     Attributes:
         rescue: run a job beside what the updates' worker is busy with.
         deliver: bring its end to the agent's thread.
+        alert: tell the hub, by a name and in words.
+        tell: tell it that another bundle took over in a slot, once for each number; False where
+            the disk refused.
     """
 
     store: Store
     judging: Judging
     rescue: Callable[[Callable[[], None]], None]
     deliver: Callable[[ReturnEnded], object]
-    alert: Alerting
+    alert: Callable[[str, str], None]
+    tell: Callable[[str, Turned], bool]
 
 
 class Return:
@@ -97,6 +90,7 @@ class Return:
         self.under_way = False
         self._turn = BY_A_PERSON
         self._scene: tuple[object, ...] = ()
+        self._untold = True  # the last process may have been killed before it told
 
     @property
     def by_itself(self) -> bool:
@@ -117,20 +111,23 @@ class Return:
     def keep(self) -> tuple[bool, str]:
         """A person wants what stands in for what was committed. Whether it stays, and words for
         it; "" where nothing stands in."""
-        store, running = self._context.store, self._exchange.running
+        running, committed = self._exchange.running, self._committed()
+        if running is None or committed is None or committed.digest == running:
+            return False, ""
+        left, name = committed.digest, self._context.judging.bundles.name
+        text = f"{self._slot}: {name(running)} stays in the place of {name(left)}"
         try:
-            left = None if running is None else self._exchange.keep()
-            if running is None or left is None:
-                return False, ""
-            take_back(store, self._slot, running)
-            leave(store, self._slot, left)
+            self._exchange.keep(self._word(BY_A_PERSON, text, left, running))
         except OSError as error:
             return False, self.refused(f"it could not be persisted: {error}")
-        bundles = self._context.judging.bundles
-        text = f"{self._slot}: {bundles.name(running)} stays in the place of {bundles.name(left)}"
-        log.warning(DONE, slot=self._slot, left=left, serves=running)
-        self._context.alert(DONE, text, slot=self._slot, left=left, serves=running)
+        self._take_over(DONE, left, running)
         return True, text
+
+    def carry(self) -> None:
+        """Take what the history or the hub did not hear yet to both of them, and forget it once
+        they have it; asked at the start and at every tick."""
+        if self._untold:
+            self._untold = not self._carried()
 
     def refusal(self) -> str:
         """Why there is nothing to go back to, in words, which the hub hears too; else empty."""
@@ -190,23 +187,53 @@ class Return:
             if ended.loaded is not None:
                 self._exchange.let_go(ended.loaded)
             return False, self.refused(reason)
-        left, turn, store = self._exchange.running, self._turn, self._context.store
-        bundles = self._context.judging.bundles
-        names = ["nothing" if left is None else bundles.name(left), bundles.name(ended.digest)]
+        left, turn = self._exchange.running, self._turn
+        name = self._context.judging.bundles.name
+        before = "nothing" if left is None else name(left)
+        text = f"{self._slot}: from {before} to {name(ended.digest)}"
+        text += f": {turn.why}" if turn.why else ""
         try:
-            if not self.by_itself:
-                take_back(store, self._slot, ended.digest)
-                if left is not None:
-                    leave(store, self._slot, left)
-            self._exchange.go_back(ended.loaded, turn.why)
+            word = self._word(turn, text, left, ended.digest)
+            self._exchange.go_back(ended.loaded, word, turn.why)
         except OSError as error:
             self._exchange.let_go(ended.loaded)
             return False, self.refused(f"it could not be persisted: {error}")
-        text = f"{self._slot}: from {names[0]} to {names[1]}"
-        text += f": {turn.why}" if turn.why else ""
-        log.warning(turn.alert, slot=self._slot, left=left, serves=ended.digest, why=turn.why)
-        self._context.alert(turn.alert, text, slot=self._slot, left=left, serves=ended.digest)
+        self._take_over(turn.alert, left, ended.digest, turn.why)
         return True, text
+
+    def _word(self, turn: Turn, text: str, left: str | None, serves: str) -> Turned:
+        wall = self._context.judging.wall()
+        return Turned(
+            number=turn_number(self._slot, self._context.store, wall),
+            at=wall,
+            alert=turn.alert,
+            text=as_text(text),
+            serves=serves,
+            left=left,
+            by_hand=turn is BY_A_PERSON,
+        )
+
+    def _take_over(self, alert: str, left: str | None, serves: str, why: str = "") -> None:
+        """It serves: what the disk says of it already is told from there."""
+        log.warning(alert, slot=self._slot, left=left, serves=serves, why=why)
+        self._untold = True
+        self.carry()
+
+    def _carried(self) -> bool:
+        store, committed = self._context.store, self._committed()
+        if committed is None or not committed.untold:
+            return True
+        try:
+            faults.point("turn.persisted")
+            noted = hear(self._slot, store)
+            told = all(self._context.tell(self._slot, word) for word in committed.untold)
+            if noted and told:
+                following = committed.model_copy(update={"untold": ()})
+                store.save(committed_name(self._slot), following)
+        except OSError as error:
+            log.debug("turn_not_told", slot=self._slot, error=str(error))
+            return False
+        return noted and told
 
     def _overtaken(self, digest: str) -> str:
         """Why what is loaded is not wanted any more; else empty. Loading takes a while, in which a

@@ -8,18 +8,41 @@ from edge_agent.detect.bundle import LoadedBundle
 from edge_agent.store import Store
 from edge_agent.update.slot import Slot
 from edge_agent.update.states import Committed, committed_name
+from edge_agent.update.turned import UNTOLD_MAX, Turned
 
 log = structlog.get_logger(__name__)
 
 
 def committed_after(committed: Committed | None, digest: str, served: str | None) -> Committed:
     """What is committed once `digest` is, where `served` served before it. Pure."""
+    untold = () if committed is None else committed.untold
     if committed is not None and committed.digest == digest:
         if served in (None, digest, committed.previous_digest):
             return committed
-        return Committed(digest=digest, previous_digest=served)
+        return Committed(digest=digest, previous_digest=served, untold=untold)
     before = None if committed is None else committed.digest
-    return Committed(digest=digest, previous_digest=before if served in (None, digest) else served)
+    previous = before if served in (None, digest) else served
+    return Committed(digest=digest, previous_digest=previous, untold=untold)
+
+
+def turned_to(committed: Committed | None, turn: Turned, why: str = "") -> Committed:
+    """What is committed once `turn` is made, for good: by a person, or because what served is
+    revoked, in words. Pure.
+
+    What was committed already, and something else stood in for, needs no other word than that it
+    serves again.
+    """
+    untold = (*(() if committed is None else committed.untold), turn)[-UNTOLD_MAX:]
+    if committed is not None and committed.digest == turn.serves and not turn.by_hand:
+        return committed.model_copy(update={"untold": untold})
+    return Committed(
+        digest=turn.serves,
+        previous_digest=turn.left,
+        by_hand=turn.by_hand,
+        why=why,
+        revoked=not turn.by_hand,
+        untold=untold,
+    )
 
 
 class Exchange:
@@ -87,33 +110,20 @@ class Exchange:
             if back_to is None:
                 self._store.remove(self._name)
             else:
-                self._store.save(self._name, Committed(digest=back_to))
+                following = Committed(digest=back_to, untold=committed.untold)
+                self._store.save(self._name, following)
         log.warning("rolled_back", slot=self._slot.name, to=self.running)
 
-    def go_back(self, good: LoadedBundle, why: str = "") -> None:
-        """Serve another for good: because a person wants it, or because what serves is revoked, in
-        words. Raises OSError.
-
-        What was committed already, and something else stood in for, needs no other word.
-        """
-        left, known = self.running, self._store.load(self._name, Committed)
-        if not why or known is None or known.digest != good.digest:
-            following = Committed(
-                digest=good.digest,
-                previous_digest=left,
-                by_hand=not why,
-                why=why,
-                revoked=bool(why),
-            )
-            self._store.save(self._name, following)
+    def go_back(self, good: LoadedBundle, turn: Turned, why: str = "") -> None:
+        """Serve another for good, as `turned_to` says. Raises OSError."""
+        self._turn(turn, why)
         self.replace(good)
 
-    def keep(self) -> str | None:
-        """A person wants what stands in for what was committed to serve for good; what was
-        committed, None where nothing stands in for it. Raises OSError."""
-        running, known = self.running, self._store.load(self._name, Committed)
-        if running is None or known is None or known.digest == running:
-            return None
-        following = Committed(digest=running, previous_digest=known.digest, by_hand=True)
-        self._store.save(self._name, following)
-        return known.digest
+    def keep(self, turn: Turned) -> None:
+        """A person wants what stands in for what was committed to serve for good. Raises
+        OSError."""
+        self._turn(turn)
+
+    def _turn(self, turn: Turned, why: str = "") -> None:
+        known = self._store.load(self._name, Committed)
+        self._store.save(self._name, turned_to(known, turn, why))

@@ -2,17 +2,30 @@
 
 Kept on the device (state/history-<slot>.json), so that who stands before it learns without
 the hub what was tried, when, and how it ended. Bounded in attempts and in bytes: a state file
-that is too large could not be read again. `added` is pure; `remember` is its shell.
+that is too large could not be read again. `added` and `heard` are pure; `remember` and `hear` are
+their shells.
+
+What a person leaves is marked here, and so is what somebody wants again. That came with what was
+committed (`Committed.untold`) and may not be in the file yet: `heard` says how it counts already.
 """
 
 from __future__ import annotations
+
+from collections.abc import Sequence
 
 import structlog
 from pydantic import BaseModel
 
 from edge_agent.config import Limits
 from edge_agent.store import StateFile, Store
-from edge_agent.update.states import Passage, UpdateRecord, attempt_key
+from edge_agent.update.states import (
+    Committed,
+    Passage,
+    UpdateRecord,
+    attempt_key,
+    committed_name,
+)
+from edge_agent.update.turned import Turned
 
 REASON_CHARS_MAX = 300
 HISTORY_BYTES_MAX = 512 * 1024
@@ -44,10 +57,12 @@ class PastAttempt(BaseModel):
 
 
 class History(StateFile):
-    """A slot's attempts, the oldest first."""
+    """A slot's attempts, the oldest first; `turned` is the number of the last turn that it knows
+    of (`Turned`)."""
 
     version: int = 1
     attempts: tuple[PastAttempt, ...] = ()
+    turned: int = 0
 
 
 def history_name(slot: str) -> str:
@@ -89,12 +104,60 @@ def added(history: History, attempt: PastAttempt, attempts_max: int) -> History:
     sizes = [len(kept.model_dump_json()) + 1 for kept in attempts]
     while len(attempts) > 1 and sum(sizes) > HISTORY_BYTES_MAX:
         del attempts[0], sizes[0]
-    return History(attempts=tuple(attempts))
+    return history.model_copy(update={"attempts": tuple(attempts)})
+
+
+def heard(history: History | None, turns: Sequence[Turned]) -> History | None:
+    """The history once it knows of `turns`: of what a person left the last attempt is marked, and
+    that what a person wants again was left counts no more."""
+    for turn in turns:
+        history = history or History()
+        if turn.number > history.turned:
+            attempts = _marked(history.attempts, turn) if turn.by_hand else history.attempts
+            history = history.model_copy(update={"attempts": attempts, "turned": turn.number})
+    return history
+
+
+def _marked(attempts: tuple[PastAttempt, ...], turn: Turned) -> tuple[PastAttempt, ...]:
+    last = max((at for at, a in enumerate(attempts) if a.bundle_digest == turn.left), default=None)
+    marks = {at: False for at, a in enumerate(attempts) if a.bundle_digest == turn.serves}
+    if last is not None:
+        marks[last] = True
+    return tuple(
+        known.model_copy(update={"left": marks.get(at, known.left)})
+        for at, known in enumerate(attempts)
+    )
+
+
+def history_of(slot: str, store: Store) -> History | None:
+    """A slot's history, with what was not written into it yet; None where there is none."""
+    committed = store.load(committed_name(slot), Committed)
+    turns = () if committed is None else committed.untold
+    return heard(store.load(history_name(slot), History), turns)
+
+
+def turn_number(slot: str, store: Store, wall: float) -> int:
+    """The number of a slot's next turn. It is the time of day, so that it comes after those of a
+    history that was lost, and one more than the last where the clock stands behind."""
+    known = history_of(slot, store)
+    return max(int(wall), 1 if known is None else known.turned + 1)
+
+
+def hear(slot: str, store: Store) -> bool:
+    """Write into the history what it lacks; False where the disk refused."""
+    known = history_of(slot, store)
+    if known is not None and known != store.load(history_name(slot), History):
+        try:
+            store.save(history_name(slot), known)
+        except OSError as error:
+            log.debug("history_not_kept", slot=slot, error=str(error))
+            return False
+    return True
 
 
 def remember(store: Store, slot: str, record: UpdateRecord, limits: Limits) -> bool:
     """Keep an attempt that is over; False where the disk refused."""
-    history = store.load(history_name(slot), History) or History()
+    history = history_of(slot, store) or History()
     try:
         following = added(history, past(record), limits.history_attempts_max)
         store.save(history_name(slot), following)
@@ -102,33 +165,6 @@ def remember(store: Store, slot: str, record: UpdateRecord, limits: Limits) -> b
         log.debug("history_not_kept", slot=slot, error=str(error))
         return False
     return True
-
-
-def leave(store: Store, slot: str, digest: str) -> None:
-    """A person leaves a bundle that had been committed: its last attempt is marked. Raises
-    OSError."""
-    history = store.load(history_name(slot), History)
-    if history is None:
-        return
-    of = [at for at, known in enumerate(history.attempts) if known.bundle_digest == digest]
-    if not of or history.attempts[of[-1]].left:
-        return
-    attempts = list(history.attempts)
-    attempts[of[-1]] = attempts[of[-1]].model_copy(update={"left": True})
-    store.save(history_name(slot), History(attempts=tuple(attempts)))
-
-
-def take_back(store: Store, slot: str, digest: str) -> None:
-    """A person wants a bundle again: that it was left counts no more. Raises OSError."""
-    history = store.load(history_name(slot), History)
-    if history is None:
-        return
-    attempts = tuple(
-        known.model_copy(update={"left": False}) if known.bundle_digest == digest else known
-        for known in history.attempts
-    )
-    if attempts != history.attempts:
-        store.save(history_name(slot), History(attempts=attempts))
 
 
 def _same(left: PastAttempt, right: PastAttempt) -> bool:

@@ -15,8 +15,9 @@ from edge_agent.config import Limits
 from edge_agent.errors import EdgeError
 from edge_agent.store import Store, StoreError
 from edge_agent.update.bundle_store import BundleStore
+from edge_agent.update.exchange import turned_to
 from edge_agent.update.floors import FLOORS, Floors
-from edge_agent.update.history import leave, take_back
+from edge_agent.update.history import hear, turn_number
 from edge_agent.update.slot_state import slot_state
 from edge_agent.update.standing import ON_TRIAL, objection
 from edge_agent.update.states import (
@@ -29,6 +30,7 @@ from edge_agent.update.states import (
     record_name,
 )
 from edge_agent.update.trust import Claim, Facts, Refused, judge
+from edge_agent.update.turned import DONE, Turned
 from protocol.bundles import MANIFEST_BYTES_MAX, MANIFEST_PATH
 from protocol.errors import ProtocolError
 from protocol.states import BEFORE_EXCHANGE, ExecutionEvent, ExecutionState
@@ -40,13 +42,11 @@ class NoWayBackError(EdgeError):
 
 @dataclass(frozen=True)
 class WentBack:
-    """What going back came to: the digest that serves at the next start, and words for it;
-    `left`: what served for good until now, where that is another. Of what else it came to the
-    attempt's record tells."""
+    """What going back came to: the digest that serves at the next start, and words for it. The hub
+    hears of it when the agent runs again: from the attempt's record, or from what is committed."""
 
     digest: str
     text: str
-    left: str | None = None
 
 
 def given_up(slot: str, record: UpdateRecord | None) -> str:
@@ -126,13 +126,20 @@ def go_back(
     name = _proven(slot, back_to, store, limits, wall)
     if not force and (why := objection(state, BundleStore(store.bundles).name)):
         raise NoWayBackError(f"{slot}: {why}")
-    following = Committed(digest=back_to, previous_digest=committed.digest, by_hand=True)
-    with _kept(store):
-        take_back(store, slot, back_to)
-        leave(store, slot, committed.digest)
-        store.save(committed_name(slot), following)
     text = f"{slot}: {name} ({back_to[:12]}) serves from the next start on"
-    return WentBack(back_to, text, left=committed.digest)
+    turn = Turned(
+        number=turn_number(slot, store, wall),
+        at=wall,
+        alert=DONE,
+        text=text,
+        serves=back_to,
+        left=committed.digest,
+        by_hand=True,
+    )
+    with _kept(store):
+        store.save(committed_name(slot), turned_to(committed, turn))
+    hear(slot, store)
+    return WentBack(back_to, text)
 
 
 def _left(record: UpdateRecord) -> UpdateRecord:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from edge_agent.store import Store
-from edge_agent.update.history import History, history_name
+from edge_agent.update.history import History, history_of
 from edge_agent.update.states import Committed, UpdateRecord, committed_name, record_name
 
 
@@ -25,5 +25,5 @@ def slot_state(slot: str, store: Store) -> SlotState:
         slot,
         store.load(committed_name(slot), Committed),
         store.load(record_name(slot), UpdateRecord),
-        store.load(history_name(slot), History),
+        history_of(slot, store),
     )

@@ -102,6 +102,7 @@ class Slots:
         """
         troubles: list[Trouble] = []
         for unit in self._units.values():
+            unit.back.carry()
             unit.boot.guard.charge(unit.updater.record)
             unit.updater.wake(now, wall)
             loaded, found = unit.boot.load()
@@ -160,6 +161,8 @@ class Slots:
         if not self._floors_kept:
             self._keep_floors()
         self._unfed.tick()
+        for unit in self._units.values():
+            unit.back.carry()
         if now - self._asked_at >= REQUESTS_EVERY_S:
             self._asked_at = now
             for request in take(self._store, tuple(self._units), wall):

@@ -17,6 +17,7 @@ from edge_agent.backoff import backoff_s
 from edge_agent.config import Limits
 from edge_agent.dice import Dice
 from edge_agent.store import StateFile
+from edge_agent.update.turned import Turned
 from protocol.machine import advance
 from protocol.messages import ExecutionReport, SlotDesired
 from protocol.states import (
@@ -90,7 +91,6 @@ FAILURE: Mapping[ExecutionState, ExecutionEvent] = {
     S.ROLLING_BACK: E.ROLLBACK_FINISHED,
 }
 """What an error means: before the exchange the attempt ends, after it the slot goes back."""
-
 
 RETRIED: frozenset[ExecutionState] = frozenset({*BEFORE_EXCHANGE, S.COMMITTING, S.ROLLING_BACK})
 """Where what may pass by itself (a full disk, a lost network) is tried again in the state."""
@@ -197,8 +197,7 @@ class UpdateRecord(StateFile):
         for passage in self.passages:
             figures = {**figures, **passage.figures}
             if passage.number > told:
-                report = self._report(passage.state, passage.reason, figures)
-                found.append((passage.number, report))
+                found.append((passage.number, self._report(passage.state, passage.reason, figures)))
         return found
 
     def _report(
@@ -223,6 +222,7 @@ class Committed(StateFile):
         by_hand: a person went back to it; the attempt that was left is not taken up again.
         why: what made it take over by itself, in words; "" where an attempt or a person did.
         revoked: the one before was left because it was revoked, which may be taken back.
+        untold: what the history or the hub did not hear yet of how it came to be committed.
     """
 
     version: int = 1
@@ -231,6 +231,7 @@ class Committed(StateFile):
     by_hand: bool = False
     why: str = ""
     revoked: bool = False
+    untold: tuple[Turned, ...] = ()
 
 
 def record_name(slot: str) -> str:

@@ -13,12 +13,12 @@ from edge_agent.observe.service import ServiceSink
 from edge_agent.store import Store
 from edge_agent.update.acquire import Acquire, AcquireContext
 from edge_agent.update.boot import Boot
-from edge_agent.update.by_hand import Alerting, Return, ReturnContext, ReturnEnded
+from edge_agent.update.by_hand import Return, ReturnContext, ReturnEnded
 from edge_agent.update.comparing import Comparing
 from edge_agent.update.deriving import Deriving
 from edge_agent.update.exchange import Exchange
 from edge_agent.update.fetch import Transport
-from edge_agent.update.history import History, history_name, remember
+from edge_agent.update.history import history_of, remember
 from edge_agent.update.judging import Judging
 from edge_agent.update.load import Loader
 from edge_agent.update.memory import give_back
@@ -32,6 +32,7 @@ from edge_agent.update.standing import was_left
 from edge_agent.update.states import UpdateRecord
 from edge_agent.update.step_parts import SlotParts, StepContext, StepEnded
 from edge_agent.update.steps import SlotSteps
+from edge_agent.update.turned import Turned
 from edge_agent.update.updater import Updater
 from edge_agent.update.updater_ports import UpdaterPorts
 from edge_agent.update.watch import Watch
@@ -50,6 +51,7 @@ class SlotPorts:
         tell: keep a slot's transition by its number; False where the disk refused.
         told: the number of a slot's last transition that was kept.
         alert: tell the hub, by a name and in words.
+        turned: tell it that another bundle took over in a slot; False where the disk refused.
         changed: what is reported has changed.
         health: frames of a slot's cameras since the start.
         options: how a slot's bundles are loaded.
@@ -64,7 +66,8 @@ class SlotPorts:
     deliver: Callable[[StepEnded | ReturnEnded], object]
     tell: Callable[[str, int, ExecutionReport], bool]
     told: Callable[[str], int]
-    alert: Alerting
+    alert: Callable[[str, str], None]
+    turned: Callable[[str, Turned], bool]
     changed: Callable[[], None]
     health: Callable[[str], SlotHealth]
     options: Callable[[str], LoadOptions]
@@ -145,10 +148,10 @@ def build_unit(slot: Slot, shared: Shared) -> Unit:
             prune=shared.prune,
             veto_until=shared.veto_until,
             damaged=shared.damaged,
-            left=lambda wanted: was_left(store.load(history_name(name), History), wanted),
+            left=lambda wanted: was_left(history_of(name, store), wanted),
         ),
     )
-    returns = ReturnContext(store, judging, ports.rescue, ports.deliver, ports.alert)
+    returns = ReturnContext(store, judging, ports.rescue, ports.deliver, ports.alert, ports.turned)
     boot = Boot(name, store, judging, loader)
 
     def rests() -> bool:

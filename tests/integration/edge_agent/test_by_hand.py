@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+import time
 
 import pytest
 
+from edge_agent.update.requests import Request, leave
 from tests.integration.edge_agent.device import SLOT
 from tests.integration.edge_agent.fake_hub import wait_for
 from tests.integration.edge_agent.fleet import Fleet
@@ -40,6 +42,33 @@ def test_back_by_hand_while_no_agent_runs(fleet: Fleet) -> None:
     ]
     third = fleet.install(3, attempt=4)
     fleet.serves(third)
+
+
+def started(fleet: Fleet) -> str:
+    """The digest of the first answer after a start."""
+    seen = len(fleet.device.detections())
+    fleet.device.start()
+    wait_for(lambda: len(fleet.device.detections()) > seen, "an answer")
+    return str(fleet.device.detections()[seen]["bundle_digest"])
+
+
+def test_a_rollback_that_was_killed_before_anybody_heard_is_told_once(fleet: Fleet) -> None:
+    first, second = fleet.install(1), fleet.install(2)
+    assert fleet.device.stop() == 0
+    fleet.device.start("turn.persisted=kill")
+    fleet.serves(second)
+    asked = Request(id="7" * 32, kind="rollback", slot=SLOT, asked_at=time.time())
+    leave(fleet.device.data, asked)
+    wait_for(lambda: fleet.device.ended is not None, "the kill")
+    assert "rolled_back_by_hand" not in fleet.alerts()
+    for _ in range(2):
+        assert started(fleet) == first
+        wait_for(lambda: "rolled_back_by_hand" in fleet.alerts(), "the alert")
+        assert fleet.device.stop() == 0
+    assert fleet.alerts().count("rolled_back_by_hand") == 1
+    status = json.loads(fleet.command("status", "--history", "--json").stdout)
+    assert [a["left"] for a in status["history"][SLOT]] == [True, False]
+    assert status["slots"][SLOT]["by_hand"] is True
 
 
 def test_a_hold_said_before_the_agent_starts(fleet: Fleet) -> None:

@@ -114,6 +114,7 @@ class Life:
             tell=lambda slot, number, report: world.outbox.tell(disk, slot, number, report),
             told=lambda slot: world.outbox.told.get(slot, 0),
             alert=world.alert,
+            turned=lambda _slot, turn: world.turned(disk, turn),
             changed=lambda: None,
             health=lambda _slot: SlotHealth(),
             options=lambda _slot: LoadOptions(),

@@ -14,6 +14,7 @@ from edge_agent.link.http import HttpError, Span
 from edge_agent.observe.series import Series
 from edge_agent.observe.service import ServiceFigures
 from edge_agent.update.fetch import ChunkRead, Transport
+from edge_agent.update.turned import Turned
 from protocol.builds import Capabilities, Format, Precision, RuntimeCapability
 from protocol.chunks import from_ranges
 from protocol.messages import BlobWant, ExecutionReport
@@ -41,6 +42,7 @@ class Outbox:
     def __init__(self) -> None:
         self.told: dict[str, int] = {}
         self.events: list[tuple[int, ExecutionReport]] = []
+        self.turns: list[Turned] = []
         self.refuses = False
 
     def tell(self, disk: Disk, slot: str, number: int, report: ExecutionReport) -> bool:
@@ -51,6 +53,16 @@ class Outbox:
         if number > self.told.get(slot, 0):
             self.told[slot] = number
             self.events.append((number, report))
+        disk.step()
+        return True
+
+    def turn(self, disk: Disk, turn: Turned) -> bool:
+        """The same for a bundle that took over."""
+        disk.step()
+        if self.refuses or disk.refuses:
+            return False
+        if not self.turns or turn.number > self.turns[-1].number:
+            self.turns.append(turn)
         disk.step()
         return True
 

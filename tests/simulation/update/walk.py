@@ -16,6 +16,7 @@ from edge_agent.update.floors import FLOORS, Floors
 from edge_agent.update.retention import references
 from edge_agent.update.slot_state import slot_state
 from edge_agent.update.standing import choices, turns
+from edge_agent.update.start_note import StartNote, start_note_name
 from edge_agent.update.states import BY_HAND, same_attempt
 from protocol.errors import ProtocolError
 from protocol.messages import SlotDesired
@@ -352,13 +353,20 @@ def check_end(world: World, wanted: SlotDesired) -> None:
     current = life.slot.current()
     digest = None if current is None else current.digest
     state, bundles = slot_state(SLOT, life.store), BundleStore(life.store.bundles)
+    assert state.committed is None or state.committed.untold == (), "who took over was not told"
     assert digest is None or digest in choices(state, bundles.digests()), "no start would serve it"
     if current is not None:
         floors = life.store.load(FLOORS, Floors) or Floors()
         floor = floors.by_model().get(current.manifest.model, 1)
         if current.manifest.version < floor:
             versions = {d: world.bundles[d].manifest.version for d in able(world, life)}
-            better = [d for d in turns(state, bundles.digests()) if versions.get(d, 0) >= floor]
+            note = life.store.load(start_note_name(SLOT), StartNote)
+            ended = [why for why in (note.why if note else ()) if "ended the agent" in why]
+            better = [
+                d
+                for d in turns(state, bundles.digests())
+                if versions.get(d, 0) >= floor and not any(d[:12] in why for why in ended)
+            ]
             assert not better, f"it is revoked, and {better} could serve"
     if quality is Quality.GOOD:
         assert (final, digest) == (S.SUCCEEDED, wanted.bundle_digest)

@@ -18,12 +18,12 @@ from edge_agent.config import Limits
 from edge_agent.detect.bundle import LoadedBundle
 from edge_agent.errors import DetectorError
 from edge_agent.store import Store
-from edge_agent.update.by_hand import DONE
 from edge_agent.update.prove import Proof
 from edge_agent.update.requests import FOLDER, Kind, Request
 from edge_agent.update.shadow import Judgement
 from edge_agent.update.standing import trial
 from edge_agent.update.states import Committed, Outcome, UpdateRecord, committed_name, record_name
+from edge_agent.update.turned import Turned
 from protocol.messages import Desired, MaintenanceWindow, ShadowPolicy, SlotDesired
 from protocol.states import ExecutionEvent, Verdict
 from tests.simulation.update.bundles import Quality, SimulatedBundle
@@ -214,13 +214,22 @@ class World:
         if folder.is_dir():
             (folder / f"{kind}-{SLOT}.json").write_text(request.model_dump_json())
 
-    def alert(self, name: str, _text: str, *, left: str | None = None, **_: Any) -> None:
-        """Stands for the alerts; of a bundle that a person left its last attempt is left."""
+    def alert(self, name: str, _text: str) -> None:
+        """Stands for the alerts."""
         self.count(f"alert {name}")
-        if name == DONE:
-            of = [r.attempt for _, r in self.outbox.events if r.bundle_digest == left]
-            if of:
+
+    def turned(self, disk: Disk, turn: Turned) -> bool:
+        """Stands for the word of who took over; of a bundle that a person left its last attempt
+        is left."""
+        before = len(self.outbox.turns)
+        if not self.outbox.turn(disk, turn):
+            return False
+        if len(self.outbox.turns) > before:
+            self.count(f"alert {turn.alert}")
+            of = [r.attempt for _, r in self.outbox.events if r.bundle_digest == turn.left]
+            if turn.by_hand and of:
                 self.left.setdefault(of[-1], len(self.outbox.events))
+        return True
 
     def rot(self) -> None:
         """A byte of a bundle on the disk turns over."""

@@ -9,6 +9,7 @@ import pytest
 from edge_agent.clock import Clock
 from edge_agent.journal import CameraChanged, Journal
 from edge_agent.link.outbox import Outbox, Quota
+from edge_agent.update.turned import Turned
 from protocol.messages import EventReport, ExecutionReport, decode
 from protocol.states import CameraState, ExecutionState
 from protocol.topics import Kind
@@ -59,6 +60,23 @@ def test_a_refused_transition_is_asked_for_again(journal: Journal, outbox: Outbo
     outbox._file.db.execute("PRAGMA max_page_count = 100000")
     assert journal.execution_once("line", number, report(ExecutionState.QUEUED))
     assert len(states(outbox)) == number
+
+
+def test_what_took_over_is_kept_once_and_with_its_own_time(
+    journal: Journal, outbox: Outbox
+) -> None:
+    turn = Turned(number=7, at=5.0, alert="left_revoked", text="t", serves="b" * 64, left="a" * 64)
+    assert journal.execution_once("line", 9, report(ExecutionState.QUEUED))
+    for _ in range(2):
+        assert journal.turned("line", turn)
+    assert journal.told("line") == 9
+    _, entry = outbox.after("events", 0, 100)
+    message = decode(Kind.EVENTS, entry.payload)
+    assert isinstance(message, EventReport) and message.alert is not None
+    assert (message.at, message.alert.name, message.alert.slot) == (5.0, "left_revoked", "line")
+    assert (message.alert.left, message.alert.serves) == ("a" * 64, "b" * 64)
+    outbox.close()
+    assert not journal.turned("line", turn.model_copy(update={"number": 8}))
 
 
 def test_an_outbox_that_is_closed_is_told_nothing_and_raises_nothing(

@@ -11,7 +11,6 @@ from pathlib import Path
 import pytest
 
 from edge_agent.cli.hold import SpanError, span_s
-from edge_agent.link.outbox import Outbox, Quota
 from edge_agent.store import Store
 from edge_agent.update.bundle_store import BundleStore
 from edge_agent.update.floors import FLOORS, Floor, Floors
@@ -24,9 +23,7 @@ from edge_agent.update.states import (
     record_name,
 )
 from edge_agent.update.veto import Veto, veto_name
-from protocol.messages import decode
 from protocol.states import ExecutionState
-from protocol.topics import Kind
 from tests.unit.edge_agent.cli.device_folder import (
     E,
     attempt,
@@ -50,14 +47,11 @@ def test_going_back_without_an_agent(config: Path) -> None:
     assert f"tiny v1 ({old[:12]})" in found["slots"]["tiny"]["text"]
     committed = state(config, committed_name("tiny"), Committed)
     assert (committed.digest, committed.previous_digest, committed.by_hand) == (old, new, True)
-    outbox = Outbox(config.parent / "data" / "outbox", "box-1", Quota(10**6, 10**6))
-    try:
-        (entry,) = outbox.after("events", 0, 9)
-    finally:
-        outbox.close()
-    alert = decode(Kind.EVENTS, entry.payload).alert
-    assert (alert.name, alert.slot) == ("rolled_back_by_hand", "tiny"), "the hub hears of it"
-    assert (alert.left, alert.serves) == (new, old)
+    (word,) = committed.untold
+    assert (word.alert, word.left, word.serves) == ("rolled_back_by_hand", new, old), (
+        "the hub hears of it when the agent runs again"
+    )
+    assert word.at == pytest.approx(time.time(), abs=60)
 
 
 def test_an_attempt_that_has_exchanged_nothing_is_the_first_step_back(config: Path) -> None:

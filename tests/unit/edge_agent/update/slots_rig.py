@@ -8,8 +8,11 @@ from pathlib import Path
 from random import Random
 from typing import Any
 
+from edge_agent.clock import Clock
 from edge_agent.config import Limits
 from edge_agent.detect.options import LoadOptions
+from edge_agent.journal import Journal
+from edge_agent.link.outbox import Outbox, Quota
 from edge_agent.observe.hardware import capabilities
 from edge_agent.store import Store
 from edge_agent.update.bundle_store import BundleStore
@@ -19,7 +22,15 @@ from edge_agent.update.probation import SlotHealth
 from edge_agent.update.slot import Slot
 from edge_agent.update.slots import SlotPorts, Slots
 from edge_agent.update.states import Committed, committed_name
-from protocol.messages import Desired, ExecutionReport, SlotDesired
+from protocol.messages import (
+    Alert,
+    Desired,
+    EventReport,
+    ExecutionReport,
+    SlotDesired,
+    decode,
+)
+from protocol.topics import Kind
 from tests.fixtures.models import write_bundle
 
 LIMITS = Limits(memory_free_bytes_min=0)
@@ -34,8 +45,9 @@ class Box:
         self.bundles = BundleStore(self.store.bundles, self.store.compiled)
         self.numbers: dict[str, int] = {}
         self.reports: list[ExecutionReport] = []
-        self.alerts: list[tuple[str, dict[str, Any]]] = []
+        self.alerts: list[str] = []
         self.refuses = False
+        self.outbox: Outbox | None = None
 
     def place(self, version: int) -> str:
         """A whole bundle on the disk; its digest."""
@@ -55,12 +67,21 @@ class Box:
 
     def start(self) -> None:
         """A new process: only what is on the disk is known."""
+        self.die()
+        self.outbox = Outbox(self.store.outbox, "box-1", Quota(10**6, 10**6))
+        self.journal = Journal("box-1", self.outbox, Clock(), image_bytes_max=1000)
         self.jobs: list[Callable[[], None]] = []
         self.inbox: list[Any] = []
         self.slots = {name: Slot(name) for name in ("line", "other")}
         self.updates = Slots(self.slots, self.store, LIMITS, self._ports())
         self.updates.serve_from_disk(self.now, self.wall)
         self.updates.resume(self.now, self.wall)
+
+    def die(self) -> None:
+        """The process is gone, and with it what it had opened."""
+        if self.outbox is not None:
+            self.outbox.close()
+        self.outbox = None
 
     def tick(self, seconds: float = 0.1) -> None:
         self.now, self.wall = self.now + seconds, self.wall + seconds
@@ -92,8 +113,19 @@ class Box:
             self.reports.append(report)
         return True
 
-    def _alert(self, name: str, _text: str, **said: Any) -> None:
-        self.alerts.append((name, said))
+    def turns(self) -> list[Alert]:
+        """What the hub hears of bundles that took over."""
+        assert self.outbox is not None
+        found = []
+        for entry in self.outbox.after("events", 0, 100):
+            message = decode(Kind.EVENTS, entry.payload)
+            assert isinstance(message, EventReport) and message.alert is not None
+            found.append(message.alert)
+        return found
+
+    def names(self) -> list[str]:
+        """The names of all alerts; of the turns last."""
+        return [*self.alerts, *(alert.name for alert in self.turns())]
 
     def _ports(self) -> SlotPorts:
         unused: Any = None
@@ -105,7 +137,6 @@ class Box:
             read_http=unused,
             submit=self.jobs.append,
             deliver=lambda _chunk: None,
-            pace=unused,
         )
         return SlotPorts(
             transport=transport,
@@ -114,7 +145,8 @@ class Box:
             deliver=self.inbox.append,
             tell=self._tell,
             told=lambda key: self.numbers.get(key, 0),
-            alert=self._alert,
+            alert=lambda name, _text: self.alerts.append(name),
+            turned=self.journal.turned,
             changed=lambda: None,
             health=lambda _slot: SlotHealth(),
             options=lambda _slot: LoadOptions(threads=1),

@@ -19,7 +19,11 @@ from edge_agent.update.by_hand import (
     ReturnEnded,
     Turn,
 )
+from edge_agent.update.exchange import Exchange
+from edge_agent.update.slot import Slot
 from edge_agent.update.states import Committed, committed_name
+from edge_agent.update.turned import Turned
+from tests.fixtures.seeing import fake_bundle
 
 
 def test_what_was_left_by_hand_is_gone_back_to_with_force_only(tmp_path: Path) -> None:
@@ -37,7 +41,8 @@ def test_what_was_left_by_hand_is_gone_back_to_with_force_only(tmp_path: Path) -
         judging,
         jobs.append,
         lambda _ended: None,
-        lambda _name, text, **_: alerts.append(text),
+        lambda _name, text: alerts.append(text),
+        lambda _slot, _turn: True,
     )
     none: Any = None
     exchange: Any = SimpleNamespace(running="a" * 64)
@@ -69,17 +74,33 @@ def test_the_hub_hears_which_bundle_was_left_and_which_serves(
 ) -> None:
     store = Store(tmp_path / "data")
     store.open()
-    told: list[tuple[str, dict[str, Any]]] = []
+    told: list[tuple[str, Turned]] = []
+
+    def tell(slot: str, turned: Turned) -> bool:
+        told.append((slot, turned))
+        return True
+
     none: Any = None
-    bundles = BundleStore(store.bundles)
-    judging: Any = SimpleNamespace(held=lambda _digest: None, floors=dict, bundles=bundles)
+    judging: Any = SimpleNamespace(
+        held=lambda _digest: None,
+        floors=dict,
+        bundles=BundleStore(store.bundles),
+        wall=lambda: 1.7e9,
+    )
     context = ReturnContext(
-        store, judging, lambda _job: None, lambda _ended: None,
-        lambda name, _text, **said: told.append((name, said)),
+        store, judging, lambda _job: None, lambda _ended: None, lambda *_: None,
+        tell,
     )  # fmt: skip
-    exchange: Any = SimpleNamespace(running="a" * 64, go_back=lambda *_: None)
-    back = Return("tiny", exchange, none, context)
+    slot, loaded = Slot("tiny"), fake_bundle("b" * 64)
+    slot.exchange(fake_bundle("a" * 64))
+    back = Return("tiny", Exchange(slot, store), none, context)
     back.turn_to("b" * 64, turn)
-    loaded: Any = SimpleNamespace()
     assert back.ended(ReturnEnded("tiny", "b" * 64, loaded), clear=True)[0]
-    assert told == [(name, {"slot": "tiny", "left": "a" * 64, "serves": "b" * 64})]
+    ((of, word),) = told
+    assert (of, word.alert, word.left, word.serves) == ("tiny", name, "a" * 64, "b" * 64)
+    assert (word.by_hand, word.at) == (turn is BY_A_PERSON, 1.7e9)
+    committed = store.load(committed_name("tiny"), Committed)
+    assert committed is not None
+    assert (committed.digest, committed.by_hand, committed.untold) == ("b" * 64, word.by_hand, ())
+    back.carry()
+    assert len(told) == 1

@@ -14,12 +14,16 @@ from edge_agent.update.history import (
     HISTORY_BYTES_MAX,
     History,
     added,
+    hear,
+    heard,
     history_name,
-    leave,
+    history_of,
     past,
     remember,
+    turn_number,
 )
-from edge_agent.update.states import Passage, UpdateRecord, opened
+from edge_agent.update.states import Committed, Passage, UpdateRecord, committed_name, opened
+from edge_agent.update.turned import Turned
 from protocol.messages import SlotDesired
 from protocol.states import ExecutionState
 
@@ -86,13 +90,64 @@ def test_what_a_person_left_stays_left(tmp_path: Path) -> None:
     store.open()
     remember(store, "tiny", record(), Limits())
     remember(store, "tiny", record(number=7), Limits())
-    leave(store, "tiny", "a" * 64)
-    leave(store, "tiny", "c" * 64)
+    turns = tuple(turn(number, left) for number, left in ((4, "a"), (5, "c")))
+    store.save(committed_name("tiny"), Committed(digest="b" * 64, untold=turns))
+    assert hear("tiny", store)
     remember(store, "tiny", record(number=7), Limits())  # as each start says again
     kept = store.load(history_name("tiny"), History)
     assert kept is not None
     assert [attempt.left for attempt in kept.attempts] == [False, True]
+    assert kept.turned == 5
     remember(store, "tiny", record(number=9).model_copy(update={"left": True}), Limits())
     kept = store.load(history_name("tiny"), History)
     assert kept is not None
-    assert kept.attempts[-1].left
+    assert [attempt.left for attempt in kept.attempts] == [False, True, True]
+
+
+def turn(number: int, left: str, serves: str = "b", *, by_hand: bool = True) -> Turned:
+    return Turned(
+        number=number, at=1.0, alert="a", text="", serves=serves * 64, left=left * 64,
+        by_hand=by_hand,
+    )  # fmt: skip
+
+
+def test_what_the_file_lacks_counts_already(tmp_path: Path) -> None:
+    """And an attempt that comes later is none that a person left then."""
+    store = Store(tmp_path / "data")
+    store.open()
+    remember(store, "tiny", record(), Limits())
+    store.save(committed_name("tiny"), Committed(digest="b" * 64, untold=(turn(5, "c"),)))
+    kept = store.load(history_name("tiny"), History)
+    assert kept is not None and not kept.attempts[0].left
+    known = history_of("tiny", store)
+    assert known is not None and known.attempts[0].left
+    remember(store, "tiny", record(number=7), Limits())
+    hear("tiny", store)
+    kept = store.load(history_name("tiny"), History)
+    assert kept is not None
+    assert [attempt.left for attempt in kept.attempts] == [True, False]
+
+
+def test_each_turn_is_heard_once() -> None:
+    history = added(History(), past(record()), 50)
+    left = heard(history, (turn(5, "c"),))
+    assert left is not None and left.attempts[0].left
+    again = heard(left, (turn(6, "b", "c"),))
+    assert again is not None and not again.attempts[0].left, "a person wants it again"
+    assert heard(again, (turn(5, "c"), turn(6, "b", "c"))) == again
+    assert heard(None, ()) is None
+    by_itself = heard(history, (turn(5, "c", by_hand=False),))
+    assert by_itself is not None and not by_itself.attempts[0].left
+
+
+def test_a_turn_comes_after_the_last_whatever_the_clock_says(tmp_path: Path) -> None:
+    store = Store(tmp_path / "data")
+    store.open()
+    assert turn_number("tiny", store, -5.0) == 1
+    assert turn_number("tiny", store, 1.7e9) == 1_700_000_000
+    store.save(history_name("tiny"), History(turned=1_700_000_000))
+    assert turn_number("tiny", store, 5.0) == 1_700_000_001
+    store.save(
+        committed_name("tiny"), Committed(digest="b" * 64, untold=(turn(2_000_000_000, "c"),))
+    )
+    assert turn_number("tiny", store, 1.7e9) == 2_000_000_001

@@ -23,6 +23,7 @@ def box(tmp_path: Path) -> Iterator[Box]:
     made = Box(tmp_path)
     made.store.open()
     yield made
+    made.die()
     made.store.close()
 
 
@@ -46,16 +47,12 @@ def ended(box: Box) -> LoadedBundle:
     return found.loaded
 
 
-def names(box: Box) -> list[str]:
-    return [name for name, _ in box.alerts]
-
-
 def test_what_was_committed_comes_back_where_nothing_came_meanwhile(box: Box) -> None:
     _, second = stand_in(box)
     box.tick()
     box.work()
     assert box.serves() == second
-    assert names(box) == ["serves_again"]
+    assert box.names() == ["serves_again"]
 
 
 def test_an_attempt_that_is_over_by_then_keeps_what_it_brought(box: Box) -> None:
@@ -67,7 +64,7 @@ def test_an_attempt_that_is_over_by_then_keeps_what_it_brought(box: Box) -> None
     box.work()
     assert box.serves() == first, "nothing would have brought it back"
     assert box.committed() == Committed(digest=first, previous_digest=second)
-    assert names(box) == [], "what was dropped is nobody's concern"
+    assert box.names() == [], "what was dropped is nobody's concern"
 
 
 @pytest.mark.parametrize("turn", TURNS)
@@ -84,7 +81,7 @@ def test_a_floor_that_came_meanwhile_counts(box: Box, turn: Turn) -> None:
     assert box.serves() == second
     assert box.committed() == before
     assert not back.under_way
-    assert names(box) == (["rollback_refused"] if turn is BY_A_PERSON else [])
+    assert box.names() == (["rollback_refused"] if turn is BY_A_PERSON else [])
     with pytest.raises(DetectorError):
         loaded.detector.infer(None)  # type: ignore[arg-type]
 

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from edge_agent.detect.bundle import load_bundle as really
 from edge_agent.errors import DetectorError
 from edge_agent.update import load
 from edge_agent.update.boot_guard import BootCount, boot_name
@@ -20,6 +21,7 @@ def box(tmp_path: Path) -> Iterator[Box]:
     made = Box(tmp_path)
     made.store.open()
     yield made
+    made.die()
     made.store.close()
 
 
@@ -34,7 +36,6 @@ def test_a_slot_that_cannot_be_loaded_keeps_no_other_from_being_stable(
     good, bad = box.place(1), box.place(2)
     box.commit("line", good)
     box.commit("other", bad)
-    really = load.load_bundle
 
     def load_bundle(folder: Path, digest: str, options: Any) -> Any:
         if digest == bad:

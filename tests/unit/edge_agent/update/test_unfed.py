@@ -17,6 +17,7 @@ def box(tmp_path: Path) -> Iterator[Box]:
     made = Box(tmp_path)
     made.store.open()
     yield made
+    made.die()
     made.store.close()
 
 

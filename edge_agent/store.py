@@ -88,9 +88,13 @@ def write_atomically(path: Path, data: bytes) -> None:
     fsync_directory(path.parent)
 
 
-def write_synced(path: Path, data: bytes) -> None:
-    """Write a file whose bytes, but not whose name, survive a power cut. Raises OSError."""
-    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o666)
+def write_synced(path: Path, data: bytes, *, new: bool = False) -> None:
+    """Write a file whose bytes, but not whose name, survive a power cut. Raises OSError.
+
+    `new`: only where nothing lies there yet, which may be linked to something else.
+    """
+    how = os.O_EXCL if new else os.O_TRUNC
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | how, 0o666)
     try:
         rest = memoryview(data)
         while rest:

@@ -9,6 +9,9 @@ from __future__ import annotations
 
 import itertools
 import json
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import PurePosixPath
 from typing import Annotated, Any, Literal
 
 import rfc8785
@@ -109,7 +112,7 @@ class BundleFile(_Part):
 
 
 class Manifest(_Part):
-    """What a bundle is. Floats are finite; paths stay inside the bundle."""
+    """What a bundle is. Floats are finite; paths stay inside the bundle, each in its own place."""
 
     format_version: Literal[1] = 1
     model: Name
@@ -127,8 +130,7 @@ class Manifest(_Part):
     @model_validator(mode="after")
     def _whole(self) -> Manifest:
         paths = [f.path for f in self.files]
-        if len(set(paths)) != len(paths):
-            raise ValueError("two files have the same path")
+        _require_places([MANIFEST_PATH, *paths])
         for needed in (*MODEL_FILES[self.build.format], GOLDEN_PATH):
             if needed not in paths:
                 raise ValueError(f"the bundle lacks {needed}")
@@ -144,6 +146,20 @@ class Manifest(_Part):
     @property
     def size_bytes(self) -> int:
         return sum(f.blob.size_bytes for f in self.files)
+
+
+def _require_places(paths: Sequence[str]) -> None:
+    """Each of these has a place of its own, also on a disk that takes no notice of case.
+
+    Raises ValueError: a file that is written over another may be linked to another bundle's.
+    """
+    taken = Counter(path.lower() for path in paths)
+    for path in paths:
+        if taken[path.lower()] > 1:
+            raise ValueError(f"two files have the same path, {path}")
+        for folder in PurePosixPath(path.lower()).parents:
+            if str(folder) in taken:
+                raise ValueError(f"{path} lies below a file of the bundle")
 
 
 class GoldenDetection(_Part):

@@ -184,7 +184,7 @@ class BundleStore:
             temporary.mkdir()
             for entry in manifest.files:
                 self._place_file(entry.blob.sha256, entry.path, temporary, sources)
-            write_synced(temporary / MANIFEST_PATH, manifest_bytes)
+            write_synced(temporary / MANIFEST_PATH, manifest_bytes, new=True)
             for folder in {p.parent for p in temporary.rglob("*")}:
                 fsync_directory(folder)
             faults.point("bundles.place")
@@ -249,7 +249,8 @@ class BundleStore:
         try:
             os.link(source, target)
         except OSError:
-            shutil.copyfile(source, target)
+            with source.open("rb") as read, target.open("xb") as written:
+                shutil.copyfileobj(read, written)
         descriptor = os.open(target, os.O_RDONLY)
         try:
             os.fsync(descriptor)

@@ -89,6 +89,23 @@ def test_paths_stay_inside_the_bundle(path: str) -> None:
         read_manifest(json.dumps(fields).encode())
 
 
+@pytest.mark.parametrize(
+    "path", ["manifest.json", "Manifest.JSON", "manifest.json/x", "MODEL.onnx", "golden.json/a/b"]
+)
+def test_each_file_has_a_place_of_its_own(path: str) -> None:
+    fields = json.loads(canonical(MANIFEST))
+    fields["files"].append({"path": path, "blob": fields["files"][0]["blob"]})
+    with pytest.raises(ManifestError, match=r"same path|below a file"):
+        read_manifest(json.dumps(fields).encode())
+
+
+def test_files_may_share_a_folder_and_the_start_of_a_name() -> None:
+    fields = json.loads(canonical(MANIFEST))
+    for path in ("golden/a.png", "golden/b.png", "golden.json.txt", "golden/manifest.json"):
+        fields["files"].append({"path": path, "blob": fields["files"][0]["blob"]})
+    assert len(read_manifest(json.dumps(fields).encode()).files) == 6
+
+
 def test_the_model_and_the_golden_frames_must_be_there_once() -> None:
     fields = json.loads(canonical(MANIFEST))
     fields["files"][1]["path"] = MODEL_PATH

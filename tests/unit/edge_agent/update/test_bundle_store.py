@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import shutil
 from pathlib import Path
@@ -12,8 +13,9 @@ from edge_agent.errors import BundleError
 from edge_agent.store import ASSEMBLING
 from edge_agent.update.bundle_store import BundleStore
 from edge_agent.update.retention import Needs
-from protocol.bundles import MANIFEST_PATH, Manifest
-from protocol.errors import DigestError
+from protocol.bundles import MANIFEST_PATH, MODEL_PATH, BundleFile, Manifest, canonical
+from protocol.bundles import digest as bundle_digest
+from protocol.errors import DigestError, ManifestError
 from tests.fixtures.models import write_bundle
 
 
@@ -75,6 +77,37 @@ def test_a_lacking_or_wrong_file_leaves_nothing(rig: Rig) -> None:
     with pytest.raises(DigestError):
         rig.store.place("0" * 64, manifest_bytes, sources)
     assert list((rig.folder / "bundles").iterdir()) == []
+
+
+@pytest.mark.parametrize("path", [MANIFEST_PATH, MODEL_PATH])
+def test_no_file_of_another_bundle_is_written_through_its_link(
+    rig: Rig, monkeypatch: pytest.MonkeyPatch, path: str
+) -> None:
+    """Also where a manifest that names a place twice were believed."""
+    incumbent = rig.place(1)
+    digest, manifest = rig.make(2)
+    lent = manifest.file(MODEL_PATH), rig.store.manifest(incumbent).file(MODEL_PATH)
+    twice = BundleFile(path=path, blob=lent[1]), BundleFile(path=MODEL_PATH, blob=lent[0])
+    false = manifest.model_copy(update={"files": twice})
+    sources = {**rig.sources(2, manifest), **rig.store.held_files({lent[1].sha256})}
+    with pytest.raises(ManifestError, match="same path"):
+        rig.store.place(bundle_digest(false), canonical(false), sources)
+    monkeypatch.setattr("edge_agent.update.bundle_store.read_manifest", lambda *_: false)
+    with pytest.raises(FileExistsError):
+        rig.store.place(digest, b"{}", sources)
+    monkeypatch.undo()
+    assert rig.store.verify(incumbent).version == 1
+    assert [p.name for p in (rig.folder / "bundles").iterdir()] == [incumbent]
+
+
+def test_where_the_disk_knows_no_links_files_are_copied(
+    rig: Rig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_arguments: object) -> None:
+        raise OSError(errno.EPERM, "no links here")
+
+    monkeypatch.setattr(os, "link", refuse)
+    assert rig.store.verify(rig.place(1)).version == 1
 
 
 def test_damage_is_found_and_a_damaged_file_is_not_used_again(rig: Rig) -> None:

@@ -1,7 +1,8 @@
 """Whether a candidate that serves may stay, held against what the incumbent did before. Pure.
 
 What is looked at: failed inferences, frames that stay unanswered, the rate, latency, and what
-is found and with what confidence. Errors over their share end probation at once. Of the rest
+is found and with what confidence. Errors over their share end probation at once, and so does a
+candidate that answers next to nothing. Of the rest
 nothing counts that chance explains: a candidate differs where it is four standard errors apart
 from the baseline. One that differs and is over a limit goes back when its time is over, and at
 once where it is over the limit by two standard errors: so neither the first frames' noise nor
@@ -24,6 +25,9 @@ APART, BEYOND = 4.0, 2.0
 
 CERTAIN_BY_LUCK, END_BY_LUCK = 1e-4, 1e-3
 """How probable a run of empty frames may be, by the baseline, and still be called a fault."""
+
+NEXT_TO_NOTHING = 0.5
+"""The share of the answers that were due, below which there is nothing to wait for."""
 
 EARLY_FRAMES = 2
 """Latency ends it early after so many times `probation_frames_min`: the first frames after an
@@ -55,6 +59,19 @@ class SlotHealth:
 
 
 @dataclass(frozen=True)
+class Silence:
+    """What came since the candidate's last answer: frames, and for how long."""
+
+    frames: int = 0
+    seconds: float = 0.0
+
+    @property
+    def is_kept(self) -> bool:
+        """Whether an answer is due; the last frame may have come just now."""
+        return self.frames > 1
+
+
+@dataclass(frozen=True)
 class Finding:
     """Something that speaks against the candidate.
 
@@ -75,6 +92,7 @@ def judge_probation(  # noqa: PLR0917 - what a verdict rests on, in the order of
     limits: Limits,
     *,
     expected: float = 0.0,
+    silence: Silence = Silence(),
 ) -> Outcome | None:
     """Whether probation is over, by what was seen since the exchange; None: not yet.
 
@@ -82,10 +100,11 @@ def judge_probation(  # noqa: PLR0917 - what a verdict rests on, in the order of
     before it, None on a first install: then only errors and answers are judged. Figures are
     compared where both sides have `probation_frames_min` frames, and detections with those
     `expected` per frame by the candidate's own reference too: while the candidate alone
-    lacks them it waits for more, `probation_idle_s` after its time at most. Frames without one
-    result end it `probation_answer_s` after its time is up: on a busy machine the first answer may
-    take longer than a short probation. Without any frame it waits `probation_idle_s` longer
-    and then passes: the golden frames have passed, and a dark camera says nothing of the model.
+    lacks them it waits for more, `probation_idle_s` after its time at most. It passes only on
+    an answer: where frames come and none is answered any more it waits, and goes back once
+    that has lasted for `probation_answer_s`, as on a busy machine an answer may take its time.
+    Without any frame it waits `probation_idle_s` longer and then passes: the golden frames have
+    passed, and a dark camera says nothing of the model.
     """
     figures = _figures(seen, candidate, baseline)
     answered = seen.inferred + seen.errors
@@ -95,15 +114,16 @@ def judge_probation(  # noqa: PLR0917 - what a verdict rests on, in the order of
     certain = [finding.reason for finding in found if finding.certain]
     if certain:
         return _back("; ".join(certain), figures)
-    if seen.inferred:
-        text = "; ".join(finding.reason for finding in found) or _uncompared(
-            candidate, baseline, limits
-        )
+    if elapsed_s < probation_s:
+        return None
+    if silence.is_kept:
+        text = f"{silence.frames} frames came in {silence.seconds:.3g} s and none was answered"
+        return _back(text, figures) if silence.seconds >= limits.probation_answer_s else None
+    if candidate.frames:
         wait_s = limits.probation_idle_s if _lacks_frames(candidate, baseline, limits) else 0.0
-        verdict = _back(text, figures) if found else Outcome(reason=text, figures=figures)
-    elif seen.captured > 1:
-        wait_s = limits.probation_answer_s
-        verdict = _back(f"{seen.captured} frames came and none was answered", figures)
+        text = "; ".join(finding.reason for finding in found)
+        passed = Outcome(reason=_uncompared(candidate, baseline, limits), figures=figures)
+        verdict = _back(text, figures) if found else passed
     else:
         wait_s = limits.probation_idle_s
         verdict = Outcome(reason="no camera of the slot gave a frame", figures=figures)
@@ -144,8 +164,11 @@ def findings(
     expected: float = 0.0,
 ) -> list[Finding]:
     """What the candidate does worse than the baseline, over the limits."""
-    if baseline is None or not _enough(candidate, baseline, limits):
+    if baseline is None or baseline.frames < limits.probation_frames_min:
         return []
+    if candidate.frames < limits.probation_frames_min:
+        few = _few_answers(seen, candidate, baseline, elapsed_s, limits)
+        return [] if few is None else [few]
     rules = (
         _rate(seen, candidate, baseline, elapsed_s, limits),
         _latency(candidate, baseline, limits),
@@ -155,6 +178,27 @@ def findings(
         _confidence(candidate, baseline, limits),
     )
     return [finding for finding in rules if finding is not None]
+
+
+def _few_answers(
+    seen: SlotHealth,
+    candidate: ServiceFigures,
+    baseline: ServiceFigures,
+    elapsed_s: float,
+    limits: Limits,
+) -> Finding | None:
+    """Too few answers to compare anything, where the baseline would have given enough of them to
+    what came, at its pace. Certain where the first one had its time."""
+    before_s = baseline.gap_s.mean
+    if limits.probation_rate_share_min <= 0 or before_s <= 0:
+        return None
+    due = min(seen.captured, elapsed_s / before_s)
+    if due < limits.probation_frames_min or candidate.frames >= NEXT_TO_NOTHING * due:
+        return None
+    text = (
+        f"{candidate.frames} of {seen.captured} frames were answered, before it {due:.0f} would be"
+    )
+    return Finding(text, elapsed_s >= limits.probation_answer_s)
 
 
 def _rate(

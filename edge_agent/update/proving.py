@@ -18,7 +18,7 @@ class Proving:
 
     def __init__(self, bundles: BundleStore, loader: Loader, limits: Limits) -> None:
         self._bundles, self._loader, self._limits = bundles, loader, limits
-        self._proofs: dict[str, Proof] = {}
+        self._proofs: dict[tuple[str, str | None], Proof] = {}
 
     def prove(
         self, digest: str, running: str | None, cancelled: threading.Event
@@ -28,15 +28,16 @@ class Proving:
         Begun again for want of memory, a proof that was passed is not repeated. Raises as
         `Loader.beside` does.
         """
-        proof = self._proofs.get(digest) or self._run(digest, running, cancelled)
+        both = (digest, running)
+        proof = self._proofs.get(both) or self._run(digest, running, cancelled)
         if not proof.passed:
             return Outcome(ExecutionEvent.REFUSED, proof.reason, proof.figures), None
-        self._proofs = {digest: proof}
+        self._proofs = {both: proof}
         measured = proof.figures.get("proof_memory_bytes")
         return Outcome(figures=proof.figures), self._loader.beside(digest, measured)
 
     def forget(self) -> None:
-        """The attempt is over: another one is proven anew."""
+        """Another attempt begins: it is proven anew."""
         self._proofs = {}
 
     def _run(self, digest: str, running: str | None, cancelled: threading.Event) -> Proof:

@@ -133,7 +133,6 @@ class SlotSteps:
 
     def cancel(self) -> None:
         self._token, self._step, self._record = -1, None, None
-        self._parts.proving.forget()
         self._cancelled.set()
         self._acquire.close()
         self._let_candidate_go()
@@ -149,6 +148,7 @@ class SlotSteps:
         wrong = "" if window is None else check(window)
         if wrong:
             return Outcome(FAILURE[record.state], f"its maintenance window never opens: {wrong}")
+        self._parts.proving.forget()
         if self._exchange.running == digest:
             self._exchange.commit(digest)  # it may serve in the place of one that was damaged
             return Outcome(ExecutionEvent.ALREADY_RUNNING, "this bundle runs already")

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 from edge_agent.config import Limits
 from edge_agent.observe.service import ServiceFigures, ServiceSink
-from edge_agent.update.probation import SlotHealth, judge_probation
+from edge_agent.update.probation import Silence, SlotHealth, judge_probation
 from edge_agent.update.states import Outcome, UpdateRecord, attempt_key
 from protocol.states import ExecutionEvent
 
@@ -30,6 +30,7 @@ class Watch:
         self._baseline: ServiceFigures | None = None
         self._health_before, self._served_before = SlotHealth(), ServiceFigures()
         self._began = 0.0
+        self._answered = (0, 0, 0.0)  # answers so far; frames and time when the last one came
         self._waited_for: tuple[tuple[str, str], float] | None = None
 
     def lacks(self, record: UpdateRecord, incumbent: str | None, now: float) -> str:
@@ -61,6 +62,7 @@ class Watch:
         self._health_before = self._health()
         self._served_before = self._service.figures(self._slot, digest)
         self._began, self._expects = now, self._expected(digest)
+        self._answered = (0, 0, now)
 
     def judge(self, record: UpdateRecord, now: float) -> Outcome | None:
         """Whether probation is over; None: not yet."""
@@ -68,12 +70,25 @@ class Watch:
         if self._running() != desired.bundle_digest:
             text = "the slot does not run the candidate"
             return Outcome(ExecutionEvent.ROLLBACK_STARTED, text)
+        seen = self._health().since(self._health_before)
+        figures = self._service.figures(self._slot, desired.bundle_digest)
+        figures = figures.since(self._served_before)
         return judge_probation(
-            self._health().since(self._health_before),
-            self._service.figures(self._slot, desired.bundle_digest).since(self._served_before),
+            seen,
+            figures,
             self._baseline,
             now - self._began,
             desired.probation_s,
             self._limits,
             expected=self._expects,
+            silence=self._silence(figures.frames, seen.captured, now),
         )
+
+    def _silence(self, answers: int, captured: int, now: float) -> Silence:
+        """What came since the last answer. An answer that is new may be older than this look, and
+        so is what came by then: a little less is taken for unanswered than was."""
+        known, came, at = self._answered
+        if answers != known:
+            self._answered = (answers, captured, now)
+            return Silence()
+        return Silence(captured - came, now - at)

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from edge_agent.config import Limits
 from edge_agent.observe.service import Answer, ServiceFigures, ServiceTally
-from edge_agent.update.probation import SlotHealth, findings, judge_probation
+from edge_agent.update.probation import Silence, SlotHealth, findings, judge_probation
 from edge_agent.update.slot import Slot
 from edge_agent.update.states import Outcome
 from protocol.states import ExecutionEvent
@@ -174,16 +174,23 @@ def judged(
     *,
     elapsed_s: float = 10.0,
     probation_s: float = 10.0,
+    silent_s: float = 0.0,
 ) -> Outcome | None:
+    """`silent_s`: since when what came without an answer came; all of the time where none was
+    given."""
     health = seen or SlotHealth(candidate.frames, candidate.frames)
-    return judge_probation(health, candidate, baseline, elapsed_s, probation_s, LIMITS)
+    silent_s = silent_s if candidate.frames else elapsed_s
+    silence = Silence(health.unanswered, silent_s) if silent_s else Silence()
+    return judge_probation(
+        health, candidate, baseline, elapsed_s, probation_s, LIMITS, silence=silence
+    )
 
 
 OLD_RULES = [
     (SlotHealth(10, 10, 0), 1.0, None),
     (SlotHealth(10, 5, 5), 0.1, BACK),
-    (SlotHealth(10, 0, 0), 14.9, None),
-    (SlotHealth(10, 0, 0), 15.0, BACK),
+    (SlotHealth(10, 0, 0), 9.9, None),
+    (SlotHealth(10, 0, 0), 10.0, BACK),
     (SlotHealth(0, 0, 0), 5.0, None),
     (SlotHealth(0, 0, 0), 64.9, None),
     (SlotHealth(0, 0, 0), 65.0, "pass"),
@@ -203,18 +210,59 @@ def test_errors_and_answers(
         assert outcome.event is (None if verdict == "pass" else verdict)
 
 
-@pytest.mark.parametrize("seen", [SlotHealth(10, 10, 0), SlotHealth(100, 99, 1)])
+@pytest.mark.parametrize("seen", [SlotHealth(10, 10, 0), SlotHealth(50, 49, 1)])
 def test_it_passes_when_its_time_is_up_or_when_more_frames_would_have_come(
     seen: SlotHealth,
 ) -> None:
     """Where the baseline is known, a candidate without enough frames waits for more of them."""
+    candidate = steady(seen.inferred)
     for baseline, passes_s in ((None, 5.0), (NONE, 5.0), (steady(300), 65.0)):
-        early = judged(NONE, baseline, seen, elapsed_s=passes_s - 0.1, probation_s=5.0)
-        outcome = judged(NONE, baseline, seen, elapsed_s=passes_s, probation_s=5.0)
+        early = judged(candidate, baseline, seen, elapsed_s=passes_s - 0.1, probation_s=5.0)
+        outcome = judged(candidate, baseline, seen, elapsed_s=passes_s, probation_s=5.0)
         assert early is None
         assert outcome is not None
         assert outcome.event is None
         assert ("too little was seen" in outcome.reason) is (baseline is not None)
+
+
+@pytest.mark.parametrize("answers", [0, 1, 30, 49, 400])
+@pytest.mark.parametrize("baseline", [None, NONE, steady(300)], ids=["first", "none", "known"])
+def test_a_candidate_that_hangs_does_not_pass(
+    answers: int, baseline: ServiceFigures | None
+) -> None:
+    """The incumbent may still answer a frame of its own after the exchange: that says nothing."""
+    seen = SlotHealth(captured=3025, inferred=answers + 1)
+    shortly, for_long = (
+        judged(steady(answers), baseline, seen, elapsed_s=121.0, probation_s=60.0, silent_s=silent)
+        for silent in (LIMITS.probation_answer_s / 2, LIMITS.probation_answer_s)
+    )
+    assert for_long is not None and for_long.event is BACK
+    assert shortly is None or shortly.event is BACK
+
+
+@pytest.mark.parametrize("answers", [1, 40])
+def test_a_candidate_that_answers_next_to_nothing_goes_back_early(answers: int) -> None:
+    seen = SlotHealth(captured=600, inferred=answers)
+    outcome = judged(steady(answers), steady(3000), seen, elapsed_s=20.0, probation_s=60.0)
+    assert outcome is not None
+    assert outcome.event is BACK
+    assert f"{answers} of 600 frames were answered, before it 600 would be" in outcome.reason
+
+
+@pytest.mark.parametrize(
+    ("captured", "elapsed_s", "baseline"),
+    [
+        (49, 20.0, steady(3000)),  # a camera that rests
+        (600, 20.0, steady(3000, fps=2.0)),  # what served answered no more of them
+        (600, 20.0, steady(49)),  # nobody knows
+        (600, 9.0, steady(3000)),  # the first answer may take its time
+    ],
+)
+def test_few_answers_end_nothing_early_where_few_were_due(
+    captured: int, elapsed_s: float, baseline: ServiceFigures
+) -> None:
+    seen = SlotHealth(captured, 30)
+    assert judged(steady(30), baseline, seen, elapsed_s=elapsed_s, probation_s=60.0) is None
 
 
 def test_a_camera_that_saw_badly_gets_what_the_better_model_should_find() -> None:

@@ -116,11 +116,13 @@ class Return:
             return False, ""
         left, name = committed.digest, self._context.judging.bundles.name
         text = f"{self._slot}: {name(running)} stays in the place of {name(left)}"
+        self._untold = True  # also where the disk refused: it may hold it all the same
         try:
             self._exchange.keep(self._word(BY_A_PERSON, text, left, running))
         except OSError as error:
             return False, self.refused(f"it could not be persisted: {error}")
-        self._take_over(DONE, left, running)
+        log.warning(DONE, slot=self._slot, left=left, serves=running)
+        self.carry()
         return True, text
 
     def carry(self) -> None:
@@ -192,13 +194,15 @@ class Return:
         before = "nothing" if left is None else name(left)
         text = f"{self._slot}: from {before} to {name(ended.digest)}"
         text += f": {turn.why}" if turn.why else ""
+        self._untold = True  # also where the disk refused: it may hold it all the same
         try:
             word = self._word(turn, text, left, ended.digest)
             self._exchange.go_back(ended.loaded, word, turn.why)
         except OSError as error:
             self._exchange.let_go(ended.loaded)
             return False, self.refused(f"it could not be persisted: {error}")
-        self._take_over(turn.alert, left, ended.digest, turn.why)
+        log.warning(turn.alert, slot=self._slot, left=left, serves=ended.digest, why=turn.why)
+        self.carry()
         return True, text
 
     def _word(self, turn: Turn, text: str, left: str | None, serves: str) -> Turned:
@@ -212,12 +216,6 @@ class Return:
             left=left,
             by_hand=turn is BY_A_PERSON,
         )
-
-    def _take_over(self, alert: str, left: str | None, serves: str, why: str = "") -> None:
-        """It serves: what the disk says of it already is told from there."""
-        log.warning(alert, slot=self._slot, left=left, serves=serves, why=why)
-        self._untold = True
-        self.carry()
 
     def _carried(self) -> bool:
         store, committed = self._context.store, self._committed()

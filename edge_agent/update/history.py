@@ -118,17 +118,6 @@ def heard(history: History | None, turns: Sequence[Turned]) -> History | None:
     return history
 
 
-def _marked(attempts: tuple[PastAttempt, ...], turn: Turned) -> tuple[PastAttempt, ...]:
-    last = max((at for at, a in enumerate(attempts) if a.bundle_digest == turn.left), default=None)
-    marks = {at: False for at, a in enumerate(attempts) if a.bundle_digest == turn.serves}
-    if last is not None:
-        marks[last] = True
-    return tuple(
-        known.model_copy(update={"left": marks.get(at, known.left)})
-        for at, known in enumerate(attempts)
-    )
-
-
 def history_of(slot: str, store: Store) -> History | None:
     """A slot's history, with what was not written into it yet; None where there is none."""
     committed = store.load(committed_name(slot), Committed)
@@ -165,6 +154,17 @@ def remember(store: Store, slot: str, record: UpdateRecord, limits: Limits) -> b
         log.debug("history_not_kept", slot=slot, error=str(error))
         return False
     return True
+
+
+def _marked(attempts: tuple[PastAttempt, ...], turn: Turned) -> tuple[PastAttempt, ...]:
+    last = max((at for at, a in enumerate(attempts) if a.bundle_digest == turn.left), default=None)
+    marks = {at: False for at, a in enumerate(attempts) if a.bundle_digest == turn.serves}
+    if last is not None:
+        marks[last] = True
+    return tuple(
+        known.model_copy(update={"left": marks.get(at, known.left)})
+        for at, known in enumerate(attempts)
+    )
 
 
 def _same(left: PastAttempt, right: PastAttempt) -> bool:

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from edge_agent import faults
+from edge_agent import faults, store
 from edge_agent.config import Limits
 from edge_agent.update.floors import FLOORS, Floor, Floors
 from edge_agent.update.history import History, history_name, remember
@@ -238,6 +238,28 @@ def test_an_error_at_any_write_loses_no_word_and_tells_none_twice(
             assert box.committed().untold == (), "it is told without a start"
         live_on(box)
         check(box, turn)
+
+
+def test_what_the_disk_refused_and_holds_all_the_same_is_told(
+    boxes: Callable[[], Device], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The folder could not be synced: who asked is refused, and the next start would serve it."""
+    box = boxes()
+    act = by_hand(box)
+    with monkeypatch.context() as broken:
+        broken.setattr(store, "fsync_directory", _refuse)
+        act()
+    assert (box.serves(), box.committed().digest) == (box.second, box.first)
+    assert box.names() == ["rollback_refused"]
+    box.tick()
+    assert box.names() == ["rollback_refused", "rolled_back_by_hand"]
+    assert (left(box), box.committed().untold) == ([box.second], ())
+    box.work()
+    assert box.serves() == box.first
+
+
+def _refuse(_folder: Path) -> None:
+    raise OSError(5, "Input/output error")
 
 
 def test_a_word_that_the_outbox_refuses_outlives_the_next_update(

@@ -1,9 +1,10 @@
 """From the broker into the database: a bounded queue, and one thread that writes in batches.
 
 One transaction takes many messages; acknowledgements leave after its commit. What is
-malformed is counted, shown in the log in a bounded sample, and never stops the rest. A
-write that the database refuses is tried again until it succeeds: nothing is acknowledged
-meanwhile, the queue fills, and the broker is held back.
+malformed is counted, shown in the log in a bounded sample, and never stops the rest: where
+it says its number, that is accounted for by a tombstone (see `unusable`). A write that the
+database refuses is tried again until it succeeds: nothing is acknowledged meanwhile, the
+queue fills, and the broker is held back.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ import threading
 import time
 from collections import Counter, deque
 from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import replace
 from functools import lru_cache
 
 from sqlalchemy.exc import OperationalError
@@ -23,14 +25,16 @@ from cloud.database import Database
 from cloud.errors import StorageError
 from cloud.inbound import Counters, Handler, Received, Tally
 from cloud.settings import LimitSettings
+from cloud.unusable import stand_in
 from protocol.errors import DecodeError, SchemaVersionError, TopicError
-from protocol.messages import PAYLOADS, decode
+from protocol.messages import PAYLOADS, Tombstone, decode
 from protocol.topics import PATTERNS, Direction, Kind, Topic, TopicSpace
 
 log = logging.getLogger(__name__)
 
 TOPICS_CACHED_MAX = 8192
 RETRY_DELAY_FIRST_S = 0.05
+MALFORMED = "refused.malformed"
 
 Raw = tuple[str, bytes, float]
 """Topic as text, payload, Unix seconds of arrival."""
@@ -135,6 +139,9 @@ class IngestWriter:
                 if not tally[reason]:
                     self._log_refusal(reason, topic_text, payload, error)
                 tally[reason] += 1
+                # What a newer version says waits for this side's upgrade, with all that follows.
+                if reason == MALFORMED and (instead := self._instead(topic_text, payload, at)):
+                    decoded.append(instead)
         self._counters.add(tally)
         return decoded
 
@@ -148,6 +155,11 @@ class IngestWriter:
         if message.device_id != topic.device_id:
             raise _ForeignDeviceError(f"{message.device_id} on the topic of {topic.device_id}")
         return Received(topic, payload, message, at)
+
+    def _instead(self, topic_text: str, payload: bytes, at: float) -> Received | None:
+        topic: Topic = self._parse(topic_text)
+        tombstone = stand_in(topic, payload)
+        return None if tombstone is None else Received(topic, payload, tombstone, at)
 
     def _settle(self, batch: Sequence[Received]) -> None:
         """Store the batch, however long the database refuses."""
@@ -185,6 +197,9 @@ class IngestWriter:
             received.topic.device_id,
             received.payload[: self._limits.log_payload_bytes_max],
         )
+        tombstone = stand_in(received.topic, received.payload)
+        if tombstone is not None and not isinstance(received.message, Tombstone):
+            self._settle([replace(received, message=tombstone)])
 
     def _store(self, batch: Sequence[Received]) -> Tally:
         tally: Tally = Counter()

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pydantic import Field
 
 from protocol.chunks import Sha256
-from protocol.parts import Part, Score, Word
+from protocol.parts import SEQUENCE_MAX, Part, Score, Word
 
 
 class MaintenanceWindow(Part):
@@ -61,7 +61,7 @@ class SlotDesired(Part):
     model: Word
     version: int = Field(ge=1)
     rollout_id: Word | None = None
-    attempt: int = Field(default=1, ge=1)
+    attempt: int = Field(default=1, ge=1, le=SEQUENCE_MAX)
     probation_s: float = Field(default=10.0, ge=0, le=86_400)
     floor: int = Field(default=1, ge=1)
     hold: bool = False

@@ -124,7 +124,7 @@ class ExecutionReport(Part):
     """
 
     rollout_id: Word | None = None
-    attempt: int = Field(ge=1)
+    attempt: int = Field(ge=1, le=SEQUENCE_MAX)
     slot: Word
     bundle_digest: Sha256
     state: ExecutionState

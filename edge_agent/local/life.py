@@ -124,9 +124,10 @@ class Life:
         self._service.ready()
 
     def tick(self, now: float) -> None:
-        """Take a look where one is due."""
+        """Take a look where one is due. Raises StuckError where inference hangs for too long."""
         if now - self._looked_s >= LOOK_EVERY_S:
             self._look(now)
+            self._liveness.give_up(now)
 
     def stop(self, timeout_s: float) -> None:
         self._service.stopping()

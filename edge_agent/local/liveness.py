@@ -5,6 +5,15 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from edge_agent.errors import EdgeError
+
+HOPELESS = 2.0
+"""After how many times the patience a slot that is stuck does not come back by itself."""
+
+
+class StuckError(EdgeError):
+    """Inference hangs, in a runtime that nobody can take its thread from."""
+
 
 @dataclass(frozen=True)
 class SlotProgress:
@@ -41,3 +50,16 @@ class Liveness:
                 self._moved_s[name] = now_s
             self._answered[name] = slot.answered
         return tuple(n for n in slots if now_s - self._moved_s[n] >= self.stuck_after_s)
+
+    def give_up(self, now_s: float) -> None:
+        """Raise StuckError where a slot has been stuck for so long that only a new process helps.
+
+        An exchange does not: frames are answered in their order, and the thread that hangs holds
+        the ones that came after.
+        """
+        for name, moved_s in self._moved_s.items():
+            if now_s - moved_s >= HOPELESS * self.stuck_after_s:
+                raise StuckError(
+                    f"slot {name}: no frame was answered for {now_s - moved_s:.0f} s; the agent "
+                    "ends, so that a new one takes its place"
+                )

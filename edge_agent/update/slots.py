@@ -176,8 +176,9 @@ class Slots:
         for name, unit in self._units.items():
             self._making_way.look(name, unit, now)
         for name in [slot for slot, at in self._stable_at.items() if now >= at]:
-            del self._stable_at[name]
-            self._lived(name)
+            if self._answers(name):
+                del self._stable_at[name]
+                self._lived(name)
         self._see_again(now)
 
     def stop(self, now: float, *, asked: bool = False) -> None:
@@ -192,8 +193,7 @@ class Slots:
             if asked:
                 unit.updater.forgive(now)
             unit.steps.cancel()
-            seen = self._ports.health(name)
-            if asked and (seen.inferred or not seen.captured):
+            if asked and self._answers(name):
                 unit.boot.guard.asked_to_stop()
 
     def reported(self) -> dict[str, SlotReported]:
@@ -285,6 +285,13 @@ class Slots:
             self._repair.tick(now, busy=busy)
         except OSError as error:
             log.warning("repair_failed", error=str(error))
+
+    def _answers(self, name: str) -> bool:
+        """Whether a slot has answered a frame since the start, if there was any; a blind one has
+        nothing that could end the agent."""
+        seen = self._ports.health(name)
+        blind = self._units[name].exchange.running is None
+        return blind or bool(seen.inferred) or not seen.captured
 
     def _lived(self, name: str) -> None:
         """The agent has lived long enough with what it loaded for a slot. What was passed over

@@ -21,6 +21,7 @@ from edge_agent.ledger import Ledger
 from edge_agent.local.address import read_address
 from edge_agent.local.figures import Figures
 from edge_agent.local.life import Life, Seen, Told
+from edge_agent.local.liveness import StuckError
 from edge_agent.local.settings import LocalSection
 from edge_agent.local.systemd import Service
 from edge_agent.observe.machine import Machine
@@ -128,6 +129,9 @@ def test_the_watchdog_bites_a_hanging_detector_and_no_other(
     eventually(lambda: read_address(tmp_path), "the pages are open")
     port = int((read_address(tmp_path) or "").rpartition(":")[2])
     assert get(port, "/healthz")[0] == 503
+    agent.look(159.0)
+    with pytest.raises(StuckError, match="slot tiny: no frame was answered for 60 s"):
+        agent.look(160.0)
     agent.let_go()
     eventually(agent.pipeline.ended, "all frames are answered")
     agent.look(1000.0)

@@ -40,6 +40,7 @@ class Box:
     """A device with the slots `line` and `other`. Jobs wait until `work` is called."""
 
     def __init__(self, folder: Path) -> None:
+        self.health = SlotHealth()
         self.folder, self.now, self.wall = folder, 100.0, 1.7e9
         self.store = Store(folder / "data")
         self.bundles = BundleStore(self.store.bundles, self.store.compiled)
@@ -148,7 +149,7 @@ class Box:
             alert=lambda name, _text: self.alerts.append(name),
             turned=self.journal.turned,
             changed=lambda: None,
-            health=lambda _slot: SlotHealth(),
+            health=lambda _slot: self.health,
             options=lambda _slot: LoadOptions(threads=1),
             capabilities=capabilities,
             service=unused,

@@ -12,6 +12,7 @@ from edge_agent.detect.bundle import load_bundle as really
 from edge_agent.errors import DetectorError
 from edge_agent.update import load
 from edge_agent.update.boot_guard import BootCount, boot_name
+from edge_agent.update.probation import SlotHealth
 from edge_agent.update.slots import BLIND_EVERY_S
 from tests.unit.edge_agent.update.slots_rig import LIMITS, Box
 
@@ -56,3 +57,16 @@ def test_a_slot_that_cannot_be_loaded_keeps_no_other_from_being_stable(
     assert counted(box, "other") == BootCount(digest=bad, starts=1)
     box.tick(LIMITS.boot_stable_s)
     assert counted(box, "other") is None
+
+
+def test_a_model_that_answers_nothing_is_not_stable_however_long_it_lives(box: Box) -> None:
+    """The agent ends itself after a minute of that, and the starts are to be counted."""
+    old, new = box.place(1), box.place(2)
+    box.commit("line", new, old)
+    box.start()
+    box.health = SlotHealth(captured=900, inferred=0)
+    box.tick(2 * LIMITS.boot_stable_s)
+    assert counted(box, "line") == BootCount(digest=new, starts=1)
+    box.health = SlotHealth(captured=900, inferred=1)
+    box.tick()
+    assert counted(box, "line") is None

@@ -177,10 +177,10 @@ class Store:
         """What has a temporary name: written at this moment, or left by a kill."""
         return sorted(self._temporary())
 
-    def drop_partials(self, slots: Collection[str]) -> None:
-        """Remove what was fetched for slots that are no more."""
+    def drop_partials(self, kept: Collection[str], *, hidden: bool = False) -> None:
+        """Remove what was fetched for other slots than these; `hidden`: also for no slot."""
         for folder in self.partial.iterdir():
-            if folder.name not in slots and not folder.name.startswith("."):
+            if folder.name not in kept and (hidden or not folder.name.startswith(".")):
                 _remove(folder)
 
     def close(self) -> None:
@@ -235,13 +235,17 @@ class Store:
         self._path(name).unlink(missing_ok=True)
         fsync_directory(self.state)
 
+    def free_bytes(self) -> int:
+        """What is free on the disk of the data folder."""
+        return shutil.disk_usage(self.data_dir).free
+
     def require_free(self, needed_bytes: int, kept_free_bytes: int) -> None:
         """Return if `needed_bytes` can be written and `kept_free_bytes` still stay free.
 
         Raises:
             DiskFullError: there is less room.
         """
-        free_bytes = shutil.disk_usage(self.data_dir).free
+        free_bytes = self.free_bytes()
         if needed_bytes + kept_free_bytes > free_bytes:
             raise DiskFullError(self.data_dir, needed_bytes + kept_free_bytes, free_bytes)
 

@@ -10,7 +10,6 @@ import shutil
 from collections import Counter
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
-from pathlib import Path
 
 from edge_agent.config import Limits
 from edge_agent.errors import BundleError
@@ -19,7 +18,7 @@ from edge_agent.update.bundle_store import BundleStore
 from edge_agent.update.download import Timing
 from edge_agent.update.fetch import Blob, ChunkRead, Fetch, ManifestBlob, Transport
 from edge_agent.update.judging import Judging, refused
-from edge_agent.update.reservation import lacking_bytes, require_room, reserve_files
+from edge_agent.update.reservation import Room, drop_unlisted, lacking_bytes, reserve_files
 from edge_agent.update.retention import Needs
 from edge_agent.update.states import Outcome
 from edge_agent.update.trust import Refused
@@ -80,11 +79,9 @@ class Acquire:
             self._files_follow = True
             return None
         wanted = _refs(read_manifest(manifest_bytes, desired.bundle_digest))
-        for path in self._folder.iterdir():
-            if path.name not in wanted and path.name != desired.bundle_digest:
-                _remove(path)
+        drop_unlisted(self._folder, {*wanted, desired.bundle_digest})
         lacking = self._lacking(wanted)
-        self._require_room(wanted, lacking)
+        self._require_room(desired, wanted, lacking)
         blobs = reserve_files(self._folder, lacking)
         self._open(blobs, {sha256: blob.held() for sha256, blob in blobs.items()}, now)
         return None
@@ -158,7 +155,7 @@ class Acquire:
             return refused(answer, ExecutionState.QUEUED)
         if not self._context.bundles.has(desired.bundle_digest):
             wanted = _refs(answer.manifest)
-            self._require_room(wanted, self._lacking(wanted))
+            self._require_room(desired, wanted, self._lacking(wanted))
         return Outcome(figures={"size_bytes": float(answer.manifest.size_bytes)})
 
     def _verify(self, digest: str, manifest_bytes: bytes) -> None:
@@ -176,16 +173,15 @@ class Acquire:
         held = self._context.bundles.held_files(wanted)
         return {sha256: ref for sha256, ref in wanted.items() if sha256 not in held}
 
-    def _require_room(self, wanted: Collection[str], lacking: Mapping[str, BlobRef]) -> None:
-        context = self._context
-        require_room(
-            lacking_bytes(self._folder, lacking),
-            wanted,
-            store=context.store,
-            bundles=context.bundles,
-            needed=context.needs(),
-            kept_free_bytes=context.limits.disk_free_bytes_min,
-        )
+    def _require_room(
+        self, desired: SlotDesired, wanted: Collection[str], lacking: Mapping[str, BlobRef]
+    ) -> None:
+        needed_bytes = lacking_bytes(self._folder, lacking)
+        self._room().require(needed_bytes, {*wanted, desired.bundle_digest})
+
+    def _room(self) -> Room:
+        context, kept_free_bytes = self._context, self._context.limits.disk_free_bytes_min
+        return Room(self._folder, context.store, context.bundles, context.needs(), kept_free_bytes)
 
     def _fetched_manifest(self, digest: str) -> bytes | None:
         """The manifest as it was fetched; None where it is not there, or is another."""
@@ -197,6 +193,8 @@ class Acquire:
         return found if sha256_hex(found) == digest else None
 
     def _open_manifest(self, desired: SlotDesired, now: float) -> None:
+        # What an attempt that ended has reserved must not keep even the manifest from the disk.
+        self._room().make(desired.manifest_bytes, {desired.bundle_digest})
         manifest = ManifestBlob(desired.bundle_digest, desired.manifest_bytes)
         self._open({desired.bundle_digest: manifest}, {}, now)
         self._manifest = manifest
@@ -219,11 +217,3 @@ class Acquire:
 def _refs(manifest: Manifest) -> dict[str, BlobRef]:
     """Every distinct file of a bundle by its digest."""
     return {entry.blob.sha256: entry.blob for entry in manifest.files}
-
-
-def _remove(path: Path) -> None:
-    """Remove what no fetch wants; somebody may have left a folder there. Raises OSError."""
-    if path.is_dir() and not path.is_symlink():
-        shutil.rmtree(path)
-    else:
-        path.unlink()

@@ -25,7 +25,7 @@ from edge_agent.store import Store
 from edge_agent.update.bundle_store import BundleStore
 from edge_agent.update.download import Timing
 from edge_agent.update.fetch import Fetch, Transport
-from edge_agent.update.reservation import lacking_bytes, require_room, reserve_files
+from edge_agent.update.reservation import Room, lacking_bytes, reserve_files
 from edge_agent.update.retention import Needs
 from protocol.bundles import Manifest, read_manifest
 from protocol.errors import ProtocolError
@@ -201,14 +201,9 @@ class Repair:
         held = context.bundles.held_files(wanted)
         lacking = {sha256: ref for sha256, ref in wanted.items() if sha256 not in held}
         self._folder.mkdir(parents=True, exist_ok=True)
-        require_room(
-            lacking_bytes(self._folder, lacking),
-            wanted,
-            store=context.store,
-            bundles=context.bundles,
-            needed=context.needs(),
-            kept_free_bytes=context.limits.disk_free_bytes_min,
-        )
+        kept_free_bytes = context.limits.disk_free_bytes_min
+        room = Room(self._folder, context.store, context.bundles, context.needs(), kept_free_bytes)
+        room.require(lacking_bytes(self._folder, lacking), wanted)
         blobs = reserve_files(self._folder, lacking)
         timing = Timing(context.limits.chunk_stall_s, context.limits.http_fallback_after_s)
         self._digest, self._manifest, self._began = digest, raw, now

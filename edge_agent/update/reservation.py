@@ -3,13 +3,15 @@
 The partial files themselves are the reservation: all of them are allocated in their full size
 (`posix_fallocate`) before anything is asked for. A number in memory would do for this process
 alone; allocated blocks are also kept from the outbox, from other slots' downloads and from
-other programs, they survive a kill, and they go when the files go.
+other programs, they survive a kill, and they go when the files go. Those of an attempt that ended
+go when something else needs their room: until then it may be asked for again, and goes on.
 """
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Collection, Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from edge_agent.store import Store
@@ -21,25 +23,60 @@ from protocol.chunks import BlobRef
 BLOCK_BYTES = 512
 
 
-def require_room(
-    needed_bytes: int,
-    wanted: Collection[str],
-    *,
-    store: Store,
-    bundles: BundleStore,
-    needed: Needs,
-    kept_free_bytes: int,
-) -> None:
-    """Return if there is room, which loose bundles make where they must.
+@dataclass(frozen=True)
+class Room:
+    """The disk as one download meets it.
 
-    A loose bundle that holds some of the `wanted` files stays: they would have to be fetched.
-
-    Raises:
-        DiskFullError: there is none, even without what nobody needs.
+    Attributes:
+        folder: where its files go, and may lie in part.
+        needed: what must stay.
+        kept_free_bytes: what stays free besides.
     """
-    spared = needed.pinned | bundles.lenders(wanted)
-    bundles.make_room(needed_bytes + kept_free_bytes, replace(needed, pinned=spared))
-    store.require_free(needed_bytes, kept_free_bytes)
+
+    folder: Path
+    store: Store
+    bundles: BundleStore
+    needed: Needs
+    kept_free_bytes: int
+
+    def make(self, needed_bytes: int, wanted: Collection[str]) -> None:
+        """Take away what nobody needs, as far as it must be.
+
+        Of other downloads goes what no open attempt goes on with: what one that ended had
+        reserved would starve those after it, but is worth keeping while there is room. A loose
+        bundle that holds some of the `wanted` files stays: they would have to be fetched.
+        """
+        lacking_bytes = needed_bytes + self.kept_free_bytes
+        for take_away in (self._drop_unlisted, self._drop_ended, self._drop_loose):
+            if lacking_bytes <= self.store.free_bytes():
+                return
+            take_away(lacking_bytes, wanted)
+
+    def require(self, needed_bytes: int, wanted: Collection[str]) -> None:
+        """Return if there is room, or some can be made. Raises DiskFullError."""
+        self.make(needed_bytes, wanted)
+        self.store.require_free(needed_bytes, self.kept_free_bytes)
+
+    def _drop_unlisted(self, _bytes: int, wanted: Collection[str]) -> None:
+        drop_unlisted(self.folder, wanted)
+
+    def _drop_ended(self, _bytes: int, _wanted: Collection[str]) -> None:
+        self.store.drop_partials({self.folder.name, *self.needed.attempts}, hidden=True)
+
+    def _drop_loose(self, lacking_bytes: int, wanted: Collection[str]) -> None:
+        spared = self.needed.pinned | self.bundles.lenders(wanted)
+        self.bundles.make_room(lacking_bytes, replace(self.needed, pinned=spared))
+
+
+def drop_unlisted(folder: Path, wanted: Collection[str]) -> None:
+    """Remove from a download's folder what it does not want. Raises OSError."""
+    for path in folder.iterdir() if folder.is_dir() else ():
+        if path.name in wanted:
+            continue
+        if path.is_dir() and not path.is_symlink():  # somebody may have left a folder there
+            shutil.rmtree(path)
+        else:
+            path.unlink()
 
 
 def lacking_bytes(folder: Path, lacking: Mapping[str, BlobRef]) -> int:

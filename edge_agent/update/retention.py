@@ -51,17 +51,22 @@ def _needs(state: SlotState) -> list[tuple[str | None, str]]:
 @dataclass(frozen=True)
 class Needs:
     """What all slots need of the disk: `pinned` must stay, and of the rest those that are
-    `proven` (the newest first) go last."""
+    `proven` (the newest first) go last. `attempts` are the slots with an open attempt."""
 
     pinned: frozenset[str] = frozenset()
     proven: tuple[str, ...] = ()
+    attempts: frozenset[str] = frozenset()
 
 
 def needs(states: Collection[SlotState], serving: Collection[str] = ()) -> Needs:
     """What the slots need; `serving` are the bundles that serve now, which may be others than
     the disk refers to."""
     kept = [digest for state in states for digest in proven(state)]
-    return Needs(frozenset({*references(states), *serving}), tuple(dict.fromkeys(kept)))
+    return Needs(
+        frozenset({*references(states), *serving}),
+        tuple(dict.fromkeys(kept)),
+        frozenset(state.slot for state in states if state.record and not state.record.terminal),
+    )
 
 
 def to_prune(

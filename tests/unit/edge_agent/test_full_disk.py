@@ -15,7 +15,7 @@ from edge_agent.link.outbox import Outbox, OutboxError, Quota
 from edge_agent.reserve import RESERVE_BYTES, Reserve
 from edge_agent.store import DiskFullError, StateFile, Store
 from edge_agent.update.bundle_store import BundleStore
-from edge_agent.update.reservation import lacking_bytes, require_room, reserve_files
+from edge_agent.update.reservation import Room, lacking_bytes, reserve_files
 from edge_agent.update.retention import Needs
 from protocol.chunks import BlobRef, describe
 from tests.unit.edge_agent.link.test_outbox import covered, event, sample, window
@@ -180,14 +180,8 @@ def test_a_download_has_all_of_its_room_or_none(disk: SmallDisk) -> None:
     first, second, small = files(4, b"a"), files(4, b"b"), files(1, b"c")
 
     def require(wanted: dict[str, BlobRef], kept_free_bytes: int = 0) -> None:
-        require_room(
-            lacking_bytes(folder, wanted),
-            wanted,
-            store=store,
-            bundles=bundles,
-            needed=Needs(),
-            kept_free_bytes=kept_free_bytes,
-        )
+        room = Room(folder, store, bundles, Needs(), kept_free_bytes)
+        room.require(lacking_bytes(folder, wanted), {*first, *wanted})
 
     require(first)
     reserve_files(folder, first)
@@ -200,6 +194,9 @@ def test_a_download_has_all_of_its_room_or_none(disk: SmallDisk) -> None:
     require(small)
     with pytest.raises(DiskFullError):
         require(small, kept_free_bytes=DISK_BYTES)
+    # Where `first` is wanted no more, its room is there for what is.
+    Room(folder, store, bundles, Needs(), 0).require(lacking_bytes(folder, second), second)
+    assert set(reserve_files(folder, second)) == set(second)
 
 
 @pytest.mark.parametrize("number", [errno.ENOSPC, errno.EDQUOT])

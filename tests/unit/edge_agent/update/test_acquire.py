@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
@@ -24,14 +25,21 @@ from protocol.messages import BlobWant, SlotDesired
 from protocol.states import ExecutionEvent
 from tests.fixtures.models import write_bundle
 
+PADDING_BYTES = 300_000
+NO_ROOM_KEPT = Limits(disk_free_bytes_min=0)
+
 
 class Device:
     """One slot's acquisition, with a hub that answers every want at the next tick."""
 
-    def __init__(self, store: Store, folder: Path, limits: Limits) -> None:
+    def __init__(
+        self, store: Store, folder: Path, limits: Limits, *, slot: str = "tiny", variant: int = 1
+    ) -> None:
         self.store, self.made = store, folder / "made"
         self.bundles = BundleStore(store.bundles, store.compiled)
-        self.digest, self.manifest = write_bundle(self.made, padding_bytes=300_000)
+        self.digest, self.manifest = write_bundle(
+            self.made, padding_bytes=PADDING_BYTES, variant=variant
+        )
         self.manifest_bytes = (self.made / MANIFEST_PATH).read_bytes()
         self.desired = SlotDesired(
             bundle_digest=self.digest,
@@ -43,6 +51,7 @@ class Device:
         self.wants: list[BlobWant] = []
         self.asked: Counter[str] = Counter()
         self.now = 0.0
+        self.needs = Needs()
         transport = Transport(
             connected=lambda: True,
             want=self.want,
@@ -53,8 +62,11 @@ class Device:
             deliver=lambda _chunk: None,
         )
         judging = Judging(self.bundles, limits, capabilities, lambda: self.floors, lambda: 0.0)
-        context = AcquireContext(store, self.bundles, transport, limits, judging, Needs, Counter())
-        self.acquire = Acquire("tiny", context)
+        context = AcquireContext(
+            store, self.bundles, transport, limits, judging, lambda: self.needs, Counter()
+        )
+        self.folder = store.partial / slot
+        self.acquire = Acquire(slot, context)
 
     def want(self, blobs: tuple[BlobWant, ...]) -> bool:
         self.wants += blobs
@@ -101,7 +113,7 @@ class Device:
 def device(tmp_path: Path) -> Iterator[Device]:
     store = Store(tmp_path / "data")
     store.open()
-    yield Device(store, tmp_path, Limits(disk_free_bytes_min=0))
+    yield Device(store, tmp_path, NO_ROOM_KEPT)
     store.close()
 
 
@@ -190,6 +202,78 @@ def test_without_room_nothing_is_fetched(device: Device, tmp_path: Path) -> None
     with pytest.raises(DiskFullError):
         full.get()
     assert set(full.asked) <= {full.digest}
+
+
+def hold(store: Store, monkeypatch: pytest.MonkeyPatch, disk_bytes: int) -> None:
+    """Let the store lie on a disk of this size, of which downloads alone take room."""
+
+    def usage(_path: Path) -> shutil._ntuple_diskusage:
+        taken = sum(p.stat().st_blocks * 512 for p in store.partial.rglob("*") if p.is_file())
+        return shutil._ntuple_diskusage(disk_bytes, taken, disk_bytes - taken)
+
+    monkeypatch.setattr(shutil, "disk_usage", usage)
+
+
+@pytest.mark.parametrize("slot", ["tiny", "other"])
+def test_what_an_ended_attempt_had_reserved_starves_no_later_one(
+    device: Device, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, slot: str
+) -> None:
+    hold(device.store, monkeypatch, PADDING_BYTES * 3 // 2)
+    device.finish(device.acquire.look(device.desired, 0.0))
+    assert device.acquire.fetch(device.desired, 0.0) is None
+    device.acquire.close()
+    later = Device(device.store, tmp_path / "b", NO_ROOM_KEPT, slot=slot, variant=2)
+    assert later.get() == Outcome()
+    assert not (device.folder / device.manifest.file("padding.bin").sha256).exists()
+
+
+def test_what_a_repair_had_reserved_gives_way_to_an_attempt(
+    device: Device, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    hold(device.store, monkeypatch, PADDING_BYTES * 3 // 2)
+    repair = device.store.partial / ".repair"
+    repair.mkdir()
+    (repair / "reserved").write_bytes(b"r" * PADDING_BYTES)
+    assert device.get() == Outcome()
+    assert not repair.exists()
+
+
+def test_what_an_open_attempt_has_reserved_stays(
+    device: Device, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    hold(device.store, monkeypatch, PADDING_BYTES * 3 // 2)
+    device.finish(device.acquire.look(device.desired, 0.0))
+    assert device.acquire.fetch(device.desired, 0.0) is None
+    later = Device(device.store, tmp_path / "b", NO_ROOM_KEPT, slot="other", variant=2)
+    later.needs = Needs(attempts=frozenset({"tiny", "other"}))
+    with pytest.raises(DiskFullError):
+        later.get()
+    device.finish(device.acquire.tick(device.desired, 0.0))
+    assert device.acquire.place(device.desired) == Outcome()
+
+
+def test_while_there_is_room_an_ended_attempt_goes_on_when_it_is_asked_for_again(
+    device: Device, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    hold(device.store, monkeypatch, PADDING_BYTES * 4)
+    device.finish(device.acquire.look(device.desired, 0.0))
+    device.finish(device.acquire.fetch(device.desired, 0.0))
+    later = Device(device.store, tmp_path / "b", NO_ROOM_KEPT, slot="other", variant=2)
+    assert later.get() == Outcome()
+    assert device.get() == Outcome()
+    assert max(device.asked.values()) == 1
+
+
+def test_what_an_ended_attempt_had_reserved_keeps_no_manifest_from_a_full_disk(
+    device: Device, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    device.finish(device.acquire.look(device.desired, 0.0))
+    assert device.acquire.fetch(device.desired, 0.0) is None
+    device.acquire.close()
+    hold(device.store, monkeypatch, PADDING_BYTES)
+    later = Device(device.store, tmp_path / "b", NO_ROOM_KEPT, variant=2)
+    assert later.acquire.look(later.desired, 0.0) is None
+    assert list(device.folder.iterdir()) == []
 
 
 def test_a_folder_among_what_was_fetched_is_taken_away(device: Device) -> None:

@@ -13,7 +13,7 @@ from edge_agent.store import DiskFullError, Store
 from edge_agent.update.bundle_store import BundleStore
 from edge_agent.update.fetch import Transport
 from edge_agent.update.repair import AGAIN_S, Repair, RepairContext
-from edge_agent.update.reservation import lacking_bytes, require_room, reserve_files
+from edge_agent.update.reservation import Room, lacking_bytes, reserve_files
 from edge_agent.update.retention import Needs
 from protocol.bundles import MANIFEST_PATH, Manifest
 from protocol.chunks import BlobRef
@@ -257,12 +257,5 @@ def test_a_download_reserves_all_of_its_files_or_none(
 
 def test_a_download_that_cannot_fit_takes_nothing_away(rig: Rig) -> None:
     with pytest.raises(DiskFullError):
-        require_room(
-            10**18,
-            set(),
-            store=rig.store,
-            bundles=rig.bundles,
-            needed=Needs(),
-            kept_free_bytes=0,
-        )
+        Room(rig.store.partial / "line", rig.store, rig.bundles, Needs(), 0).require(10**18, set())
     assert rig.bundles.digests() == [rig.digest]

@@ -82,6 +82,12 @@ def test_pruning_takes_what_is_worth_least_and_no_more_than_it_must(
         assert freed_bytes(held, loose) < needed, "more would not have helped"
 
 
+def test_the_slots_with_an_open_attempt_are_named() -> None:
+    states = (ExecutionState.DOWNLOADING, ExecutionState.TIMED_OUT, ExecutionState.PROBATION)
+    slots = [SlotState(str(n), None, record(state)) for n, state in enumerate(states)]
+    assert needs([*slots, SlotState("empty")]).attempts == {"0", "2"}
+
+
 def test_what_failed_goes_before_what_is_proven() -> None:
     """Two failed candidates had pushed out the only bundle that could have served later."""
     ends = (ExecutionState.SUCCEEDED, ExecutionState.ROLLED_BACK, ExecutionState.ROLLED_BACK)

@@ -30,6 +30,7 @@ from cloud.jobs.runner import JobRunner
 from cloud.loops import Loop
 from cloud.ports import remembered_port
 from cloud.registry import service as registry
+from cloud.rollouts.running import leaving
 from cloud.rollouts.running.engine import Engine
 from cloud.settings import EMBEDDED, Settings
 from cloud.telemetry import service as telemetry
@@ -101,7 +102,7 @@ class Hub:
             http_proxy=settings.http_proxy,
         )
         self.rollouts = Engine(
-            self.database, limits.engine_tick_s, linked_since=lambda: self.ingress.linked_since
+            self.database, limits.engine_tick_s, hears_since=self._hears_since
         )
         self._link()
 
@@ -185,7 +186,7 @@ class Hub:
         ranges_max = self.settings.limits.sequence_ranges_max
         return {
             Kind.PRESENCE: fleet_inbound.store_presences,
-            Kind.REPORTED: fleet_inbound.store_reports,
+            Kind.REPORTED: partial(fleet_inbound.store_reports, on_other=(leaving.on_report,)),
             Kind.COMMAND_RESPONSES: fleet_inbound.store_responses,
             Kind.TELEMETRY: partial(telemetry.store_windows, ranges_max=ranges_max),
             Kind.EVENTS: partial(
@@ -197,6 +198,11 @@ class Hub:
             Kind.SAMPLES: self.samples.store_reports,
             Kind.WANTS: self.requests.take_wants,
         }
+
+    def _hears_since(self) -> float | None:
+        """Since when what devices say comes into the database; None while it does not."""
+        linked, stores = self.ingress.linked_since, self.writer.stores_since
+        return None if linked is None or stores is None else max(linked, stores)
 
     def _standing_messages(self) -> Iterable[tuple[Topic, bytes]]:
         with self.database.reading() as session:

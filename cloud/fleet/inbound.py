@@ -7,7 +7,7 @@ reports say what the last one said.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from pydantic_core import from_json
@@ -20,6 +20,8 @@ from cloud.lots import lots
 from protocol.messages import Presence, Reported, SlotReported, encode
 
 ONLINE, OFFLINE = "online", "offline"
+OnReport = Callable[[Session, Device, Reported, float], None]
+"""Told of a report, and of the hub's time, in the transaction that stores it."""
 
 
 def store_presences(session: Session, batch: Sequence[Received]) -> Tally:
@@ -41,8 +43,11 @@ def store_presences(session: Session, batch: Sequence[Received]) -> Tally:
     return tally
 
 
-def store_reports(session: Session, batch: Sequence[Received]) -> Tally:
-    """Keep each device's last report, but for sessions that a newer one replaced."""
+def store_reports(
+    session: Session, batch: Sequence[Received], *, on_other: Sequence[OnReport] = ()
+) -> Tally:
+    """Keep each device's last report, but for sessions that a newer one replaced, and tell
+    `on_other` of those that run something else than they should: few, of a fleet."""
     tally: Tally = Counter()
     changed = set()
     devices = _devices(session, batch)
@@ -61,10 +66,13 @@ def store_reports(session: Session, batch: Sequence[Received]) -> Tally:
             if slot.running_digest is not None
         }
         # When one that is away was last heard of is the beginning of its silence.
-        if other or device.presence != ONLINE or _runs_other(device):
+        runs_other = _runs_other(device)
+        if other or device.presence != ONLINE or runs_other:
             changed.add(device.id)
         service.keep_in_step(session, device, message.desired_generation)
         _heard(session, device, received)
+        for tell in on_other if runs_other else ():
+            tell(session, device, message, received.at)
         tally["stored"] += 1
     service.touch(session, changed)
     return tally

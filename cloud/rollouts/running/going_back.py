@@ -14,10 +14,11 @@ from protocol.messages import SlotDesired, SlotReported
 from protocol.states import TERMINAL_EXECUTION_STATES, ExecutionState
 
 NOTHING_BEFORE = "nothing is known that was there before and could be desired again"
-_FOUND_WANTING = [
+FOUND_WANTING = [
     state.value
     for state in (ExecutionState.REJECTED, ExecutionState.ROLLED_BACK, ExecutionState.NO_ARTIFACT)
 ]
+"""Ends that speak against a build where it came to them."""
 
 
 def left_for(slot: SlotDesired, said: SlotReported | None) -> str | None:
@@ -35,6 +36,20 @@ def left_for(slot: SlotDesired, said: SlotReported | None) -> str | None:
     if (last.rollout_id, last.attempt, last.bundle_digest) != desired:
         return None
     return said.running_digest if said.running_digest != slot.bundle_digest else None
+
+
+def left_for_good(slot: SlotDesired, said: SlotReported | None) -> str | None:
+    """As `left_for`, where a person at the device has decided so, or the build was found wanting
+    there: nothing that may pass by itself. Pure."""
+    serving = left_for(slot, said)
+    if said is None or said.execution is None or serving is None:
+        return None
+    return serving if gave_up(said) or said.execution.state.value in FOUND_WANTING else None
+
+
+def gave_up(said: SlotReported) -> bool:
+    """Whether a person at the device went back, or gave its last attempt up. Pure."""
+    return said.by_hand or (said.execution is not None and said.execution.by_hand)
 
 
 def settled_on(said: SlotReported | None) -> str | None:
@@ -87,7 +102,7 @@ def own_attempt(device: Device) -> int:
 def keeps_build(row: Execution) -> bool:
     """Whether an attempt to go back ended so that the device is to keep what it was to go back
     from: a person gave it up, or what was before was found wanting there. Pure."""
-    return row.reverts and (row.by_hand or row.state in _FOUND_WANTING)
+    return row.reverts and (row.by_hand or row.state in FOUND_WANTING)
 
 
 class WayBack:

@@ -12,6 +12,9 @@ in what order its words come does not matter:
 - What names an attempt that was exchanged since means the build that was taken up anew.
 - What is recorded after the word knows of it. The word is told once, so that is not touched; and
   where it is told again, it finds nothing that still names the build left.
+
+A report says the same, and goes on saying it: it is heeded where no word of it came, or came to
+nobody, for the attempt was of no rollout or over.
 """
 
 from __future__ import annotations
@@ -28,15 +31,17 @@ from cloud.registry import service as registry
 from cloud.rollouts import queries
 from cloud.rollouts.journal import BY_ENGINE, note
 from cloud.rollouts.models import DevicePin, Execution, Rollout
-from cloud.rollouts.running.going_back import against, wish_of
+from cloud.rollouts.running.going_back import against, gave_up, left_for_good, wish_of
 from cloud.rollouts.running.looking import BY_HAND_ALERT, told_since
 from cloud.rollouts.running.telling import ENGINE
 from cloud.rollouts.states import BY_HAND
 from cloud.telemetry.service import Turn
-from protocol.messages import SlotDesired, SlotReported
-from protocol.states import ExecutionState
+from protocol.messages import Reported, SlotDesired, SlotReported
+from protocol.states import TERMINAL_EXECUTION_STATES, ExecutionState
 
 _ALL = [state.value for state in ExecutionState]
+_OPEN = [state.value for state in ExecutionState if state not in TERMINAL_EXECUTION_STATES]
+FAILED_AGAIN = "its build failed there since"
 _SERVING = (ExecutionState.PROBATION, ExecutionState.COMMITTING, ExecutionState.SUCCEEDED)
 
 AttemptKey = tuple[str | None, int]
@@ -98,6 +103,62 @@ def on_turn(session: Session, turn: Turn, now: float) -> bool:
     reason = f"runs {turn.serves}, {BY_HAND}"
     mark_diverged(session, rollout, left, reason, now, by_hand=True)
     return True
+
+
+def on_report(session: Session, device: Device, said: Reported, now: float) -> None:
+    """Where a device says that the attempt which its slot desires is over, and that a person or
+    its proof has left it with another build for good, desire that one.
+
+    For reports of devices that run something else than they should; `now` is the hub's.
+    """
+    desired = fleet.desired(device)
+    for name, slot in {} if desired is None else desired.slots.items():
+        shown = said.slots.get(name)
+        serving = left_for_good(slot, shown)
+        if shown is not None and serving is not None:
+            left = _Left(name, slot, serving, gave_up(shown), said.reported_at)
+            _take_report(session, device, left, now)
+
+
+@dataclass(frozen=True)
+class _Left:
+    """What a report says of a slot: what it desires was left for what serves."""
+
+    name: str
+    slot: SlotDesired
+    serves: str
+    by_hand: bool
+    at: float
+
+
+def _take_report(session: Session, device: Device, left: _Left, now: float) -> None:
+    rows = [row for row, _ in queries.on_device(session, device.id, left.name, _ALL)]
+    own = [row for row in rows if _key(row) == _key(left.slot)]
+    pinned = session.get(DevicePin, (device.id, left.name)) is not None
+    if pinned or any(row.state in _OPEN for row in own):
+        return
+    wish = wish_of(session, device, left.name, left.serves)
+    if wish is not None and against(session, wish):
+        wish = None
+    _forget(session, rows, left.slot, wish)
+    _desire(session, device, left.name, wish, brought(rows, left.serves, left.at))
+    for row in own:
+        known = row.diverged and (row.by_hand or not left.by_hand)
+        if row.state == ExecutionState.SUCCEEDED.value and not known:
+            rollout = session.get_one(Rollout, row.rollout_id)
+            reason = f"runs {left.serves}, {BY_HAND if left.by_hand else FAILED_AGAIN}"
+            mark_diverged(session, rollout, row, reason, now, by_hand=left.by_hand)
+
+
+def _forget(
+    session: Session, rows: Sequence[Execution], left: SlotDesired, wish: SlotDesired | None
+) -> None:
+    """What was left is not what was before what another rollout brings there."""
+    for row in rows:
+        slot = row.before and SlotDesired.model_validate_json(row.before)
+        if row.state in _OPEN and slot and _key(slot) == _key(left):
+            row.before = None if wish is None else wish.model_dump_json()
+            session.add(row)
 
 
 def brought(rows: Sequence[Execution], digest: str, at: float) -> Execution | None:
@@ -168,12 +229,30 @@ def _follow(scene: _Scene) -> None:
     """
     if scene.pin is not None or not _is_followed(scene):
         return
-    turn, wish, again = scene.turn, scene.wish, scene.serves
-    floor = registry.floor(scene.session, turn.slot)
-    own = {} if again is None else {"rollout_id": again.rollout_id, "attempt": again.attempt}
+    _desire(scene.session, scene.device, scene.turn.slot, scene.wish, scene.serves)
+
+
+def _desire(
+    session: Session,
+    device: Device,
+    slot: str,
+    wish: SlotDesired | None,
+    again: Execution | None,
+) -> None:
+    """Desire what serves, by the attempt that had brought it, but for a rollout that is taken
+    back: its build would be gone back from once more."""
+    floor = registry.floor(session, slot)
+    if again is not None and (again.reverts or not _is_taken_back(session, again)):
+        own: dict[str, str | int] = {"rollout_id": again.rollout_id, "attempt": again.attempt}
+    else:
+        own = {}
     wanted = None if wish is None else wish.model_copy(update={**own, "floor": floor})
-    slots, floors = {turn.slot: wanted}, {turn.slot: floor}
-    fleet.change_desired(scene.session, ENGINE, turn.device_id, slots=slots, floors=floors)
+    slots, floors = {slot: wanted}, {slot: floor}
+    fleet.change_desired(session, ENGINE, device.id, slots=slots, floors=floors)
+
+
+def _is_taken_back(session: Session, row: Execution) -> bool:
+    return session.get_one(Rollout, row.rollout_id).reverting
 
 
 def _is_followed(scene: _Scene) -> bool:
@@ -222,6 +301,10 @@ def _taken_up_since(session: Session, turn: Turn) -> set[AttemptKey]:
         and (word.slot, word.bundle_digest) == (turn.slot, turn.left)
         and word.state in _SERVING
     }
+
+
+def _key(one: Execution | SlotDesired) -> AttemptKey:
+    return one.rollout_id, one.attempt
 
 
 def _had_served(row: Execution, at: float) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import pytest
@@ -78,7 +79,12 @@ def test_a_device_that_begins_anew_is_heard_after_its_token_was_rotated(
     assert tell_presence(enrolled, ONLINE, 1, boot_id="new") == {"stored": 1}
 
 
-def report(database: Database, epoch: int, digest: str | None) -> Tally:
+def report(
+    database: Database,
+    epoch: int,
+    digest: str | None,
+    on_other: Sequence[inbound.OnReport] = (),
+) -> Tally:
     message = Reported(
         device_id="line-1",
         boot_id="b",
@@ -90,7 +96,8 @@ def report(database: Database, epoch: int, digest: str | None) -> Tally:
         reported_at=1.0,
     )
     with database.transaction() as session:
-        return inbound.store_reports(session, [received(Kind.REPORTED, message)])
+        batch = [received(Kind.REPORTED, message)]
+        return inbound.store_reports(session, batch, on_other=on_other)
 
 
 def test_reports_say_what_runs(enrolled: Database) -> None:
@@ -101,6 +108,18 @@ def test_reports_say_what_runs(enrolled: Database) -> None:
     assert report(enrolled, 1, "cd" * 32) == {"refused.older_session": 1}
     report(enrolled, 2, None)
     assert device(enrolled).running == {}
+
+
+def test_only_who_runs_something_else_is_asked_what_it_left(enrolled: Database) -> None:
+    wanted = SlotDesired(
+        bundle_digest=DIGEST, manifest_bytes=500, model="factory", version=1, attempt=1
+    )
+    with enrolled.transaction() as session:
+        service.set_slot(session, OPERATOR, "line-1", "factory", wanted)
+    told: list[str] = []
+    for digest in (DIGEST, None, "cd" * 32):
+        report(enrolled, 2, digest, on_other=[lambda _, one, *__: told.append(one.id)])
+        assert told == (["line-1"] if digest == "cd" * 32 else [])
 
 
 def tell_generation(database: Database, seen: int) -> None:

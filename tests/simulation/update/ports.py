@@ -155,6 +155,8 @@ class Service:
     """Stands for the figures of what serves; probation is judged without them here. Now and
     then little is seen, as after a start or of a dark camera, and an exchange waits for more."""
 
+    frames = 0
+
     def __init__(self, rng: Random) -> None:
         self._rng = rng
 

@@ -334,9 +334,11 @@ class Agent:
             deliver=lambda chunk: self._inbox.offer(chunk, self._limits.http_timeout_s),
             pace=Pace(self._limits.download_bytes_per_s_max, CHUNK_BYTES),
         )
+        updates = Worker("updates")
         ports = SlotPorts(
             transport=transport,
-            submit=Worker("updates").submit,
+            submit=updates.submit,
+            renew=updates.renew,
             rescue=Worker("rescue").submit,
             deliver=self._inbox.put,
             tell=self._journal.execution_once,

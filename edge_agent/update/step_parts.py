@@ -35,6 +35,7 @@ class StepContext:
 
     Attributes:
         submit: run a job on the updates' worker.
+        renew: go on with another thread there, as the job that runs hangs.
         rescue: run a job at once, beside what the updates' worker is busy with.
         deliver: bring its end to the agent's thread.
         prune: remove the bundles that nothing pins.
@@ -46,6 +47,7 @@ class StepContext:
     limits: Limits
     judging: Judging
     submit: Callable[[Callable[[], None]], None]
+    renew: Callable[[], None]
     rescue: Callable[[Callable[[], None]], None]
     deliver: Callable[[StepEnded], object]
     prune: Callable[[], None]

@@ -131,7 +131,9 @@ class SlotSteps:
             return Outcome(note=True)  # what was said while it could not be loaded is over
         return ended.outcome if self._step is Step.PROVE else None
 
-    def cancel(self) -> None:
+    def cancel(self, *, overdue: bool = False) -> None:
+        if overdue and self._busy:
+            self._context.renew()
         self._token, self._step, self._record = -1, None, None
         self._cancelled.set()
         self._acquire.close()
@@ -338,10 +340,8 @@ class SlotSteps:
         does, until something can. The memory that it took may be what was lacking."""
         if ended.loaded is not None:
             return self._put_back(record, ended.loaded)
-        if self._exchange.running == record.desired.bundle_digest:
-            settled = self._put_back(record, None)
-        else:
-            settled = self._settled(record)
+        serves = self._exchange.running == record.desired.bundle_digest
+        settled = self._put_back(record, None) if serves else self._settled(record)
         if ended.outcome.retry:
             return ended.outcome
         why = f"{record.reason}; what was before cannot serve: {ended.outcome.reason}"

@@ -46,6 +46,7 @@ class SlotPorts:
 
     Attributes:
         submit: run a blocking job on the updates' worker.
+        renew: give that worker another thread, as its job hangs.
         rescue: run one at once, whatever the updates' worker is busy with.
         deliver: bring its end to the agent's thread.
         tell: keep a slot's transition by its number; False where the disk refused.
@@ -62,6 +63,7 @@ class SlotPorts:
 
     transport: Transport
     submit: Callable[[Callable[[], None]], None]
+    renew: Callable[[], None]
     rescue: Callable[[Callable[[], None]], None]
     deliver: Callable[[StepEnded | ReturnEnded], object]
     tell: Callable[[str, int, ExecutionReport], bool]
@@ -143,6 +145,7 @@ def build_unit(slot: Slot, shared: Shared) -> Unit:
             limits=limits,
             judging=judging,
             submit=ports.submit,
+            renew=ports.renew,
             rescue=ports.rescue,
             deliver=ports.deliver,
             prune=shared.prune,

@@ -322,7 +322,7 @@ class Updater:
             self._unsaved = outcome
             return False
         if following.terminal and record.state in BEFORE_EXCHANGE:
-            self._steps.cancel()
+            self._steps.cancel(overdue=event is ExecutionEvent.TIMER_EXPIRED)
         if following.terminal:
             self._remembered = self._ports.ended(following)
         return True

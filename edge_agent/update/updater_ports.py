@@ -20,8 +20,11 @@ class Steps(Protocol):
     def tick(self, record: UpdateRecord, now: float, wall: float) -> Outcome | None:
         """Go on with the step that was begun; its outcome when it has one."""
 
-    def cancel(self) -> None:
-        """Drop the step that was begun, with what it loaded; nothing of it comes any more."""
+    def cancel(self, *, overdue: bool = False) -> None:
+        """Drop the step that was begun, with what it loaded; nothing of it comes any more.
+
+        `overdue`: it should have ended long ago, and must not keep the next one waiting.
+        """
 
     def retreat(self) -> None:
         """Serve the incumbent again at once, where it is still loaded."""

@@ -109,6 +109,7 @@ class Life:
         return SlotPorts(
             transport=world.network.transport(self.jobs.append, self.inbox.append),
             submit=self.jobs.append,
+            renew=lambda: None,
             rescue=self.jobs.append,
             deliver=self.inbox.append,
             tell=lambda slot, number, report: world.outbox.tell(disk, slot, number, report),

@@ -142,6 +142,7 @@ class Box:
         return SlotPorts(
             transport=transport,
             submit=self.jobs.append,
+            renew=lambda: None,
             rescue=self.jobs.append,
             deliver=self.inbox.append,
             tell=self._tell,

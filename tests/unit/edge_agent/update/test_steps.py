@@ -41,6 +41,7 @@ class Bench:
         self.floor, self.held = 1, cast("Accepted | Refused | OSError", Accepted(cast("Any", None)))
         self.damaged: list[str] = []
         self.loads: list[str] = []
+        self.renewed = 0
         self.exchange = Exchange(self.slot, store)
         self._jobs: list[Callable[[], None]] = []
         self._ends: list[StepEnded] = []
@@ -70,6 +71,7 @@ class Bench:
             limits=Limits(),
             judging=cast("Any", judging),
             submit=self._jobs.append,
+            renew=self._renew,
             rescue=self._jobs.append,
             deliver=self._ends.append,
             prune=lambda: None,
@@ -92,6 +94,9 @@ class Bench:
             raise self.broken
         self.loads.append(digest)
         return fake_bundle(digest, 1)
+
+    def _renew(self) -> None:
+        self.renewed += 1
 
     def serves(self, digest: str | None) -> None:
         self.slot.exchange(None if digest is None else fake_bundle(digest, 1))
@@ -212,3 +217,19 @@ def test_before_its_window_a_candidate_is_loaded_only_once_the_disk_says_that_it
     assert bench.steps.tick(opened, 2.0, 2.0) is None, "it is being loaded"
     bench.begin(Step.AWAIT_WINDOW, opened)
     assert bench.loads == [CANDIDATE]
+
+
+def test_a_job_that_hangs_keeps_no_other_waiting(bench: Bench) -> None:
+    """The worker is every slot's: one load that did not come back had ended all updates."""
+    waits = attempt(S.PREPARED)
+    assert bench.steps.begin(Step.AWAIT_WORD, waits, 1, 0.0) is None
+    bench.steps.cancel(overdue=True)
+    assert bench.renewed == 0, "nothing runs there"
+    bench.steps.begin(Step.AWAIT_WORD, waits, 2, 0.0)
+    assert bench.steps.tick(waits, 1.0, 1.0) is None, "it is being loaded"
+    bench.steps.cancel()
+    assert bench.renewed == 0, "it ends soon"
+    bench.steps.begin(Step.AWAIT_WORD, waits, 3, 0.0)
+    bench.steps.tick(waits, 2.0, 2.0)
+    bench.steps.cancel(overdue=True)
+    assert bench.renewed == 1

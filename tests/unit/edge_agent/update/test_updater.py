@@ -296,6 +296,15 @@ def test_what_was_revoked_and_is_no_more_is_taken_on_again(rig: Rig) -> None:
     assert rig.state is S.REJECTED, "that has nothing to do with the floor"
 
 
+def test_a_step_whose_time_is_up_is_told_so(rig: Rig) -> None:
+    rig.bring_to(S.PROVING)
+    rig.desire(wish("b", 2))
+    assert (rig.steps.cancelled, rig.steps.overdue) == (1, False)
+    rig.bring_to(S.PROVING, wish("b", 2))
+    rig.tick(LIMITS.proof_timeout_s + LIMITS.prepare_timeout_s + 1)
+    assert (rig.state, rig.steps.cancelled, rig.steps.overdue) == (S.TIMED_OUT, 2, True)
+
+
 @pytest.mark.parametrize("event", [ExecutionEvent.ERROR, ExecutionEvent.TIMER_EXPIRED])
 def test_a_blind_slot_tries_again_what_came_to_nothing(event: ExecutionEvent, rig: Rig) -> None:
     """On a new disk, with the network gone for an hour: the hub knows that it had succeeded."""

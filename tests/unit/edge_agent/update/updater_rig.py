@@ -40,6 +40,7 @@ class SimulatedSteps:
     def __init__(self) -> None:
         self.begun: list[Step] = []
         self.cancelled = 0
+        self.overdue = False
         self.retreats = 0
         self.running: str | None = None
         self.now_ends: Outcome | None = None
@@ -63,7 +64,8 @@ class SimulatedSteps:
         ended, self.now_ends = self.now_ends, None
         return ended
 
-    def cancel(self) -> None:
+    def cancel(self, *, overdue: bool = False) -> None:
+        self.overdue = overdue
         self.cancelled += 1
 
     def retreat(self) -> None:

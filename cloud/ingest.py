@@ -35,6 +35,8 @@ log = logging.getLogger(__name__)
 TOPICS_CACHED_MAX = 8192
 RETRY_DELAY_FIRST_S = 0.05
 MALFORMED = "refused.malformed"
+DEAF_AFTER_S = 60.0
+"""What the database refuses for longer is no moment in which it was busy."""
 
 Raw = tuple[str, bytes, float]
 """Topic as text, payload, Unix seconds of arrival."""
@@ -69,6 +71,7 @@ class IngestWriter:
         self._queue: deque[Raw] = deque()
         self._changed = threading.Condition()
         self._closed = False
+        self._stores_since: float | None = 0.0
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._run, name="ingest-writer", daemon=True)
 
@@ -97,6 +100,11 @@ class IngestWriter:
     def depth(self) -> int:
         """Messages that wait to be stored."""
         return len(self._queue)
+
+    @property
+    def stores_since(self) -> float | None:
+        """Since when the database takes what comes, in Unix seconds; None while it does not."""
+        return self._stores_since
 
     def offer(self, topic: str, payload: bytes) -> None:
         """Queue a message; waits while the queue is full, which holds the broker back."""
@@ -163,12 +171,16 @@ class IngestWriter:
 
     def _settle(self, batch: Sequence[Received]) -> None:
         """Store the batch, however long the database refuses."""
-        delay_s = RETRY_DELAY_FIRST_S
+        began, delay_s = time.monotonic(), RETRY_DELAY_FIRST_S
         while batch and not self._try_store(batch):
+            if time.monotonic() - began > DEAF_AFTER_S:
+                self._stores_since = None
             # At the end of the hub the batch stays unacknowledged, and devices send it again.
             if self._stopping.wait(delay_s * random.uniform(0.5, 1.0)):  # noqa: S311 - jitter
                 return
             delay_s = min(2 * delay_s, self._limits.ingest_retry_delay_max_s)
+        if self._stores_since is None:
+            self._stores_since = time.time()
 
     def _try_store(self, batch: Sequence[Received]) -> bool:
         """Store the batch, or those of it that can be; False where to try again."""

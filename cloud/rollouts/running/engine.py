@@ -37,8 +37,8 @@ together."""
 REST_MAX_S = 1.0
 
 
-LinkedSince = Callable[[], float | None]
-"""Since when the hub's link to the broker stands, in Unix seconds; None while it does not."""
+HearsSince = Callable[[], float | None]
+"""Since when devices' words come into the database, in Unix seconds; None while they do not."""
 
 
 def _always() -> float:
@@ -65,7 +65,7 @@ class Engine:
         database: Database,
         period_s: float,
         look_at_gate: LooksAtGate = gating.look,
-        linked_since: LinkedSince = _always,
+        hears_since: HearsSince = _always,
     ) -> None:
         self._database = database
         self._lease_s = LEASE_PERIODS * period_s
@@ -75,7 +75,7 @@ class Engine:
         self._board: Board | None = None
         self._floors = floors.FloorWatch()
         self._look_at_gate = look_at_gate
-        self._linked_since = linked_since
+        self._hears_since = hears_since
         self._led_since = 0.0
         self._stopping = threading.Event()
         self.loop = Loop("rollouts", period_s, self._settle)
@@ -124,8 +124,8 @@ class Engine:
 
     def _heard_since(self) -> float | None:
         """See `RolloutView`. What came before this engine led, another one may have left."""
-        linked = self._linked_since()
-        return None if linked is None else max(linked, self._led_since)
+        since = self._hears_since()
+        return None if since is None else max(since, self._led_since)
 
     def _take_steps(self, board: Board, looks: Sequence[Look], now: float) -> bool:
         """The next step of each rollout; one that fails does not keep the others."""

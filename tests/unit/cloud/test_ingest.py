@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import json
+import time
 from typing import Any
 
 import pytest
+from sqlalchemy.exc import OperationalError
+from sqlmodel import Session
 
+from cloud import ingest
 from cloud.fleet import service as fleet
 from cloud.hub import Hub
 from cloud.telemetry import service as telemetry
@@ -43,10 +47,13 @@ class Place:
     def take(self, *messages: tuple[Topic, bytes]) -> dict[str, int]:
         """What became of the messages, which are stored when this returns."""
         self.hub.writer.start()
-        for topic, payload in messages:
-            self.hub.writer.offer(self._space.render(topic), payload)
+        self.offer(*messages)
         self.hub.writer.stop()
         return self.hub.counters.snapshot()
+
+    def offer(self, *messages: tuple[Topic, bytes]) -> None:
+        for topic, payload in messages:
+            self.hub.writer.offer(self._space.render(topic), payload)
 
     @property
     def stored(self) -> list[int]:
@@ -120,3 +127,35 @@ def test_what_is_not_numbered_accounts_for_nothing() -> None:
     assert found is not None
     assert (found.device_id, found.epoch) == (DEVICE, EPOCH)
     assert (found.first_sequence, found.sequence) == (1, 1)
+
+
+@pytest.mark.parametrize("deaf_after_s", [0.0, 60.0])
+def test_a_hub_whose_database_refuses_for_long_does_not_hear(
+    hub: Hub, monkeypatch: pytest.MonkeyPatch, deaf_after_s: float
+) -> None:
+    """The timers of rollouts go by that: words that wait to be stored are no silence."""
+    monkeypatch.setattr(ingest, "DEAF_AFTER_S", deaf_after_s)
+    place, seen = Place(hub), []
+    known = fleet.known_ids
+
+    def refuses_twice(session: Session, ids: set[str]) -> set[str]:
+        seen.append(hub.writer.stores_since)
+        if len(seen) <= 2:
+            raise OperationalError("INSERT", {}, Exception("database or disk is full"))
+        return known(session, ids)
+
+    monkeypatch.setattr(hub.writer, "_known_devices", refuses_twice)
+    began = time.time()
+    hub.writer.start()
+    place.offer((EVENTS, event(1)))
+    while not acked(place.heard):  # at its end a hub tries no more
+        time.sleep(0.01)
+    hub.writer.stop()
+
+    assert hub.counters.snapshot()["write_failures"] == 2
+    assert hub.writer.stores_since is not None
+    if deaf_after_s:
+        assert [*seen, hub.writer.stores_since] == [0.0] * 4
+    else:
+        assert seen == [0.0, None, None]
+        assert hub.writer.stores_since >= began

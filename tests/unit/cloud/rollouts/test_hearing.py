@@ -19,13 +19,13 @@ AWAY_S = 1200.0
 LATE: list[dict[str, Any]] = [{"step_at": NOW - 1000}, {"started_at": NOW - 4000}]
 
 
-class Link:
-    """The hub's link to the broker, as the engine sees it."""
+class Ears:
+    """What brings devices' words to the engine."""
 
     def __init__(self) -> None:
         self.since: float | None = 0.0
 
-    def linked_since(self) -> float | None:
+    def hears_since(self) -> float | None:
         return self.since
 
 
@@ -82,16 +82,16 @@ def test_a_hub_that_was_stopped_takes_back_nothing_that_went_well_meanwhile(hub:
     assert hub.published.desired("dev-0")[-1].slots[MODEL].bundle_digest == DIGESTS[1]
 
 
-def test_nothing_is_ended_while_the_link_is_down_nor_at_once_when_it_is_back(hub: Hub) -> None:
-    link = Link()
-    hub.engine = Engine(hub.database, 1.0, linked_since=link.linked_since)
+def test_nothing_is_ended_while_the_hub_is_deaf_nor_at_once_when_it_hears(hub: Hub) -> None:
+    ears = Ears()
+    hub.engine = Engine(hub.database, 1.0, hears_since=ears.hears_since)
     rollout_id = in_probation(hub)
 
-    link.since = None
+    ears.since = None
     for _ in range(3):
         hub.settle(AWAY_S)
         assert state(hub, rollout_id) == "PROBATION"
-    link.since = hub.now
+    ears.since = hub.now
     hub.settle(900)
     assert state(hub, rollout_id) == "PROBATION"
 

@@ -42,6 +42,7 @@ class _End(Enum):
     UNPROVABLE = "its golden frames are damaged"
     REPAIRED = "repaired"
     FAILED = "failed"
+    CHECKED = "all were read"
 
 
 @dataclass(frozen=True)
@@ -95,6 +96,7 @@ class Repair:
                 end = self._read(digest)
                 if end is not None:
                     self._ended.put((digest, end))
+            self._ended.put(("", _End.CHECKED))
 
         self._context.submit(job)
 
@@ -151,6 +153,10 @@ class Repair:
             if end is _End.UNPROVABLE:
                 self._note_unprovable(digest)
                 continue
+            if end is _End.CHECKED:
+                if not self._damaged:  # what an earlier process was about to repair is no more
+                    self._give_back()
+                continue
             if end is _End.DAMAGED:
                 try:
                     self._set_aside(digest)
@@ -190,11 +196,13 @@ class Repair:
         unprovable = digest in self._unprovable and context.bundles.has(digest)
         if not unprovable and digest not in context.bundles.damaged():
             self._unprovable.discard(self._damaged.popleft())  # placed by an attempt, or pruned
+            self._give_back()
             return
         try:
             raw = context.bundles.damaged_manifest(digest)
         except BundleError as error:
             self._damaged.popleft()
+            self._give_back()
             self._tell("bundle_lost", digest, str(error))
             return
         wanted = {entry.blob.sha256: entry.blob for entry in read_manifest(raw, digest).files}
@@ -246,8 +254,12 @@ class Repair:
         wanted = {entry.blob.sha256 for entry in manifest.files}
         fetched = {sha256: self._folder / sha256 for sha256 in wanted}
         bundles.place(digest, manifest_bytes, {**fetched, **bundles.held_files(wanted)})
-        shutil.rmtree(self._folder, ignore_errors=True)
+        self._give_back()
         return manifest
+
+    def _give_back(self) -> None:
+        """Remove what was fetched, and with it the room that was reserved."""
+        shutil.rmtree(self._folder, ignore_errors=True)
 
     def _guarded(self, now: float, action: Callable[[float], None]) -> None:
         try:

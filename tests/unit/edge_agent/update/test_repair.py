@@ -10,9 +10,9 @@ import pytest
 
 from edge_agent.config import Limits
 from edge_agent.store import DiskFullError, Store
-from edge_agent.update.bundle_store import BundleStore
+from edge_agent.update.bundle_store import DAMAGED, BundleStore
 from edge_agent.update.fetch import Transport
-from edge_agent.update.repair import AGAIN_S, Repair, RepairContext
+from edge_agent.update.repair import AGAIN_S, REPAIR_FOLDER, Repair, RepairContext
 from edge_agent.update.reservation import Room, lacking_bytes, reserve_files
 from edge_agent.update.retention import Needs
 from protocol.bundles import MANIFEST_PATH, Manifest
@@ -71,6 +71,9 @@ class Rig:
     def want(self, blobs: tuple[BlobWant, ...]) -> bool:
         self.wants += blobs
         return True
+
+    def repair_files(self) -> list[Path]:
+        return list((self.store.partial / REPAIR_FOLDER).iterdir())
 
     def rot(self, path: str) -> None:
         (self.bundles.path(self.digest) / path).write_bytes(b"rot")
@@ -219,6 +222,63 @@ def test_what_an_attempt_placed_meanwhile_needs_no_repair(rig: Rig) -> None:
     rig.bundles.place(rig.digest, rig.manifest_bytes, sources)
     rig.tick()
     assert rig.repair.waiting == 0 and rig.wants == []
+
+
+def test_what_was_reserved_for_a_repair_that_is_not_needed_any_more_is_given_back(
+    rig: Rig,
+) -> None:
+    begin_in_vain(rig)
+    rig.bundles.remove(rig.digest)
+    rig.tick(seconds=AGAIN_S + 1)
+    assert rig.repair.waiting == 0 and list(rig.store.partial.iterdir()) == []
+
+
+def test_what_was_reserved_for_a_bundle_that_an_attempt_placed_is_given_back(rig: Rig) -> None:
+    begin_in_vain(rig)
+    sources = {f.blob.sha256: rig.made / f.path for f in rig.manifest.files}
+    rig.bundles.place(rig.digest, rig.manifest_bytes, sources)
+    rig.tick(seconds=AGAIN_S + 1)
+    assert rig.bundles.has(rig.digest) and list(rig.store.partial.iterdir()) == []
+
+
+def test_what_was_reserved_for_a_bundle_that_is_lost_is_given_back(rig: Rig) -> None:
+    begin_in_vain(rig)
+    (rig.store.bundles / f"{DAMAGED}{rig.digest}" / MANIFEST_PATH).unlink()
+    rig.tick(seconds=AGAIN_S + 1)
+    assert rig.alerts[-1] == "bundle_lost" and list(rig.store.partial.iterdir()) == []
+
+
+def test_what_an_earlier_process_reserved_is_given_back_where_nothing_is_damaged(rig: Rig) -> None:
+    begin_in_vain(rig)
+    rig.bundles.remove(rig.digest)
+    rig.repair = rig.start()
+    rig.repair.check(set())
+    for _ in range(2):
+        rig.tick()
+    assert list(rig.store.partial.iterdir()) == []
+
+
+def test_what_an_earlier_process_fetched_is_kept_until_all_were_read(rig: Rig) -> None:
+    rig.rot(UNPROVEN)
+    rig.repair.check({rig.digest})
+    for _ in range(3):
+        rig.tick()
+    arrived = {path.name: path.stat().st_ino for path in rig.repair_files()}
+    rig.repair = rig.start()
+    rig.repair.check({rig.digest})
+    for _ in range(3):
+        rig.tick()
+    assert {path.name: path.stat().st_ino for path in rig.repair_files()} == arrived != {}
+
+
+def begin_in_vain(rig: Rig) -> None:
+    """Reserve what a damaged bundle lacks, and let the hub be silent until that is put off."""
+    rig.rot(BAD)
+    rig.repair.check({rig.digest})
+    for _ in range(3):
+        rig.tick()
+    rig.tick(seconds=AGAIN_S + 1)
+    assert rig.repair.waiting == 1 and rig.repair_files()
 
 
 def refs(manifest: Manifest) -> dict[str, BlobRef]:

@@ -25,7 +25,7 @@ from pydantic import Field, ValidationError
 from edge_agent.errors import EdgeError
 from edge_agent.section import Identifier
 from edge_agent.store import StateFile, Store, write_atomically
-from protocol.messages import Text, Word
+from protocol.messages import Text, Word, as_text
 
 FOLDER = "requests"
 REQUEST_BYTES_MAX = 8192
@@ -115,7 +115,7 @@ def take(store: Store, slots: Collection[str], wall: float) -> list[Request]:
 
 def answer(store: Store, request: Request, *, ok: bool, text: str) -> None:
     """Tell the asker; where the disk refuses, it has to look at the status."""
-    told = Answer(id=request.id, ok=ok, text=text[:2048])
+    told = Answer(id=request.id, ok=ok, text=as_text(text))
     try:
         write_atomically(_answer_path(store.data_dir, request), told.model_dump_json().encode())
     except OSError as error:

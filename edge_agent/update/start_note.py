@@ -8,6 +8,7 @@ from __future__ import annotations
 import structlog
 
 from edge_agent.store import StateFile, Store
+from protocol.messages import as_text
 
 REASONS_MAX = 8
 REASON_CHARS_MAX = 300
@@ -36,7 +37,7 @@ def start_note_name(slot: str) -> str:
 def note_start(store: Store, slot: str, digest: str | None, why: tuple[str, ...]) -> None:
     """Keep what is to be said of a start, or forget the last one's; a disk may refuse it."""
     name = start_note_name(slot)
-    cut = tuple(reason[:REASON_CHARS_MAX] for reason in why[:REASONS_MAX])
+    cut = tuple(as_text(reason)[:REASON_CHARS_MAX] for reason in why[:REASONS_MAX])
     note = StartNote(digest=digest, why=cut)
     known = store.load(name, StartNote)
     try:

@@ -19,7 +19,7 @@ from edge_agent.dice import Dice
 from edge_agent.store import StateFile
 from edge_agent.update.turned import Turned
 from protocol.machine import advance
-from protocol.messages import ExecutionReport, SlotDesired
+from protocol.messages import ExecutionReport, SlotDesired, as_text
 from protocol.states import (
     BEFORE_EXCHANGE,
     EXECUTION_TABLE,
@@ -29,7 +29,6 @@ from protocol.states import (
 )
 
 S, E = ExecutionState, ExecutionEvent
-REASON_MAX = 2048
 BY_HAND = "a person at the device gave it up"
 
 
@@ -209,7 +208,7 @@ class UpdateRecord(StateFile):
             slot=self.slot,
             bundle_digest=self.desired.bundle_digest,
             state=state,
-            reason=reason[:2048],
+            reason=reason,
             figures=dict(figures),
             by_hand=self.left and state in TERMINAL_EXECUTION_STATES,
         )
@@ -301,7 +300,7 @@ def moved(
 def _entered(
     record: UpdateRecord, state: ExecutionState, outcome: Outcome, wall: float
 ) -> UpdateRecord:
-    number, reason = record.transition + 1, (outcome.reason or record.reason)[:REASON_MAX]
+    number, reason = record.transition + 1, as_text(outcome.reason or record.reason)
     passage = Passage(
         number=number, state=state, at=wall, reason=reason, figures=dict(outcome.figures)
     )

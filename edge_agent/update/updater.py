@@ -20,7 +20,6 @@ from edge_agent.store import Store
 from edge_agent.update.again import BLIND_S, is_lifted, is_lost, leaves_blind
 from edge_agent.update.states import (
     BY_HAND,
-    REASON_MAX,
     RETRIED,
     STEPS,
     WAITING,
@@ -39,7 +38,7 @@ from edge_agent.update.states import (
 )
 from edge_agent.update.timers import expired
 from edge_agent.update.updater_ports import Steps, UpdaterPorts
-from protocol.messages import SlotDesired
+from protocol.messages import SlotDesired, as_text
 from protocol.states import BEFORE_EXCHANGE, ExecutionEvent, ExecutionState
 
 SPENT_EVERY_S = 300.0
@@ -298,7 +297,7 @@ class Updater:
         if record is None:
             return
         told = {**record.figures, **figures}
-        noted = record.model_copy(update={"waiting": text[:REASON_MAX], "figures": told})
+        noted = record.model_copy(update={"waiting": as_text(text), "figures": told})
         if noted != record:
             log.info("update_waits", slot=self.slot, state=record.state.value, reason=text)
             self._keep(noted, now)

@@ -342,6 +342,16 @@ def test_what_came_to_nothing_is_left_alone_otherwise(why: str, rig: Rig) -> Non
     assert rig.state is over
 
 
+def test_words_from_outside_that_are_no_unicode_are_kept_and_told(rig: Rig) -> None:
+    odd = "kappe_\udce4.onnx"
+    rig.bring_to(S.DOWNLOADING)
+    rig.end(Outcome(retry=True, reason=odd))
+    assert rig.on_disk().waiting.startswith("kappe_\\udce4.onnx")
+    rig.end(Outcome(ExecutionEvent.ERROR, odd * 1000))
+    assert rig.told[-1].reason.startswith("kappe_\\udce4.onnx")
+    assert len(rig.on_disk().reason) <= 2048
+
+
 def test_a_record_of_an_unknown_version_is_absent(rig: Rig) -> None:
     rig.bring_to(S.PROBATION)
     path = rig.store.state / "update-slot.json"

@@ -21,7 +21,8 @@ from cloud.rollouts.journal import note
 from cloud.rollouts.models import DevicePin, Execution, Rollout
 from cloud.rollouts.request.spec import spec_of
 from cloud.rollouts.running.going_back import WayBack, had_before, own_attempt, own_wish
-from cloud.rollouts.states import HUB_EXECUTION_TABLE, RolloutState
+from cloud.rollouts.running.joining import join_again
+from cloud.rollouts.states import HUB_EXECUTION_TABLE, PINNED_BY, RolloutState
 from protocol.machine import advance
 from protocol.messages import SlotDesired
 from protocol.states import (
@@ -150,6 +151,7 @@ def unpin(
                 session, rollout, "unpinned", by=principal.name, now=now, text=remark,
                 device_id=device_id, detail={"reason": reason},
             )  # fmt: skip
+            join_again(session, rollout, one, now)
     access.audit(
         session, principal, "device.unpin", f"device/{device_id}", model=model, remark=remark
     )
@@ -263,7 +265,7 @@ def _supersede(
         state = advance(
             HUB_EXECUTION_TABLE, ExecutionState(row.state), ExecutionEvent.NEWER_DESIRED
         )
-        row.state, row.reason = state.value, f"pinned by {principal.name}"
+        row.state, row.reason = state.value, PINNED_BY + principal.name
         row.step_at = row.ended_at = now
         session.add(row)
     return began

@@ -94,6 +94,8 @@ GOING_BACK, WENT_BACK, NOT_BACK = "GOING_BACK", "REVERTED", "NOT_REVERTED"
 of those that bring the build."""
 
 
+PINNED_BY = "pinned by "
+"""What the reason of an attempt begins with that a person's pin ended."""
 BY_HAND = "somebody at the device went back"
 RUNS_AGAIN = "it runs the build again"
 """Said of a device that had diverged: why, and what became of it."""

@@ -13,8 +13,13 @@ from cloud.lots import lots
 from cloud.rollouts import queries
 from cloud.rollouts.journal import BY_ENGINE, note
 from cloud.rollouts.models import Execution, Rollout
-from cloud.rollouts.request.spec import RolloutSpec
+from cloud.rollouts.request.spec import RolloutSpec, spec_of
+from cloud.rollouts.states import PINNED_BY, RolloutState
 from protocol.states import ExecutionState
+
+_TAKES_NOBODY = [
+    state.value for state in (RolloutState.STOPPING, RolloutState.STOPPED, RolloutState.FINISHED)
+]
 
 
 def candidates(
@@ -54,3 +59,25 @@ def join(session: Session, rollout: Rollout, device_ids: Sequence[str], now: flo
         )
         note(session, rollout, "joined", by=BY_ENGINE, now=now, wave=last, device_id=device_id)
     return joined
+
+
+def join_again(session: Session, rollout: Rollout, last: Execution, now: float) -> bool:
+    """Let a device that a pin had kept out wait for its wave once more, where the rollout still
+    takes devices and this one fits; False where it does not. A pin there must be gone."""
+    spec = spec_of(rollout)
+    taken_out = last.state == ExecutionState.SUPERSEDED.value and last.reason.startswith(PINNED_BY)
+    if not (spec.continuous and taken_out) or rollout.state in _TAKES_NOBODY:
+        return False
+    if not candidates(session, rollout.model, spec, (), [last.device_id]):
+        return False
+    session.add(
+        Execution(
+            rollout_id=rollout.id,
+            device_id=last.device_id,
+            attempt=last.attempt + 1,
+            wave=last.wave,
+            state=ExecutionState.QUEUED.value,
+            step_at=now,
+        )
+    )
+    return True

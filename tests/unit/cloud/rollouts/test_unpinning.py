@@ -6,6 +6,7 @@ from functools import partial
 
 import pytest
 
+from cloud.fleet.models import Device
 from cloud.rollouts import service
 from protocol.messages import ExecutionReport, SlotDesired
 from protocol.states import ExecutionState as S
@@ -175,3 +176,53 @@ def test_a_pin_is_noted_once_by_every_rollout_that_has_or_brings_the_device(
     assert kinds(hub, exchanged[0]) == ["pinned"]
     unpin(hub)
     assert kinds(hub, exchanged[0]) == ["pinned", "unpinned"]
+
+
+# ---- a continuous rollout -------------------------------------------------------------------
+
+
+def continuous(hub: Hub, *, queued: bool) -> str:
+    """It comes to the device in its second wave, and a pin is there first; or in its first."""
+    waves = [{"selector": f"device=dev-{1 if queued else 0}"}, {"percent": 100}]
+    rollout_id = hub.create(version=2, continuous=True, selector="line=a", waves=waves)
+    hub.settle()
+    return rollout_id
+
+
+@pytest.mark.parametrize("queued", [True, False])
+def test_a_device_that_a_pin_kept_out_gets_the_build_once_it_is_let_go(
+    hub: Hub, queued: bool
+) -> None:
+    serving_old(hub)
+    rollout_id = continuous(hub, queued=queued)
+    if not queued:
+        hub.report("dev-0", S.DOWNLOADING)
+    pin(hub, 1)
+    hub.settle()
+    assert hub.executions(rollout_id)["dev-0", 1].state == "SUPERSEDED"
+    assert unpin(hub) == OLD
+    row = hub.executions(rollout_id)["dev-0", 2]
+    assert (row.state, row.started_at, row.wave) == ("QUEUED", None, int(queued))
+    hub.settle()
+    if queued:
+        hub.succeed("dev-1")
+        hub.settle(3600)
+    assert told(hub) == (NEW, rollout_id, 2)
+    hub.succeed("dev-0")
+    hub.settle()
+    assert hub.executions(rollout_id)["dev-0", 2].state == "SUCCEEDED"
+
+
+@pytest.mark.parametrize("why", ["moved", "cancelled"])
+def test_a_device_that_is_not_meant_any_more_gets_nothing(hub: Hub, why: str) -> None:
+    serving_old(hub)
+    rollout_id = continuous(hub, queued=True)
+    pin(hub, 1)
+    if why == "cancelled":
+        hub.call(service.cancel, rollout_id)
+        hub.settle()
+    else:
+        with hub.database.transaction() as session:
+            session.get_one(Device, "dev-0").labels = {"line": "b"}
+    unpin(hub)
+    assert ("dev-0", 2) not in hub.executions(rollout_id)

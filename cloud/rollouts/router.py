@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Sequence
 from typing import Annotated
 
 from fastapi import APIRouter, Depends, Query
 from sqlmodel import Session
 
-from cloud.access.principal import Principal
 from cloud.answers import explained_by
 from cloud.dependencies import PAGE_ITEMS_MAX, LimitDep, Page, PrincipalDep, SessionDep, page
 from cloud.errors import InvalidError
-from cloud.fleet import service as fleet
+from cloud.fleet import facts as fleet_facts
 from cloud.fleet.schemas import DesiredChange, Generation
+from cloud.lots import lots
 from cloud.rollouts import service
 from cloud.rollouts.models import DevicePin, Execution, Rollout
 from cloud.rollouts.naming import RolloutIdDep
@@ -226,7 +227,7 @@ def list_pins(
         device_id, _, name = cursor.partition(":")
         after = (device_id, name)
     rows = service.pins(session, principal, model=model, device_id=device, after=after, limit=limit)
-    items = [_pin_view(session, principal, row) for row in rows]
+    items = _pin_views(session, rows)
     return page(items, limit, f"{items[-1].device}:{items[-1].model}" if items else "")
 
 
@@ -244,7 +245,7 @@ def pin(
         digest=body.bundle_digest,
         remark=body.remark,
     )
-    return _pin_view(session, principal, row)
+    return _pin_views(session, [row])[0]
 
 
 @router.delete("/devices/{device_id}/pins/{model}")
@@ -301,10 +302,18 @@ def _execution_view(session: Session, rollout: Rollout, row: Execution) -> Execu
     return ExecutionView(device=row.device_id, updated_at=row.step_at, **values)
 
 
-def _pin_view(session: Session, principal: Principal, row: DevicePin) -> PinView:
-    device = fleet.get_device(session, principal, row.device_id)
-    running = device.running.get(row.model)
-    return PinView(device=row.device_id, running=running, **row.model_dump())
+def _pin_views(session: Session, rows: Sequence[DevicePin]) -> list[PinView]:
+    ids = sorted({row.device_id for row in rows})
+    known = [one for some in lots(ids) for one in fleet_facts.facts(session, some)]
+    running = {one.id: one.running for one in known}
+    return [
+        PinView(
+            device=row.device_id,
+            running=running[row.device_id].get(row.model),
+            **row.model_dump(),
+        )
+        for row in rows
+    ]
 
 
 def _named_and_number(cursor: str) -> tuple[str, int]:

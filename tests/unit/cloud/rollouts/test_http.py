@@ -12,6 +12,7 @@ from fastapi.testclient import TestClient
 from cloud.access.principal import Role
 from cloud.rollouts.models import RolloutGate
 from tests.unit.cloud.rollouts.conftest import DIGESTS, Hub, token
+from tests.unit.cloud.rollouts.test_receiving import counted
 
 CAPS = {"model": "caps", "version": 1}
 
@@ -189,6 +190,16 @@ def test_a_pin_shows_what_its_device_runs(hub: Hub, http: TestClient) -> None:
     hub.runs("dev-0", DIGESTS[1])
     [pinned] = http.get("/pins").json()["items"]
     assert (pinned["version"], pinned["running"]) == (2, DIGESTS[1])
+
+
+def test_many_pins_are_shown_in_as_many_statements_as_one(hub: Hub, http: TestClient) -> None:
+    counts = []
+    for number in range(3):
+        http.put(f"/devices/dev-{number}/pins/caps", json={"version": 2})
+        with counted(hub) as statements:
+            assert len(http.get("/pins").json()["items"]) == number + 1
+        counts.append(len(statements))
+    assert counts == [counts[0]] * 3
 
 
 def test_a_plan_tells_by_wave_and_by_build_who_gets_what(hub: Hub, http: TestClient) -> None:

@@ -1,8 +1,8 @@
 """Blobs in chunks: what a blob is made of, what is missing, what to ask for.
 
 A blob is named by its sha256 and described by a list of (offset, length, sha256).
-Chunks here are of one size; the description allows any, so that content-defined
-chunks need no new format.
+Chunks here are of one size; the description allows any up to it, so that content-defined
+chunks need no new format. Who takes a chunk holds all of it in memory, so none may be larger.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ class Chunk(BaseModel):
     model_config = ConfigDict(frozen=True)
 
     offset: int = Field(ge=0)
-    length: int = Field(gt=0)
+    length: int = Field(gt=0, le=CHUNK_BYTES)
     sha256: Sha256
 
 
@@ -58,8 +58,8 @@ def sha256_hex(data: bytes) -> str:
 
 def describe(data: bytes, chunk_bytes: int = CHUNK_BYTES) -> BlobRef:
     """Cut `data` into chunks of `chunk_bytes` and describe them."""
-    if chunk_bytes <= 0:
-        raise ChunkError(f"a chunk has at least one byte, not {chunk_bytes}")
+    if not 0 < chunk_bytes <= CHUNK_BYTES:
+        raise ChunkError(f"a chunk has 1 to {CHUNK_BYTES} bytes, not {chunk_bytes}")
     chunks = tuple(
         Chunk(
             offset=offset,

@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from protocol import chunks
-from protocol.chunks import BlobRef
+from protocol.chunks import CHUNK_BYTES, BlobRef
 from protocol.errors import ChunkError, DigestError
 
 
@@ -65,6 +65,18 @@ def test_a_description_with_a_gap_or_an_overlap_is_refused(offsets: tuple[int, i
         BlobRef.model_validate({"sha256": "0" * 64, "size_bytes": 4, "chunks": parts})
 
 
-def test_a_chunk_has_a_size() -> None:
-    with pytest.raises(ChunkError):
-        chunks.describe(b"abc", 0)
+@pytest.mark.parametrize("size", [0, CHUNK_BYTES + 1])
+def test_a_chunk_has_a_size_and_a_bound(size: int) -> None:
+    with pytest.raises(ChunkError, match="a chunk has 1 to"):
+        chunks.describe(b"abc", size)
+
+
+def test_a_chunk_is_no_larger_than_one_that_may_be_held_in_memory() -> None:
+    for length in (CHUNK_BYTES, CHUNK_BYTES + 1, 2 * 1024**3):
+        part = {"offset": 0, "length": length, "sha256": "0" * 64}
+        ref = {"sha256": "0" * 64, "size_bytes": length, "chunks": [part]}
+        if length == CHUNK_BYTES:
+            assert BlobRef.model_validate(ref).size_bytes == CHUNK_BYTES
+        else:
+            with pytest.raises(ValidationError, match="less than or equal"):
+                BlobRef.model_validate(ref)

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import rfc8785
 
 from edge_agent.config import Limits
 from edge_agent.errors import BundleError
@@ -20,7 +22,7 @@ from edge_agent.update.judging import Judging
 from edge_agent.update.retention import Needs
 from edge_agent.update.states import Outcome
 from protocol.bundles import MANIFEST_PATH, MODEL_PATH
-from protocol.chunks import from_ranges
+from protocol.chunks import from_ranges, sha256_hex
 from protocol.messages import BlobWant, SlotDesired
 from protocol.states import ExecutionEvent
 from tests.fixtures.models import write_bundle
@@ -186,6 +188,20 @@ def test_what_was_not_promised_is_not_downloaded(
     outcome = device.get()
     assert (outcome.event, words in outcome.reason) == (event, True)
     assert set(device.asked) <= {device.digest}
+
+
+def test_a_bundle_of_one_enormous_chunk_is_refused(device: Device) -> None:
+    """The agent would have read it into memory, on the thread that serves."""
+    fields = json.loads(device.manifest_bytes)
+    blob, length = fields["files"][0]["blob"], 1024**3
+    blob |= {"size_bytes": length, "chunks": [{**blob["chunks"][0], "length": length}]}
+    device.manifest_bytes = rfc8785.dumps(fields)
+    device.digest = sha256_hex(device.manifest_bytes)
+    change = {"bundle_digest": device.digest, "manifest_bytes": len(device.manifest_bytes)}
+    device.desired = device.desired.model_copy(update=change)
+    outcome = device.finish(device.acquire.look(device.desired, device.now))
+    assert outcome.event is ExecutionEvent.REFUSED
+    assert "less than or equal to 131072" in outcome.reason
 
 
 def test_a_floor_that_was_raised_meanwhile_is_heard_before_placing(device: Device) -> None:

@@ -136,8 +136,8 @@ def build_seeing(
         EdgeError: a channel's library is not installed.
     """
     cameras = tuple(camera.spec() for camera in config.cameras)
-    ledger = Ledger(camera.id for camera in cameras)
     slots = {name: Slot(name) for name in config.slots}
+    ledger = Ledger([c.id for c in cameras], {c.id: slots[c.slot] for c in cameras})
     defaults = Desired(device_id=config.device.id, generation=1)
     windows = WindowSink(
         defaults.telemetry_window_s,

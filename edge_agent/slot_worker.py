@@ -15,7 +15,7 @@ from edge_agent.detect.bundle import LoadedBundle
 from edge_agent.detect.letterbox import Prepared
 from edge_agent.detect.serving import Serving
 from edge_agent.errors import DetectorError
-from edge_agent.ledger import ERROR, NO_MODEL, Ledger
+from edge_agent.ledger import ERROR, NO_MODEL, NOBODY, Ledger
 from edge_agent.results import FrameResult
 from edge_agent.update.slot import Slot
 
@@ -114,7 +114,7 @@ class SlotWorker:
     ) -> list[FrameResult]:
         """What the bundle says of the frames; those that fail are counted."""
         if bundle is None:
-            self._drop(frames, NO_MODEL)
+            self._drop(frames, NO_MODEL, NOBODY)
             return []
         batch_max = bundle.detector.batch_max
         batches = (frames[at : at + batch_max] for at in range(0, len(frames), batch_max))
@@ -127,7 +127,7 @@ class SlotWorker:
             return self._infer(bundle, frames, memory)
         except Exception as error:  # noqa: BLE001 - a defect must not end the slot's thread
             if len(frames) == 1:
-                self._failed(frames[0], error)
+                self._failed(bundle, frames[0], error)
                 return []
         return [result for frame in frames for result in self._try(bundle, (frame,), memory)]
 
@@ -161,18 +161,18 @@ class SlotWorker:
             self._ledger.inferred(frame.camera)
         return results
 
-    def _failed(self, frame: Frame, error: Exception) -> None:
+    def _failed(self, bundle: LoadedBundle, frame: Frame, error: Exception) -> None:
         """Count the frame and keep the reason; seeing goes on."""
         if isinstance(error, DetectorError):
             self.last_error = str(error)
         else:
             _log.error("frame failed", slot=self.name, exc_info=error)
             self.last_error = f"unexpected {type(error).__name__}: {error}"
-        self._drop((frame,), ERROR)
+        self._drop((frame,), ERROR, bundle.digest)
 
-    def _drop(self, frames: Sequence[Frame], cause: str) -> None:
+    def _drop(self, frames: Sequence[Frame], cause: str, by: str) -> None:
         for frame in frames:
-            self._ledger.dropped(frame.camera, cause)
+            self._ledger.dropped(frame.camera, cause, by=by)
 
 
 class _Memory:

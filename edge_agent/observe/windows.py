@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from edge_agent.ledger import Account, Ledger
-from edge_agent.observe.counting import WindowCounts
+from edge_agent.ledger import NOBODY, Ledger, Share
+from edge_agent.observe.counting import ClassCounts, WindowCounts
 from edge_agent.observe.quality import luminance_and_sharpness
 from edge_agent.observe.reading import MachineReading
 from edge_agent.results import FrameResult
@@ -23,22 +24,36 @@ MACHINE_EVERY_S = 5.0
 
 @dataclass
 class _Window:
-    """The open window of one camera."""
+    """A window of one camera; `end_s` counts once it has ended."""
 
     slot: str
     digest: str
-    classes: int
     start_s: float
-    counts: WindowCounts = field(init=False)
+    end_s: float = 0.0
+    captured: int = 0
+    dropped: Counter[str] = field(default_factory=Counter)
+    counts: WindowCounts = field(default_factory=lambda: WindowCounts(classes=0))
 
-    def __post_init__(self) -> None:
-        self.counts = WindowCounts(self.classes)
+    def add(self, result: FrameResult) -> None:
+        if not self.counts.inferred:
+            # How many there are is known with the first answer, which may never come.
+            self.counts.classes = ClassCounts(len(result.manifest.class_names))
+        self.counts.add(result)
+
+    def end(self, at_s: float) -> None:
+        self.end_s = max(self.start_s, at_s)
 
 
 class WindowSink:
-    """Sink `statistics`: a window ends when its time is over or another bundle answers.
+    """Sink `statistics`: a window ends when its time is over or another bundle serves.
 
-    Windows of a camera follow each other without a gap from its first result on, and the
+    What was captured and dropped is counted to the bundle that the ledger charges with it, and
+    an answer to the bundle that gave it. So a bundle that never answers has windows too, and
+    one that was exchanged may answer after its window's end: that window waits for the first
+    answer of the next one, or for the next cut. While nothing serves the last bundle's window
+    goes on.
+
+    Windows of a camera follow each other without a gap from its first frame on, and the
     sum of all of them is what the ledger says of the camera. Luminance and sharpness are
     taken from the first of every four frames of a window, the machine is read every five
     seconds; the rest is counted on each frame.
@@ -58,7 +73,8 @@ class WindowSink:
         self._window_s, self._ledger, self._emit = window_s, ledger, emit
         self._read_machine, self._machine_due_s = read_machine, 0.0
         self._open: dict[str, _Window] = {}
-        self._told: dict[str, Account] = {}
+        self._left: dict[str, _Window] = {}
+        self._counted: dict[tuple[str, str], Share] = {}
         self._last_s: dict[str, float] = {}
         self._now_s = 0.0
 
@@ -68,8 +84,9 @@ class WindowSink:
 
     def take(self, result: FrameResult) -> None:
         self._now_s = result.result_at
-        counts = self._window(result).counts
-        counts.add(result)
+        window = self._answered(result)
+        window.add(result)
+        counts = window.counts
         last_s = self._last_s.get(result.camera)
         if last_s is not None:
             counts.gap_ms.add((result.result_monotonic - last_s) * 1000)
@@ -79,16 +96,19 @@ class WindowSink:
 
     def tick(self, now_s: float) -> None:
         self._now_s = now_s
+        for camera in self._ledger.cameras:
+            self._count(camera)
         self._watch_machine(now_s)
         for camera, window in list(self._open.items()):
             # A wall clock that was set back ends the window as well, or it might never end.
             if not 0 <= now_s - window.start_s < self._window_s:
-                self._cut(camera, now_s)
-                self._begin(camera, window.slot, window.digest, window.classes, now_s)
+                self._cut(camera)
+                self._open[camera] = _Window(window.slot, window.digest, now_s)
 
     def close(self) -> None:
-        for camera in list(self._open):
-            self._cut(camera, self._now_s)
+        for camera in self._ledger.cameras:
+            self._count(camera)
+            self._cut(camera)
 
     def _watch_machine(self, now_s: float) -> None:
         """Count the machine's reading into every open window, every few seconds."""
@@ -99,36 +119,64 @@ class WindowSink:
         for window in self._open.values():
             window.counts.add_machine(reading)
 
-    def _window(self, result: FrameResult) -> _Window:
-        window = self._open.get(result.camera)
-        if window is not None and window.digest == result.bundle_digest:
-            return window
-        if window is not None:
-            self._cut(result.camera, result.result_at)
-        return self._begin(
-            result.camera,
-            result.slot,
-            result.bundle_digest,
-            len(result.manifest.class_names),
-            result.result_at,
-        )
-
-    def _begin(self, camera: str, slot: str, digest: str, classes: int, at_s: float) -> _Window:
-        window = self._open[camera] = _Window(slot, digest, classes, at_s)
+    def _answered(self, result: FrameResult) -> _Window:
+        """The window of the bundle that answered; the one before it waits no longer then, as
+        answers come in the order of their frames."""
+        camera = result.camera
+        window = self._open.get(camera)
+        if window is None or window.digest != result.bundle_digest or camera in self._left:
+            self._count(camera)
+            window = self._window(camera, result.slot, result.bundle_digest, late=True)
+            if window is self._open[camera]:
+                self._emit_left(camera)
         return window
 
-    def _cut(self, camera: str, at_s: float) -> None:
-        """End the camera's window and emit it, unless nothing happened in it."""
-        window = self._open.pop(camera)
-        now, told = self._ledger.account(camera), self._told.get(camera, Account())
-        self._told[camera] = now
-        dropped = {
-            cause: frames - told.dropped.get(cause, 0)
-            for cause, frames in now.dropped.items()
-            if frames > told.dropped.get(cause, 0)
-        }
-        captured = now.captured - told.captured
-        if captured or dropped or window.counts.inferred:
-            stats = window.counts.stats(captured, dropped)
-            end_s = max(window.start_s, at_s)
-            self._emit(camera, window.slot, window.digest, window.start_s, end_s, stats)
+    def _count(self, camera: str) -> None:
+        """Share out what the ledger counted since the last time."""
+        for share in self._ledger.shares(camera):
+            captured, dropped = share.since(self._counted.get((camera, share.digest)))
+            if not captured and not dropped:
+                continue
+            if share.digest != NOBODY:
+                window = self._window(camera, share.slot, share.digest, late=not share.serves)
+            elif camera in self._open:
+                window = self._open[camera]
+            else:
+                continue
+            window.captured += captured
+            window.dropped.update(dropped)
+            self._counted[camera, share.digest] = share
+
+    def _window(self, camera: str, slot: str, digest: str, *, late: bool) -> _Window:
+        """The open window where it is the bundle's; where `late` the one that was left; else a
+        new one, which leaves the open one."""
+        window, left = self._open.get(camera), self._left.get(camera)
+        if window is not None and window.digest == digest:
+            return window
+        if late and left is not None and left.digest == digest:
+            return left
+        if window is not None:
+            self._emit_left(camera)
+            window.end(self._now_s)
+            self._left[camera] = window
+        window = self._open[camera] = _Window(slot, digest, self._now_s)
+        return window
+
+    def _cut(self, camera: str) -> None:
+        """End the camera's windows."""
+        self._emit_left(camera)
+        window = self._open.pop(camera, None)
+        if window is not None:
+            window.end(self._now_s)
+            self._emit_window(camera, window)
+
+    def _emit_left(self, camera: str) -> None:
+        left = self._left.pop(camera, None)
+        if left is not None:
+            self._emit_window(camera, left)
+
+    def _emit_window(self, camera: str, window: _Window) -> None:
+        """Emit it, unless nothing happened in it."""
+        if window.captured or window.dropped or window.counts.inferred:
+            stats = window.counts.stats(window.captured, dict(window.dropped))
+            self._emit(camera, window.slot, window.digest, window.start_s, window.end_s, stats)

@@ -1,7 +1,8 @@
 """The device's HTTP side: images to the hub, blobs from it.
 
-Reading is bounded: a body is streamed and counted against what was asked for, and whatever
-httpx raises, around the iteration too, becomes one error. httpx and its client come with the
+Reading is bounded: a body is streamed and counted against what was asked for, an answer that
+nobody needs is read for a moment at most, and whatever httpx raises, around the iteration too,
+becomes one error. httpx and its client come with the
 first request: the first frame does not wait for them.
 """
 
@@ -9,8 +10,9 @@ from __future__ import annotations
 
 import ssl
 import threading
+import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -24,6 +26,8 @@ if TYPE_CHECKING:
     from edge_agent.config import HubSection
 
 STREAM_BYTES = 64 * 1024
+ANSWER_S_MAX = 2.0
+"""How long the rest of an answer is read that nobody needs (s)."""
 
 
 @dataclass(frozen=True)
@@ -74,13 +78,14 @@ class HubHttp:
 
     def put_sample(self, sha256: str, image: bytes) -> None:
         """Store a sample's image at the hub. Raises HttpError."""
-        with _wrapped(f"image {sha256[:12]}"):
-            response = self._client.put(
-                f"{self._base}/device/samples/{sha256}",
-                content=image,
-                headers={"Content-Type": "image/jpeg"},
-            )
+        url = f"{self._base}/device/samples/{sha256}"
+        headers = {"Content-Type": "image/jpeg"}
+        with (
+            _wrapped(f"image {sha256[:12]}"),
+            self._client.stream("PUT", url, content=image, headers=headers) as response,
+        ):
             _require(response, 200, 299)
+            _finish(response)
 
     def read_blob(self, span: Span) -> Iterator[bytes]:
         """The bytes of a span, in pieces of up to STREAM_BYTES.
@@ -138,6 +143,24 @@ def _require(response: httpx.Response, low: int, high: int) -> None:
             f"the hub answered {response.status_code} to {response.request.url.path}",
             response.status_code,
         )
+
+
+def _finish(response: httpx.Response) -> None:
+    """Read a short answer to its end, so that its connection serves the next request too.
+
+    Its status has said all: one that is long, slow or breaks off is left, and the connection
+    closed. One in chunks is not begun: it can keep a reader without giving it a byte.
+    """
+    import httpx
+
+    if "Transfer-Encoding" in response.headers:
+        return
+    until, left_bytes = time.monotonic() + ANSWER_S_MAX, STREAM_BYTES
+    with suppress(httpx.HTTPError):
+        for piece in response.iter_raw():
+            left_bytes -= len(piece)
+            if left_bytes < 0 or time.monotonic() > until:
+                return
 
 
 def trust(ca_file: Path) -> ssl.SSLContext:

@@ -101,9 +101,7 @@ class Hub:
             settings.tracking,
             http_proxy=settings.http_proxy,
         )
-        self.rollouts = Engine(
-            self.database, limits.engine_tick_s, hears_since=self._hears_since
-        )
+        self.rollouts = Engine(self.database, limits.engine_tick_s, hears_since=self._hears_since)
         self._link()
 
     def _link(self) -> None:

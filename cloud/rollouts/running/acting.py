@@ -42,6 +42,7 @@ from cloud.rollouts.running.looking import last_word
 from cloud.rollouts.running.telling import ENGINE, Teller
 from cloud.rollouts.states import (
     HUB_EXECUTION_TABLE,
+    PINNED_BY,
     ROLLOUT_TABLE,
     Outcome,
     RolloutEvent,
@@ -303,7 +304,7 @@ def _end(work: Work, action: EndExecution) -> bool:
     state = advance(HUB_EXECUTION_TABLE, ExecutionState(row.state), action.event)
     row.state, row.reason = state.value, action.reason
     if action.event is ExecutionEvent.NEWER_DESIRED and action.device_id in work.pinned:
-        row.reason = f"pinned by {work.pinned[action.device_id]}"
+        row.reason = f"{PINNED_BY}{work.pinned[action.device_id]}"
     row.step_at = row.ended_at = work.now
     work.session.add(row)
     if row.released_at is None or action.event is not ExecutionEvent.TIMER_EXPIRED:

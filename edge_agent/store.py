@@ -145,10 +145,7 @@ class Store:
             StoreError: they cannot be made, or another agent uses them.
         """
         try:
-            for folder in (self.state, self.outbox, self.bundles, self.partial):
-                folder.mkdir(parents=True, exist_ok=True)
-            # A power cut in the first run must not take the folders with what was synced in them.
-            fsync_directory(self.data_dir)
+            self._make_folders()
             fsync_directory(self.data_dir.parent)
             self.data_dir.chmod(0o700)
             descriptor = os.open(self.data_dir / "lock", os.O_RDWR | os.O_CREAT, 0o600)
@@ -172,6 +169,13 @@ class Store:
         for path in self.leftovers():
             _remove(path)
         self.reserve.take()
+
+    def _make_folders(self) -> None:
+        """Those that are not there. A power cut must not take them with what is synced in them.
+        Raises OSError."""
+        for folder in (self.state, self.outbox, self.bundles, self.partial):
+            folder.mkdir(parents=True, exist_ok=True)
+        fsync_directory(self.data_dir)
 
     def leftovers(self) -> list[Path]:
         """What has a temporary name: written at this moment, or left by a kill."""
@@ -218,6 +222,8 @@ class Store:
             OSError: the disk refused.
         """
         data = state.model_dump_json().encode()
+        if not self.state.is_dir():  # somebody took it away from under the agent
+            self._make_folders()
         try:
             write_atomically(self._path(name), data)
         except OSError as error:

@@ -76,12 +76,7 @@ class BundleStore:
         Raises:
             BundleError: a file is absent or another than the manifest says.
         """
-        manifest = self.manifest(digest)
-        for path in _damaged(self.path(digest), manifest, to_serve=to_serve):
-            raise BundleError(
-                f"bundle {digest[:12]}: {path} is damaged or absent; it is fetched again"
-            )
-        return manifest
+        return verify_folder(self.path(digest), digest, to_serve=to_serve)
 
     def set_aside(self, digest: str) -> None:
         """Hold a damaged bundle no more, and keep what is good of it for its repair."""
@@ -265,6 +260,14 @@ def _read_manifest(path: Path, digest: str) -> tuple[Manifest, bytes]:
         return read_manifest(raw, digest), raw
     except (OSError, ProtocolError) as error:
         raise BundleError(f"bundle {digest[:12]} cannot be read: {error}") from error
+
+
+def verify_folder(folder: Path, digest: str, *, to_serve: bool = False) -> Manifest:
+    """As `BundleStore.verify`, of a bundle that lies anywhere."""
+    manifest = _read_manifest(folder / MANIFEST_PATH, digest)[0]
+    for path in _damaged(folder, manifest, to_serve=to_serve):
+        raise BundleError(f"bundle {digest[:12]}: {path} is damaged or absent; it is fetched again")
+    return manifest
 
 
 def _damaged(folder: Path, manifest: Manifest, *, to_serve: bool = False) -> Iterator[str]:

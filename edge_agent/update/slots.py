@@ -32,6 +32,7 @@ from edge_agent.update.updater import Leave
 from edge_agent.update.veto import Vetoes, granted_words
 from edge_agent.update.waiting import ready
 from protocol.messages import Desired, ExecutionReport, SlotReported
+from protocol.states import ExecutionState
 
 __all__ = ["SlotPorts", "Slots"]
 
@@ -107,9 +108,23 @@ class Slots:
             unit.updater.wake(now, wall)
             loaded, found = unit.boot.load()
             unit.exchange.replace(loaded)
+            self._commit_again(unit)
             troubles += found
         self._loaded = True
         return troubles
+
+    def _commit_again(self, unit: Unit) -> None:
+        """Where the file of what is committed cannot be read, and what serves is what succeeded
+        last, write it anew: nothing else would, as the hub wants nothing else."""
+        record, running = unit.updater.record, unit.exchange.running
+        succeeded = record is not None and record.state is ExecutionState.SUCCEEDED
+        if record is None or not succeeded or record.desired.bundle_digest != running:
+            return
+        try:
+            if self._store.load(committed_name(unit.slot.name), Committed) is None:
+                unit.exchange.commit(record.desired.bundle_digest, record.previous_digest)
+        except OSError as error:
+            log.warning("not_committed_again", slot=unit.slot.name, error=str(error))
 
     def resume(self, now: float, wall: float) -> None:
         """Go on with the attempts, and look after what lies on the disk."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 from pathlib import Path
 
 import pytest
@@ -96,3 +97,12 @@ def test_a_folder_a_pipe_or_a_dead_link_in_a_states_place_is_no_state(store: Sto
     (store.state / "loop.json").symlink_to("loop.json")
     for name in ("folder", "pipe", "link", "loop"):
         assert store.load(name, Note) is None
+
+
+def test_folders_that_were_taken_away_are_made_again(store: Store) -> None:
+    """An agent that serves on from memory could keep nothing until somebody started it anew."""
+    shutil.rmtree(store.state)
+    shutil.rmtree(store.bundles)
+    store.save("note", Note(text="a"))
+    assert store.load("note", Note) == Note(text="a")
+    assert store.bundles.is_dir()

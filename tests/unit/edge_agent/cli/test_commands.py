@@ -73,6 +73,16 @@ def test_a_bundle_that_sees_otherwise_fails_the_self_test(config: Path) -> None:
     assert "FAIL" in shown
 
 
+def test_a_bundle_with_a_rotten_file_fails_the_self_test_though_it_answers(config: Path) -> None:
+    digest = commit(config, padding_bytes=1000)
+    rotten = config.parent / "data" / "bundles" / digest / "padding.bin"
+    rotten.write_bytes(bytes(1000))
+    found = json.loads(invoke("selftest", "-c", config, "--seconds", 0.1, "--json", exit_code=1))
+    slot = found["slots"]["tiny"]
+    assert (found["passed"], slot["passed"], slot["golden"]["passed"]) == (False, False, True)
+    assert "padding.bin is damaged or absent" in slot["reason"]
+
+
 def test_bench_says_how_fast_in_how_much_memory(tmp_path: Path) -> None:
     write_bundle(tmp_path / "bundle")
     arguments = ("bench", "--bundle", tmp_path / "bundle", "--seconds", 0.2, "--cameras", 2)

@@ -12,8 +12,18 @@ from edge_agent.detect.bundle import load_bundle as really
 from edge_agent.errors import DetectorError
 from edge_agent.update import load
 from edge_agent.update.boot_guard import BootCount, boot_name
+from edge_agent.update.history import remember
 from edge_agent.update.probation import SlotHealth
 from edge_agent.update.slots import BLIND_EVERY_S
+from edge_agent.update.states import (
+    Committed,
+    Passage,
+    UpdateRecord,
+    committed_name,
+    record_name,
+)
+from protocol.messages import SlotDesired
+from protocol.states import ExecutionState
 from tests.unit.edge_agent.update.slots_rig import LIMITS, Box
 
 
@@ -70,3 +80,34 @@ def test_a_model_that_answers_nothing_is_not_stable_however_long_it_lives(box: B
     box.health = SlotHealth(captured=900, inferred=1)
     box.tick()
     assert counted(box, "line") is None
+
+
+def succeeded(box: Box, digest: str, previous: str | None) -> None:
+    wanted = SlotDesired(bundle_digest=digest, manifest_bytes=1, model="tiny", version=2)
+    state = ExecutionState.SUCCEEDED
+    record = UpdateRecord(
+        slot="line",
+        desired=wanted,
+        state=state,
+        previous_digest=previous,
+        passages=(Passage(number=1, state=state, at=1.7e9),),
+    )
+    box.store.save(record_name("line"), record)
+    remember(box.store, "line", record, LIMITS)
+
+
+def test_a_rotten_file_of_what_is_committed_is_written_anew(box: Box) -> None:
+    old, new = box.place(1), box.place(2)
+    succeeded(box, new, old)
+    (box.store.state / f"{committed_name('line')}.json").write_text("garbage")
+    box.start()
+    assert box.serves() == new
+    assert box.committed() == Committed(digest=new, previous_digest=old)
+
+
+def test_what_was_committed_since_by_other_means_stays(box: Box) -> None:
+    old, new = box.place(1), box.place(2)
+    succeeded(box, new, old)
+    box.commit("line", old, new)
+    box.start()
+    assert (box.serves(), box.committed().digest) == (old, old)

@@ -13,16 +13,17 @@ import itertools
 import socket
 from collections.abc import Iterator
 
-LOOPBACK = "127.0.0.1"
-# Below those that the hub chooses from (`cloud.ports`), which devices do not ship with.
-PORTS = range(10_000, 20_000)
+from cloud.ports import CHOSEN_PORTS, LOOPBACK, port_is_free
+
+# Below those that the hub chooses from.
+PORTS = range(10_000, CHOSEN_PORTS.start)
 BLOCK_PORTS = 100
 
 
 def free_port() -> int:
     """A loopback port that nobody listens on, and that no other test gets."""
     for port in itertools.islice(_turns(), BLOCK_PORTS):
-        if _is_free(port):
+        if port_is_free(port):
             return port
     raise RuntimeError(f"all {BLOCK_PORTS} ports of this process are taken")
 
@@ -51,14 +52,3 @@ def _claim() -> socket.socket:
             continue
         return claim
     raise RuntimeError(f"every block of {BLOCK_PORTS} ports in {PORTS} is claimed")
-
-
-def _is_free(port: int) -> bool:
-    with socket.socket() as probe:
-        # As a server does: connections of an earlier one that still fade away do not count.
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind((LOOPBACK, port))
-        except OSError:
-            return False
-    return True

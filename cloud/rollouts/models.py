@@ -7,6 +7,8 @@ from typing import Any
 from sqlalchemy import JSON, Column
 from sqlmodel import Field, SQLModel
 
+from protocol.states import ExecutionState
+
 
 def _json() -> Any:
     return Column(JSON, nullable=False)
@@ -92,6 +94,19 @@ class Execution(SQLModel, table=True):
     reverts: bool = False
     figures: dict[str, float] = Field(default_factory=dict, sa_column=_json())
     boots: int = 0
+
+    def following(self, now: float, **own: Any) -> Execution:
+        """A further attempt on the same device, which waits; `own` is what it has of its own."""
+        values: dict[str, Any] = {"before": self.before, **own}
+        return Execution(
+            rollout_id=self.rollout_id,
+            device_id=self.device_id,
+            attempt=self.attempt + 1,
+            wave=self.wave,
+            state=ExecutionState.QUEUED.value,
+            step_at=now,
+            **values,
+        )
 
 
 class RolloutGate(SQLModel, table=True):

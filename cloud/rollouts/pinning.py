@@ -282,11 +282,7 @@ def _restored(session: Session, device: Device, before: SlotDesired, now: float)
         return before  # it was exchanged as the pin came, and goes on
     if last is not None and last.state == _SUCCEEDED and not last.by_hand:
         # Its own attempt is over: nobody would hear how it goes this time.
-        again = Execution(
-            rollout_id=last.rollout_id, device_id=device.id, attempt=last.attempt + 1,
-            wave=last.wave, state=ExecutionState.QUEUED.value, digest=last.digest,
-            before=last.before, started_at=now, step_at=now, boots=device.boots,
-        )  # fmt: skip
+        again = last.following(now, digest=last.digest, started_at=now, boots=device.boots)
         session.add(again)
         own: dict[str, str | int | None] = {"attempt": again.attempt}
     else:

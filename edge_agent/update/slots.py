@@ -117,8 +117,9 @@ class Slots:
         """Where the file of what is committed cannot be read, and what serves is what succeeded
         last, write it anew: nothing else would, as the hub wants nothing else."""
         record, running = unit.updater.record, unit.exchange.running
-        succeeded = record is not None and record.state is ExecutionState.SUCCEEDED
-        if record is None or not succeeded or record.desired.bundle_digest != running:
+        if record is None or record.state is not ExecutionState.SUCCEEDED:
+            return
+        if record.desired.bundle_digest != running:
             return
         try:
             if self._store.load(committed_name(unit.slot.name), Committed) is None:

@@ -6,6 +6,7 @@ import socket
 import subprocess
 import sys
 
+from cloud.ports import LOOPBACK
 from tests import ports
 from tests.conftest import ROOT
 
@@ -23,7 +24,7 @@ def test_processes_at_the_same_time_are_given_other_ports() -> None:
 
 
 def test_a_port_that_is_listened_on_is_passed_over() -> None:
-    listening = [socket.create_server((ports.LOOPBACK, ports.free_port())) for _ in range(3)]
+    listening = [socket.create_server((LOOPBACK, ports.free_port())) for _ in range(3)]
     try:
         taken = {server.getsockname()[1] for server in listening}
         given = {ports.free_port() for _ in range(ports.BLOCK_PORTS)}

@@ -281,16 +281,7 @@ def _next_attempt(
     last = work.row(action.device_id, action.attempt - 1)
     if last is None or ExecutionState(last.state) not in TERMINAL_EXECUTION_STATES:
         return None
-    row = Execution(
-        rollout_id=work.rollout.id,
-        device_id=action.device_id,
-        attempt=action.attempt,
-        wave=last.wave,
-        state=ExecutionState.QUEUED.value,
-        step_at=work.now,
-        before=last.before,
-        reverts=reverts,
-    )
+    row = last.following(work.now, reverts=reverts)
     work.rows[action.device_id].append(row)
     return row
 

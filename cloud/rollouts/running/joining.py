@@ -70,14 +70,5 @@ def join_again(session: Session, rollout: Rollout, last: Execution, now: float) 
         return False
     if not candidates(session, rollout.model, spec, (), [last.device_id]):
         return False
-    session.add(
-        Execution(
-            rollout_id=rollout.id,
-            device_id=last.device_id,
-            attempt=last.attempt + 1,
-            wave=last.wave,
-            state=ExecutionState.QUEUED.value,
-            step_at=now,
-        )
-    )
+    session.add(last.following(now, before=None))
     return True
